@@ -1,0 +1,26 @@
+"""What pyrovae says when an input is wrong: one sentence, never a traceback."""
+
+from __future__ import annotations
+
+
+class PyrovaeError(ValueError):
+    """An input that cannot work, said in one sentence: where, what was wrong, what would be right.
+
+    Commands print the sentence and stop with exit status 2.
+    """
+
+
+class SpecError(PyrovaeError):
+    """A specification, or a pair of parts, that cannot be built."""
+
+
+class DataError(PyrovaeError):
+    """Data that cannot be found, read, or explained by the likelihood."""
+
+
+class CheckpointError(PyrovaeError):
+    """A run or a file of weights that cannot be read, or does not belong here."""
+
+
+class DivergenceError(PyrovaeError):
+    """A value that is not finite appeared in training; names step, site and parameter."""

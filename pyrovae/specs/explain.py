@@ -1,0 +1,105 @@
+"""From pydantic's findings to sentences that name where, what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pyrovae.specs.base import Spec
+
+Location = tuple[int | str, ...]
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a sentence: the choice that was probably meant, or all of them.
+
+    Example:
+        >>> nearest("vapm", ["normal", "vamp"])
+        "did you mean 'vamp'?"
+        >>> nearest("flow", ["normal", "vamp"])
+        'choose one of: normal, vamp'
+    """
+    choices = list(choices)
+    close = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"
+
+
+def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> dict[str, str]:
+    """Sentences for the mistakes in ``tree``, each under the dotted key it is about."""
+    sentences = {}
+    for detail in error.errors(include_url=False):
+        sentences[_dotted(_keys(detail["loc"], tree))] = _sentence(detail, spec, tree)
+    return sentences
+
+
+def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> str:
+    location, value = detail["loc"], detail["input"]
+    key = _dotted(_keys(location, tree))
+    match detail["type"]:
+        case "extra_forbidden":
+            table = _dotted(location[:-1])
+            place = f"{table} has" if table else "there is"
+            fields = _spec_at(spec, location[:-1]).model_fields
+            return f"{place} no key '{location[-1]}'; {nearest(str(location[-1]), fields)}"
+        case "missing":
+            return f"{key} is missing"
+        case "union_tag_invalid":
+            kind = detail["ctx"]["tag"]
+            kinds = [tag.strip(" '") for tag in detail["ctx"]["expected_tags"].split(",")]
+            return f"no {key} of kind '{kind}'; {nearest(kind, kinds)}"
+        case "literal_error":
+            choices = [str(choice) for choice in _choices(detail["ctx"]["expected"])]
+            return f"{key} = {value!r} is not known; {nearest(str(value), choices)}"
+        case "model_type" | "model_attributes_type":
+            return f"{key} = {value!r} is not a table; write [{key}] and its keys below it"
+        case _:
+            return f"{key} = {value!r}: {_lower(detail['msg'].replace('Input should', 'must'))}"
+
+
+def _keys(location: Location, tree: Any) -> Location:
+    """The location without the tags that pydantic puts in for members of a union."""
+    keys: list[int | str] = []
+    for part in location:
+        if isinstance(tree, dict) and part not in tree and part == tree.get("kind"):
+            continue
+        keys.append(part)
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):
+            tree = None
+    return tuple(keys)
+
+
+def _spec_at(spec: type[Spec], location: Sequence[int | str]) -> type[Spec]:
+    """The specification whose keys were expected at a location."""
+    candidates = [spec]
+    for part in location:
+        tagged = [c for c in candidates if _tag(c) == part]
+        candidates = tagged or _members(candidates[0].model_fields[str(part)].annotation)
+    return candidates[0]
+
+
+def _members(annotation: Any) -> list[type[Spec]]:
+    members = get_args(annotation) or (annotation,)
+    return [m for m in members if isinstance(m, type) and issubclass(m, Spec)]
+
+
+def _tag(spec: type[Spec]) -> str | None:
+    field = spec.model_fields.get("kind")
+    return field.default if field else None
+
+
+def _choices(expected: str) -> list[str]:
+    return [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    return ".".join(map(str, location))
+
+
+def _lower(message: str) -> str:
+    return message[0].lower() + message[1:]

@@ -1,0 +1,184 @@
+"""Find, read, override, validate and write specifications. Imports no torch."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import ValidationError
+
+from pyrovae.errors import SpecError
+from pyrovae.specs.base import Spec
+from pyrovae.specs.explain import explain, nearest
+
+AnySpec = TypeVar("AnySpec", bound=Spec)
+Tree = dict[str, Any]
+
+
+def shelf(folder: str) -> Path:
+    """Where the shipped ``models`` or ``inference`` specifications lie: wheel, else checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "_shelf" / folder
+    return installed if installed.is_dir() else package.parent / folder
+
+
+def shipped(folder: str) -> list[str]:
+    """Names of the specifications in ``models`` or ``inference``."""
+    files = shelf(folder).glob("*.*")
+    return sorted(file.stem for file in files if file.suffix in {".toml", ".py"})
+
+
+def find(name: str, folder: str) -> Path:
+    """The file that a name or a path stands for.
+
+    Raises:
+        SpecError: No such file; names the nearest one that is shipped.
+    """
+    if Path(name).suffix in {".toml", ".py"}:
+        if not Path(name).is_file():
+            raise SpecError(f"there is no file '{name}'")
+        return Path(name)
+    for suffix in (".toml", ".py"):
+        if (file := shelf(folder) / f"{name}{suffix}").is_file():
+            return file
+    raise SpecError(f"no file '{name}' is shipped in {folder}/; {nearest(name, shipped(folder))}")
+
+
+def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnySpec:
+    """A specification from a TOML file, with overrides by dotted key laid over it.
+
+    Args:
+        file: The TOML file; what it leaves out takes the default.
+        spec: What the file specifies.
+        overrides: Values by dotted key (``{"prior.kind": "vamp"}``). A new ``kind`` clears
+            the table it stands in, since the old kind's keys mean nothing to the new one.
+
+    Raises:
+        SpecError: Not TOML, or keys, kinds or values that are not allowed; a sentence each.
+    """
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: not a TOML file: {error}") from None
+    tree = _merge(_defaults(spec), tree)
+    overrides = overrides or {}
+    for key in sorted(overrides, key=_kinds_first):
+        _override(tree, key, overrides[key], spec)
+    return validate(tree, spec, str(file), overrides)
+
+
+def validate(
+    tree: Tree, spec: type[AnySpec], where: str, overrides: Tree | None = None
+) -> AnySpec:
+    """The specification that a tree of values describes.
+
+    Raises:
+        SpecError: Keys, kinds or values that are not allowed; a sentence each.
+    """
+    try:
+        return spec.model_validate(tree)
+    except ValidationError as error:
+        sentences = explain(error, spec, tree)
+    raise SpecError(
+        "\n".join(
+            f"{_blame(key, overrides, spec) or where}: {sentence}"
+            for key, sentence in sentences.items()
+        )
+    )
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """A command line's ``KEY=VALUE``; the value is TOML where it can be, else a word.
+
+    Example:
+        >>> parse_override("model.prior.pseudo_inputs=100")
+        ('model.prior.pseudo_inputs', 100)
+        >>> parse_override("model.prior.kind=vamp")
+        ('model.prior.kind', 'vamp')
+
+    Raises:
+        SpecError: No ``=``, or a key that starts with neither ``model.`` nor ``inference.``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SpecError(f"--set {text}: expected KEY=VALUE, as in model.prior.kind=vamp")
+    if key.partition(".")[0] not in {"model", "inference"} or "." not in key:
+        raise SpecError(f"--set {text}: the key starts with 'model.' or 'inference.'")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def to_toml(spec: Spec) -> str:
+    """A specification as TOML, every default written out."""
+    return tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
+
+
+def differences(before: Tree, after: Tree) -> list[str]:
+    """Dotted keys at which two trees of values differ, with both values.
+
+    Example:
+        >>> differences({"prior": {"kind": "normal"}}, {"prior": {"kind": "vamp"}})
+        ["prior.kind was 'normal' and is 'vamp'"]
+    """
+    old, new = _flat(before), _flat(after)
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed]
+
+
+def _defaults(spec: type[Spec]) -> Tree:
+    return spec().model_dump(mode="json", exclude_none=True)
+
+
+def _merge(base: Tree, tree: Tree) -> Tree:
+    """``tree`` over ``base``; a table of another kind replaces instead of merging."""
+    merged = copy.deepcopy(base)
+    for key, value in tree.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            same_kind = value.get("kind", old.get("kind")) == old.get("kind")
+            merged[key] = _merge(old if same_kind else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _override(tree: Tree, key: str, value: Any, spec: type[Spec]) -> None:
+    *tables, last = key.split(".")
+    for table in tables:
+        inner = tree.setdefault(table, {})
+        if not isinstance(inner, dict):
+            raise SpecError(
+                f"--set {spec.section}.{key}: '{table}' is a value, not a table of keys"
+            )
+        tree = inner
+    if last == "kind" and tree.get("kind") != value:
+        tree.clear()
+    tree[last] = value
+
+
+def _kinds_first(key: str) -> tuple[bool, int]:
+    return not key.endswith("kind"), key.count(".")
+
+
+def _blame(key: str, overrides: Tree | None, spec: type[Spec]) -> str | None:
+    """The ``--set`` that put a wrong value where it is, if one did."""
+    for override in overrides or {}:
+        table = override.removesuffix(".kind")
+        if key in {override, table} or (table != override and key.startswith(f"{table}.")):
+            return f"--set {spec.section}.{override}"
+    return None
+
+
+def _flat(tree: Tree, prefix: str = "") -> Tree:
+    flat: Tree = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,151 @@
+"""What may be written in ``inference/*.toml``: the guide q(z | x) and how it is fitted."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from pyrovae.specs.base import Spec
+from pyrovae.specs.networks import EncoderSpec, MirrorSpec
+
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class DiagonalGuideSpec(Spec):
+    """Normal with independent latent dimensions."""
+
+    kind: Literal["diagonal"] = "diagonal"
+    encoder: EncoderSpec = MirrorSpec()
+
+
+class FullRankGuideSpec(Spec):
+    """Normal with a lower-triangular scale."""
+
+    kind: Literal["full_rank"] = "full_rank"
+    encoder: EncoderSpec = MirrorSpec()
+
+
+GuideSpec = Annotated[DiagonalGuideSpec | FullRankGuideSpec, Field(discriminator="kind")]
+
+
+class ELBOSpec(Spec):
+    """Evidence lower bound; the KL in closed form ("analytic"), or sampled, or as it can."""
+
+    kind: Literal["elbo"] = "elbo"
+    kl: Literal["auto", "analytic", "sampled"] = "auto"
+    particles: PositiveInt = 1
+
+
+class ConstantBetaSpec(Spec):
+    """The same β at every step."""
+
+    kind: Literal["constant"] = "constant"
+    value: NonNegativeFloat = 1.0
+
+
+class LinearBetaSpec(Spec):
+    """From ``start`` to ``value`` over the first ``warmup_epochs``, then constant."""
+
+    kind: Literal["linear"] = "linear"
+    start: NonNegativeFloat = 0.0
+    value: NonNegativeFloat = 1.0
+    warmup_epochs: PositiveFloat = 10.0
+
+
+class CyclicalBetaSpec(Spec):
+    """``cycles`` times: rise from zero to ``value`` over ``rise`` of the cycle, then stay."""
+
+    kind: Literal["cyclical"] = "cyclical"
+    value: NonNegativeFloat = 1.0
+    cycles: PositiveInt = 4
+    rise: Fraction = 0.5
+
+
+BetaSpec = Annotated[
+    ConstantBetaSpec | LinearBetaSpec | CyclicalBetaSpec, Field(discriminator="kind")
+]
+
+
+class AdamFamilySpec(Spec):
+    """What Adam and its relatives share."""
+
+    learning_rate: PositiveFloat = 1e-3
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class AdamSpec(AdamFamilySpec):
+    """Adam (Kingma and Ba 2015)."""
+
+    kind: Literal["adam"] = "adam"
+
+
+class AdamWSpec(AdamFamilySpec):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: NonNegativeFloat = 0.01
+
+
+class AdamaxSpec(AdamFamilySpec):
+    """Adam under the infinity norm (Kingma and Ba 2015)."""
+
+    kind: Literal["adamax"] = "adamax"
+    learning_rate: PositiveFloat = 2e-3
+
+
+OptimiserSpec = Annotated[AdamSpec | AdamWSpec | AdamaxSpec, Field(discriminator="kind")]
+
+
+class ConstantRateSpec(Spec):
+    """The optimiser's learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class CosineRateSpec(Spec):
+    """Half a cosine from the learning rate down to ``final`` times it."""
+
+    kind: Literal["cosine"] = "cosine"
+    final: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class MultiStepRateSpec(Spec):
+    """Multiplied by ``factor`` when each of the ``milestones`` (epochs) has passed."""
+
+    kind: Literal["multi_step"] = "multi_step"
+    milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    factor: PositiveFloat = 0.1
+
+
+RateSpec = Annotated[
+    ConstantRateSpec | CosineRateSpec | MultiStepRateSpec, Field(discriminator="kind")
+]
+
+
+class EarlyStoppingSpec(Spec):
+    """Stop when the validation ELBO (β = 1) has not risen by ``min_delta`` nats for a while."""
+
+    patience: PositiveInt = 20
+    min_delta: NonNegativeFloat = 0.0
+
+
+class InferenceSpec(Spec):
+    """How the latent code is inferred and the parameters are fitted."""
+
+    section: ClassVar[str] = "inference"
+
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 128
+    seed: Seed = 0
+    clip_norm: PositiveFloat | None = None
+    guide: GuideSpec = DiagonalGuideSpec()
+    objective: ELBOSpec = ELBOSpec()
+    beta: BetaSpec = ConstantBetaSpec()
+    optimiser: OptimiserSpec = AdamSpec()
+    learning_rate_schedule: RateSpec = ConstantRateSpec()
+    early_stopping: EarlyStoppingSpec | None = None

@@ -1,0 +1,39 @@
+"""What may be written under ``decoder`` of a model and ``guide.encoder`` of an inference."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from pyrovae.specs.base import Spec
+
+Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+
+class MLPSpec(Spec):
+    """Fully connected layers, gated or not."""
+
+    kind: Literal["mlp"] = "mlp"
+    widths: Widths = (200, 200)
+    activation: Activation = "relu"
+    gated: bool = False
+
+
+class ConvSpec(Spec):
+    """Convolutions that halve (encoder) or double (decoder) the image at every width."""
+
+    kind: Literal["conv"] = "conv"
+    widths: Widths = (32, 64)
+    activation: Activation = "relu"
+
+
+class MirrorSpec(Spec):
+    """For an encoder: the kind, activation and reversed widths of the model's decoder."""
+
+    kind: Literal["mirror"] = "mirror"
+
+
+NetworkSpec = Annotated[MLPSpec | ConvSpec, Field(discriminator="kind")]
+EncoderSpec = Annotated[MLPSpec | ConvSpec | MirrorSpec, Field(discriminator="kind")]
