@@ -1,0 +1,165 @@
+"""Arrays in memory: what their type and shape say about the observations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyrovae.data.dataset import Splits
+from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.errors import DataError
+
+FEWEST = 10
+"""Fewest observations: with fewer, a tenth for validation and a tenth for test say nothing."""
+
+Array = NDArray[Any]
+
+
+class Stored(NamedTuple):
+    """Values as a data set keeps them, uint8 or float32, and the largest they can take."""
+
+    values: Array
+    maximum: float | None
+
+
+def from_arrays(
+    x: Array | Tensor,
+    labels: Array | Tensor | None = None,
+    *,
+    name: str = "array",
+    maximum: float | None = None,
+) -> Splits:
+    """Split an array in memory, 80 to 10 to 10 by a fixed permutation.
+
+    ====================  =========  ====================================================
+    values                stored as  maximum
+    ====================  =========  ====================================================
+    bool, uint8           uint8      1 if all are 0 or 1, else 255
+    other integers        float32    the largest value; none if any is negative
+    floating point        float32    1 for images within [0, 1], else none (real-valued)
+    ====================  =========  ====================================================
+
+    Args:
+        x: Table ``(n, columns)``, grey images ``(n, height, width)``, or images
+            ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1 or 3
+            channels. A contiguous uint8 or float32 array is used in place, not copied.
+        labels: Integer classes ``(n,)``.
+        name: What the data are called in messages and reports.
+        maximum: Largest intensity a value can take, if the table above guesses wrong.
+
+    Raises:
+        DataError: If there are fewer than ten observations, values that are not finite numbers
+            or lie beyond ``maximum``, another number of axes, or labels that do not fit.
+    """
+    stored = store(with_channels_first(as_numpy(x), name), name)
+    if maximum is not None:
+        check_range(stored.values, maximum, name)
+    n = len(stored.values)
+    return split(
+        name,
+        as_tensor(stored.values),
+        None if labels is None else as_labels(as_numpy(labels), n, name),
+        rows=permuted_rows(n),
+        maximum=stored.maximum if maximum is None else maximum,
+    )
+
+
+def as_numpy(x: Array | Tensor) -> Array:
+    """Values as a numpy array, in place if they can be."""
+    if isinstance(x, Tensor):
+        x = x.detach().cpu()
+        return (x.float() if x.is_floating_point() else x).numpy()
+    return np.asarray(x)
+
+
+def as_tensor(values: Array) -> Tensor:
+    """Values as a tensor, in place if they are contiguous and may be written to."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
+def with_channels_first(x: Array, name: str) -> Array:
+    """Bring ``x`` to ``(n, columns)`` or ``(n, channels, height, width)``."""
+    match x.shape:
+        case (_, _):
+            arranged = x
+        case (_, _, _):
+            arranged = x[:, None]
+        case (_, _, _, 1 | 3):
+            arranged = x.transpose(0, 3, 1, 2)
+        case (_, 1 | 3, _, _):
+            arranged = x
+        case _:
+            raise DataError(
+                f"{name} has shape {x.shape}: give a table (n, columns), grey images "
+                f"(n, height, width), or images with 1 or 3 channels on the second or last axis"
+            )
+    check_count(arranged, name)
+    return arranged
+
+
+def check_count(x: Array, name: str) -> None:
+    """Refuse sets without values, and sets too small to be split."""
+    if x.size == 0:
+        raise DataError(f"{name} is empty (shape {x.shape}): give at least {FEWEST} observations")
+    if len(x) < FEWEST:
+        raise DataError(f"{name} holds {len(x)} observations: give at least {FEWEST}")
+
+
+def store(x: Array, name: str) -> Stored:
+    """Choose how ``x`` is kept and what its largest intensity is, from its type."""
+    match x.dtype.kind:
+        case "b":
+            return Stored(x.astype(np.uint8), 1.0)
+        case "u" if x.dtype == np.uint8:
+            return Stored(x, 1.0 if x.max() <= 1 else 255.0)
+        case "i" | "u":
+            return Stored(x.astype(np.float32), float(max(x.max(), 1)) if x.min() >= 0 else None)
+        case "f":
+            return store_floats(x, name)
+        case _:
+            raise DataError(f"{name} holds values of type {x.dtype}: give an array of numbers")
+
+
+def store_floats(x: Array, name: str) -> Stored:
+    """Keep real numbers in single precision, in which all must be finite."""
+    with np.errstate(over="ignore"):
+        values = x.astype(np.float32, copy=False)
+    check_finite(values, name)
+    is_unit_image = values.ndim == 4 and values.min() >= 0 and values.max() <= 1
+    return Stored(values, 1.0 if is_unit_image else None)
+
+
+def check_finite(values: Array, name: str) -> None:
+    """Refuse values that are not finite, saying how many there are and where the first is."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    first = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), finite.shape))
+    raise DataError(
+        f"{name} holds {finite.size - np.count_nonzero(finite)} values that are NaN or infinite "
+        f"in single precision, the first in observation {first[0]} at {first[1:]}: replace them"
+    )
+
+
+def check_range(values: Array, maximum: float, name: str) -> None:
+    """Refuse intensities that are negative or beyond the stated maximum."""
+    smallest, greatest = float(values.min()), float(values.max())
+    if maximum <= 0 or smallest < 0 or greatest > maximum:
+        raise DataError(
+            f"{name} has values from {smallest:g} to {greatest:g}, which do not fit the maximum "
+            f"{maximum:g}: state a positive maximum that no value exceeds"
+        )
+
+
+def as_labels(labels: Array, n: int, name: str) -> Tensor:
+    """Classes ``(n,)`` int64."""
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} has labels of shape {labels.shape} and type {labels.dtype}: "
+            f"give one integer for each of its {n} observations"
+        )
+    return torch.from_numpy(labels.astype(np.int64))

@@ -1,0 +1,132 @@
+"""Observations of one split, and the three splits of a data set."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Binarisation = Literal["none", "threshold", "dynamic", "static"]
+
+CHUNK = 4096
+"""Observations handled at once wherever a pass over all of them must not copy the whole store."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Observations as stored (images stay uint8), turned into floats batch by batch.
+
+    Several splits share one store and differ in ``rows`` only, so that a large data set is never
+    copied.
+
+    Args:
+        name: What the data are called in messages and reports.
+        x: Stored observations, ``(stored, *shape)``, uint8 or float32. Images are
+            ``(channels, height, width)``, tables ``(columns,)``.
+        rows: Which stored observations belong to this split, ``(n,)`` int64.
+        labels: Classes of the stored observations, ``(stored,)`` int64, never seen by a model.
+        maximum: Largest intensity a value can take, such as 255; ``None`` if real-valued.
+        binarisation: How grey values become bits; ``"dynamic"`` is drawn anew in every batch.
+        divisor: What intensities that stay grey are divided by; 1 leaves counts as they are.
+    """
+
+    name: str
+    x: Tensor
+    rows: Tensor
+    labels: Tensor | None
+    maximum: float | None
+    binarisation: Binarisation = "none"
+    divisor: float = 1.0
+
+    def __len__(self) -> int:
+        """Number of observations in this split."""
+        return len(self.rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Event shape of one observation, such as ``torch.Size([1, 8, 8])``."""
+        return self.x.shape[1:]
+
+    @property
+    def levels(self) -> float | None:
+        """Largest value the model sees: 1 once binarised, else ``maximum / divisor``."""
+        if self.binarisation != "none":
+            return 1.0
+        return None if self.maximum is None else self.maximum / self.divisor
+
+    def batch(self, index: Tensor) -> Tensor:
+        r"""Observations ``rows[index]`` as float32 ``(len(index), *shape)``, on the data's device.
+
+        Intensities are counts between 0 and ``maximum``, unless a ``divisor`` rescales them. With
+        dynamic binarisation every call draws anew from the global random stream of that device,
+
+        .. math::
+            x \sim \operatorname{Bernoulli}(\text{intensity} / \text{maximum}).
+        """
+        x = self.x[self._stored(index)].float()
+        if self.binarisation == "dynamic" and self.maximum is not None:
+            return torch.bernoulli(x / self.maximum)
+        return x / self.divisor
+
+    def label(self, index: Tensor) -> Tensor | None:
+        """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
+        return None if self.labels is None else self.labels[self._stored(index)]
+
+    def first(self, n: int) -> Dataset:
+        """The first ``n`` observations, or all of them if there are fewer."""
+        return replace(self, rows=self.rows[:n])
+
+    def to(self, device: str | torch.device) -> Dataset:
+        """The same observations with every tensor on ``device``."""
+        return self.changed(lambda tensor: tensor.to(device))
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Dataset:
+        """The same observations with ``change`` applied to every tensor."""
+        labels = None if self.labels is None else change(self.labels)
+        return replace(self, x=change(self.x), rows=change(self.rows), labels=labels)
+
+    def _stored(self, index: Tensor) -> Tensor:
+        return self.rows[index.to(self.rows.device)]
+
+
+class Splits(NamedTuple):
+    """What a model is fitted to, chosen by, and judged on."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+    @property
+    def name(self) -> str:
+        """What the data are called."""
+        return self.train.name
+
+    def to(self, device: str | torch.device) -> Splits:
+        """The same splits on ``device``; a store that was shared stays shared."""
+        move = functools.cache(lambda tensor: tensor.to(device))
+        return Splits(*(split.changed(move) for split in self))
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, over stored values, labels and rows of the three splits.
+
+        It does not depend on the device, nor on whether the splits share a store.
+        """
+        digest = functools.cache(digest_of)
+        total = hashlib.sha256()
+        for split in self:
+            for tensor in (split.x, split.labels, split.rows):
+                total.update(b"absent" if tensor is None else digest(tensor))
+        return total.hexdigest()
+
+
+def digest_of(tensor: Tensor) -> bytes:
+    """SHA-256 of type, shape and values, read chunk by chunk."""
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    for chunk in torch.split(tensor, CHUNK):
+        digest.update(chunk.cpu().contiguous().numpy().data)
+    return digest.digest()

@@ -1,0 +1,90 @@
+"""Data by name or by path."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyrovae.data import paths
+from pyrovae.data.dataset import Splits
+from pyrovae.data.dsprites import read_dsprites
+from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.torchvision_files import read_image_set
+from pyrovae.data.torchvision_sets import IMAGE_SETS
+from pyrovae.errors import DataError
+
+NAMES = ("digits", *IMAGE_SETS, "dsprites")
+
+
+def load_data(
+    source: str | Path = "digits", *, root: str | Path = "data", download: bool = True
+) -> Splits:
+    """Load a data set by name or by path, always split in the same way.
+
+    A name is looked for in ``root`` and ``root/name``, and downloaded to ``root`` only if its
+    files are in neither. Official test sets are kept, with the last sixth of the official
+    training set for validation; other data are split by a fixed permutation. The global random
+    stream is left untouched.
+
+    Args:
+        source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
+            ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
+            ``file.npz:key`` (see :func:`from_arrays` for its shape and type) or to a folder of
+            equally large images, whose sub-folders are the labels.
+        root: Folder of the named data sets.
+        download: Whether a named data set that is not there may be downloaded.
+
+    Returns:
+        Images ``(channels, height, width)`` or table rows ``(columns,)`` in three splits.
+
+    Raises:
+        DataError: If the data can be neither found nor downloaded, or are not usable.
+
+    Example:
+        >>> [len(split) for split in load_data("digits")]
+        [1257, 180, 360]
+    """
+    if source in NAMES:
+        return read_named(str(source), Path(root).expanduser(), download=download)
+    if paths.exists(source):
+        return paths.read_path(source)
+    raise DataError(unknown(str(source)))
+
+
+def read_named(name: str, root: Path, *, download: bool) -> Splits:
+    """Read one of ``NAMES``."""
+    match name:
+        case "digits":
+            return read_digits()
+        case "dsprites":
+            return read_dsprites(root, download=download)
+        case _:
+            return read_image_set(name, root, download=download)
+
+
+def read_digits() -> Splits:
+    """The 1797 handwritten digits ``(1, 8, 8)`` that come with scikit-learn, 70 to 10 to 20.
+
+    References:
+        Alpaydin and Kaynak (1998), *Optical Recognition of Handwritten Digits*.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return split(
+        "digits",
+        torch.from_numpy(digits.images.astype(np.uint8))[:, None],
+        torch.from_numpy(digits.target.astype(np.int64)),
+        rows=permuted_rows(len(digits.target), test_tenths=2),
+        maximum=16.0,
+    )
+
+
+def unknown(source: str) -> str:
+    """The sentence for what is neither a name nor a path, with the nearest name if one is near."""
+    nearest = difflib.get_close_matches(source, NAMES, n=1)
+    guess = f', did you mean "{nearest[0]}"' if nearest else ""
+    return f'data "{source}" is neither a name nor a path{guess}: choose one of {", ".join(NAMES)}'

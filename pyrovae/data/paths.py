@@ -1,0 +1,79 @@
+"""Data named by a path: an array on disk, or a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from numpy.lib.npyio import NpzFile
+
+from pyrovae.data.arrays import Array, from_arrays
+from pyrovae.data.dataset import Splits
+from pyrovae.data.folders import is_image, read_folder
+from pyrovae.data.npz import open_npz, read_member, read_npy
+from pyrovae.errors import DataError
+
+LABEL_KEYS = ("labels", "y", "target")
+"""Names under which an ``.npz`` file may keep the classes beside the observations."""
+
+
+def exists(source: str | Path) -> bool:
+    """Whether ``source``, without the key of an array, names something on disk."""
+    path, _ = path_and_key(source)
+    return path.exists()
+
+
+def read_path(source: str | Path) -> Splits:
+    """Read ``file.npy``, ``file.npz``, ``file.npz:key`` or a folder of images.
+
+    Raises:
+        DataError: If the path is of another kind, cannot be read, or holds no usable data.
+    """
+    path, key = path_and_key(source)
+    if path.is_dir():
+        return read_folder(path)
+    if is_image(path):
+        raise DataError(f"{path} is a single image: give a folder of at least 10")
+    match path.suffix.lower():
+        case ".npy":
+            return from_arrays(read_npy(path), name=path.name)
+        case ".npz":
+            return read_npz(path, key)
+        case _:
+            raise DataError(f"{path} is no data: give an .npy or .npz file or a folder of images")
+
+
+def path_and_key(source: str | Path) -> tuple[Path, str | None]:
+    """Take ``file.npz:key`` apart; any other path has no key."""
+    file, _, key = str(source).rpartition(":")
+    if file.lower().endswith(".npz"):
+        return Path(file).expanduser(), key
+    return Path(source).expanduser(), None
+
+
+def read_npz(path: Path, key: str | None) -> Splits:
+    """Read the array ``key``, or the only one, and the labels beside it if there are any."""
+    with open_npz(path) as archive:
+        chosen = only_key(archive, path) if key is None else key
+        x = read_member(archive, chosen, path)
+        labels = labels_beside(x, chosen, archive, path)
+    return from_arrays(x, labels, name=path.name if key is None else f"{path.name}:{key}")
+
+
+def only_key(archive: NpzFile, path: Path) -> str:
+    """Name of the only array of a file; several need a choice."""
+    if len(archive.files) != 1:
+        raise DataError(
+            f"{path} holds {len(archive.files)} arrays: choose one of {', '.join(archive.files)} "
+            f'as in "{path.name}:{next(iter(archive.files), "key")}"'
+        )
+    return str(archive.files[0])
+
+
+def labels_beside(x: Array, chosen: str, archive: NpzFile, path: Path) -> Array | None:
+    """First integer array of the same length that is named like labels."""
+    for key in LABEL_KEYS:
+        if key != chosen and key in archive.files:
+            labels = read_member(archive, key, path)
+            if labels.shape == x.shape[:1] and labels.dtype.kind in "iu":
+                return labels
+    return None

@@ -1,0 +1,58 @@
+"""Which observations are for fitting, for choosing and for judging: the same in every run."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae.data.dataset import Dataset, Splits
+
+SEED = 0
+"""Fixed, and independent of a run's seed, so that every run is judged on the same test data."""
+
+
+class Rows(NamedTuple):
+    """Indices into the store, ``(n,)`` int64 each; together a partition of it."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def permutation(n: int) -> Tensor:
+    """Fixed permutation of ``n`` rows that leaves the global random stream untouched."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
+
+
+def permuted_rows(n: int, *, validation_tenths: int = 1, test_tenths: int = 1) -> Rows:
+    """Permuted parts of ``n`` rows for data without an official test set, rounded up."""
+    validations = math.ceil(n * validation_tenths / 10)
+    tests = math.ceil(n * test_tenths / 10)
+    return Rows(*torch.split(permutation(n), [n - validations - tests, validations, tests]))
+
+
+def official_rows(train_labels: Tensor, tests: int) -> Rows:
+    """Rows of a training set followed by an official test set of ``tests`` observations.
+
+    The last sixth of the training set is for validation. A training set sorted by class is
+    permuted first, else its last classes would never be fitted.
+
+    Args:
+        train_labels: Classes of the training set in its order, ``(n,)``.
+        tests: Size of the official test set.
+    """
+    n = len(train_labels)
+    is_sorted = bool((train_labels.diff() >= 0).all())
+    order = permutation(n) if is_sorted else torch.arange(n)
+    train, validation = torch.split(order, [n - n // 6, n // 6])
+    return Rows(train, validation, torch.arange(n, n + tests))
+
+
+def split(
+    name: str, x: Tensor, labels: Tensor | None, *, rows: Rows, maximum: float | None
+) -> Splits:
+    """Three views of one store ``x`` of shape ``(stored, *shape)``."""
+    return Splits(*(Dataset(name, x, part, labels, maximum) for part in rows))
