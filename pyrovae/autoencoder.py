@@ -1,0 +1,78 @@
+"""What training, evaluation and pictures need of an autoencoder: a pair of Pyro programs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from pyro import poutine
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+
+from pyrovae.data.contract import Contract
+
+# A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
+Site = Any
+
+
+class Formulas(NamedTuple):
+    """The three distributions of an autoencoder, in words."""
+
+    prior: str
+    likelihood: str
+    guide: str
+
+
+class Autoencoder(nn.Module, ABC):
+    """Two Pyro programs of the data and their parameters.
+
+    :class:`pyrovae.VAE` is one made of parts, :class:`pyrovae.handwritten.Handwritten` one
+    from a user's file. Whatever works on one works on the other: it sees sites in traces.
+
+    Attributes:
+        vectorisable: Whether particles may be drawn at once, in a dimension left of the data.
+        contract: How the programs want their data.
+        advice: Which data p(x | z) takes and what to choose for others; ends a sentence.
+    """
+
+    vectorisable: bool
+    contract: Contract = Contract()
+    advice: str = "none outside its support: change the data or the program"
+
+    @abstractmethod
+    def model(self, x: Tensor) -> Any:
+        """The generative program, with ``x`` observed, in one plate over the data."""
+
+    @abstractmethod
+    def guide(self, x: Tensor) -> Any:
+        """The inference program, with the latent sites of the model."""
+
+    @abstractmethod
+    def formulas(self) -> Formulas:
+        """p(z), p(x | z) and q(z | x) in words."""
+
+
+class Traces(NamedTuple):
+    """One run of the guide, and of the model at the codes that the guide drew."""
+
+    model: Trace
+    guide: Trace
+
+    @classmethod
+    def of(cls, autoencoder: Autoencoder, x: Tensor) -> Traces:
+        """Run both programs on a batch ``(batch, *shape)``."""
+        guide = poutine.trace(autoencoder.guide).get_trace(x)
+        replayed = poutine.replay(autoencoder.model, trace=guide)
+        return cls(poutine.trace(replayed).get_trace(x), guide)
+
+
+def latent_sites(model: Trace) -> list[str]:
+    """Names of the latent sites, in the order they are drawn; a plate's own site is none."""
+    sites = model.stochastic_nodes
+    return [name for name in sites if not site_is_subsample(model.nodes[name])]
+
+
+def observed_sites(model: Trace) -> list[str]:
+    """Names of the model's observed sites, in order."""
+    return model.observation_nodes

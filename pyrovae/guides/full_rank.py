@@ -1,0 +1,72 @@
+"""Normal guide with correlated latent dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+from torch.distributions import Independent, MultivariateNormal, Normal, register_kl
+
+from pyrovae.guides.abstract import Guide
+from pyrovae.networks import Encoder
+from pyrovae.scale import positive
+
+
+class FullRankGuide(Guide):
+    r"""Normal with a full covariance, through its lower-triangular factor.
+
+    .. math::
+        q(z \mid x) = \mathcal{N}(z \mid \mu(x), L(x) L(x)^\top)
+
+    Args:
+        encoder: Network from data to features.
+        latent_dim: Length of the code.
+
+    Example:
+        >>> from pyrovae.networks import MLPEncoder
+        >>> q = FullRankGuide(MLPEncoder((16,), widths=[8]), latent_dim=3)(torch.zeros(5, 16))
+        >>> q.scale_tril.shape
+        torch.Size([5, 3, 3])
+
+    References:
+        Kingma and Welling (2019), *An Introduction to Variational Autoencoders*,
+        arXiv:1906.02691, section 2.5.1.
+    """
+
+    formula = "Normal(loc(x), L(x) L(x)ᵀ)"
+
+    def __init__(self, encoder: Encoder, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.encoder = encoder
+        self.loc = nn.Linear(encoder.features, latent_dim)
+        self.scale = nn.Linear(encoder.features, latent_dim)
+        self.below = nn.Linear(encoder.features, latent_dim * latent_dim)
+
+    def forward(self, x: Float[Tensor, " ..."]) -> TorchDistributionMixin:
+        """q(z | x) for data of shape ``(*batch, *shape)``."""
+        features = self.encoder(x)
+        below = self.below(features).unflatten(-1, (self.latent_dim, self.latent_dim)).tril(-1)
+        scale_tril = below + positive(self.scale(features)).diag_embed()
+        return dist.MultivariateNormal(self.loc(features), scale_tril=scale_tril)
+
+
+@register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]
+def _kl_full_rank_diagonal(q: MultivariateNormal, p: Independent[Any]) -> Tensor:
+    r"""KL to a normal of independent dimensions, which torch has only the other way round.
+
+    .. math::
+        \frac12 \sum_d \Big[ \frac{\sum_e L_{de}^2 + (\mu_d - m_d)^2}{s_d^2} - 1
+        + 2 \log \frac{s_d}{L_{dd}} \Big]
+    """
+    if not isinstance(p.base_dist, Normal) or p.reinterpreted_batch_ndims != 1:
+        raise NotImplementedError
+    scale = p.base_dist.scale
+    variance = q.scale_tril.square().sum(-1)
+    distance = (q.loc - p.base_dist.loc).square()
+    log_ratio = scale.log() - torch.diagonal(q.scale_tril, dim1=-2, dim2=-1).log()
+    return 0.5 * ((variance + distance) / scale.square() - 1 + 2 * log_ratio).sum(-1)

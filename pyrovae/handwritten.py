@@ -1,0 +1,135 @@
+"""A user's own pair of Pyro programs, from a Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyro
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor, nn
+
+from pyrovae.autoencoder import (
+    Autoencoder,
+    Formulas,
+    Traces,
+    latent_sites,
+    observed_sites,
+)
+from pyrovae.data.contract import Contract
+from pyrovae.errors import SpecError
+
+
+class Handwritten(Autoencoder):
+    """Functions ``model(x)`` and ``guide(x)`` of a Python file, as an autoencoder.
+
+    The file may keep its parameters in networks at its top level, named to Pyro by
+    ``pyro.module``, or in ``pyro.param``. They live in a store of their own: two files, or
+    the same file twice, never see each other's. A top-level string ``binarisation`` says how
+    the data are to be binarised ("none" by default).
+
+    Args:
+        path: The Python file.
+        example: A batch of data ``(batch, *shape)``; both programs run on it once, so that
+            every parameter exists.
+
+    Raises:
+        SpecError: The file cannot be run, lacks ``model`` or ``guide``, or either fails on
+            the example.
+    """
+
+    # Another person's program need not broadcast: particles are drawn one after the other.
+    vectorisable = False
+
+    def __init__(self, path: Path, example: Tensor) -> None:
+        super().__init__()
+        self.path = path
+        self.file = load_file(path)
+        self.contract = Contract(getattr(self.file, "binarisation", "none"))
+        self._store: Any = {"params": {}, "constraints": {}}
+        for name, value in vars(self.file).items():
+            if isinstance(value, nn.Module):
+                self.add_module(name, value)
+        self._formulas = self._try(example)
+        self._adopt_parameters()
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise SpecError(f"{path}: model(x) and guide(x) have no parameter to fit")
+
+    def model(self, x: Tensor) -> Any:
+        """The file's ``model(x)``."""
+        with pyro.get_param_store().scope(self._store):
+            return self.file.model(x)
+
+    def guide(self, x: Tensor) -> Any:
+        """The file's ``guide(x)``."""
+        with pyro.get_param_store().scope(self._store):
+            return self.file.guide(x)
+
+    def formulas(self) -> Formulas:
+        """The families of the distributions at the sites of both programs."""
+        return self._formulas
+
+    def _try(self, example: Tensor) -> Formulas:
+        try:
+            traces = Traces.of(self, example)
+            for trace in traces:
+                trace.compute_log_prob()
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise SpecError(
+                f"{self.path}: model(x) and guide(x) fail on x of shape "
+                f"{tuple(example.shape)}: {reason}"
+            ) from error
+        latent, guided = latent_sites(traces.model), latent_sites(traces.guide)
+        if not latent or set(latent) != set(guided):
+            raise SpecError(
+                f"{self.path}: model(x) draws {latent or 'nothing'} and guide(x) draws "
+                f"{guided or 'nothing'}: both must draw the same sites"
+            )
+        if not observed_sites(traces.model):
+            raise SpecError(f"{self.path}: model(x) observes nothing: give a site obs=x")
+        return Formulas(
+            prior=_families(traces.model, latent),
+            likelihood=_families(traces.model, observed_sites(traces.model)),
+            guide=_families(traces.guide, latent),
+        )
+
+    def _adopt_parameters(self) -> None:
+        """Own what ``pyro.param`` made, beside the networks found at the top level."""
+        known = {id(parameter) for parameter in self.parameters()}
+        for name, value in self._store["params"].items():
+            if id(value) not in known:
+                parameter = nn.Parameter(value.detach())
+                self._store["params"][name] = parameter
+                self.register_parameter(name.replace(".", "/"), parameter)
+
+
+def load_file(path: Path) -> ModuleType:
+    """A Python file as a fresh module, with functions ``model`` and ``guide``.
+
+    Raises:
+        SpecError: It cannot be run, or lacks one of the two.
+    """
+    definition = importlib.util.spec_from_file_location(f"handwritten_{path.stem}", path)
+    if definition is None or definition.loader is None:
+        raise SpecError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(definition)
+    try:
+        definition.loader.exec_module(module)
+    except Exception as error:
+        raise SpecError(f"{path}: {type(error).__name__}: {error}") from error
+    for name in ("model", "guide"):
+        if not callable(getattr(module, name, None)):
+            raise SpecError(f"{path} has no function {name}(x); it needs model(x) and guide(x)")
+    return module
+
+
+def _families(trace: Trace, sites: list[str]) -> str:
+    return ", ".join(f"{name} ~ {_family(trace.nodes[name]['fn'])}" for name in sites)
+
+
+def _family(distribution: Any) -> str:
+    base = getattr(distribution, "base_dist", distribution)
+    return f"{type(base).__name__} {tuple(distribution.event_shape)}"

@@ -1,0 +1,30 @@
+"""What a network has to offer to a guide (encoder) or to a likelihood (decoder)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """A network from data to features, on which a guide puts its parameters.
+
+    Attributes:
+        features: Length of the feature vector.
+    """
+
+    features: int
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, " ..."]) -> Float[Tensor, "*batch features"]:
+        """Features of data of shape ``(*batch, *shape)``."""
+
+
+class Decoder(nn.Module, ABC):
+    """A network from codes to the numbers from which a likelihood makes its distribution."""
+
+    @abstractmethod
+    def forward(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, " ..."]:
+        """Outputs of shape ``(*batch, outputs, *shape)``, ``outputs`` numbers for each value."""

@@ -1,0 +1,30 @@
+"""Nonlinearities by name."""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from torch import nn
+
+Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
+
+
+def activation(name: Activation) -> nn.Module:
+    """The module that applies a nonlinearity value by value."""
+    match name:
+        case "relu":
+            return nn.ReLU()
+        case "tanh":
+            return nn.Tanh()
+        case "softplus":
+            return nn.Softplus()
+        case "elu":
+            return nn.ELU()
+        case "silu":
+            return nn.SiLU()
+        case "gelu":
+            return nn.GELU()
+        case "identity":
+            return nn.Identity()
+        case _:
+            assert_never(name)

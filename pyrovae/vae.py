@@ -1,0 +1,155 @@
+"""The variational autoencoder: two Pyro programs and the parts they are made of."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import pyro
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+
+from pyrovae.autoencoder import Autoencoder, Formulas
+from pyrovae.errors import SpecError
+from pyrovae.guides import Guide
+from pyrovae.likelihoods import Likelihood
+from pyrovae.networks import Decoder
+from pyrovae.priors import Prior
+from pyrovae.specs import InferenceSpec, ModelSpec
+
+_counter = itertools.count()
+_names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+
+
+def _name(module: nn.Module) -> str:
+    """A name in Pyro's global parameter store that no other module, or copy of it, has."""
+    return _names.setdefault(module, f"pyrovae{next(_counter)}")
+
+
+class Declaration(NamedTuple):
+    """All that an autoencoder is built from again, but for its weights.
+
+    Attributes:
+        model: Specification of the model, resolved.
+        inference: Specification of the inference, resolved.
+        shape: Shape of one observation.
+        levels: Largest intensity that the model sees; None for real-valued data.
+    """
+
+    model: ModelSpec
+    inference: InferenceSpec
+    shape: tuple[int, ...]
+    levels: float | None
+
+
+class VAE(Autoencoder):
+    r"""Variational autoencoder.
+
+    .. math::
+        \text{model}\quad p(z)\, p(x \mid z) \qquad\qquad \text{guide}\quad q(z \mid x)
+
+    :meth:`model` and :meth:`guide` are ordinary Pyro programs and go as they are into
+    ``SVI``, ``Predictive``, ``Trace_ELBO``, ``TraceMeanField_ELBO``, ``RenyiELBO``,
+    ``poutine.trace`` and ``NUTS``. One plate encloses everything, so bounds with several
+    particles are per datum. Sites are named "z" and "x".
+
+    Args:
+        prior: p(z).
+        decoder: Network from codes to the likelihood's numbers.
+        likelihood: p(x | z).
+        guide: q(z | x), with its encoder.
+
+    Raises:
+        SpecError: Prior and guide have codes of different lengths.
+
+    Example:
+        >>> from pyrovae.guides import DiagonalGuide
+        >>> from pyrovae.likelihoods import BernoulliLikelihood
+        >>> from pyrovae.networks import MLPDecoder, MLPEncoder
+        >>> from pyrovae.priors import MixturePrior
+        >>> vae = VAE(
+        ...     prior=MixturePrior(latent_dim=2, components=3),
+        ...     decoder=MLPDecoder(2, shape=(1, 8, 8)),
+        ...     likelihood=BernoulliLikelihood(shape=(1, 8, 8)),
+        ...     guide=DiagonalGuide(MLPEncoder((1, 8, 8)), latent_dim=2),
+        ... )
+        >>> vae.sample(5).shape
+        torch.Size([5, 1, 8, 8])
+
+    References:
+        Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114.
+    """
+
+    # Particles may be drawn at once, in a dimension to the left of the data.
+    vectorisable = True
+    # What it was built from, where that was specifications and not parts.
+    declaration: Declaration | None = None
+
+    def __init__(
+        self, *, prior: Prior, decoder: Decoder, likelihood: Likelihood, guide: Guide
+    ) -> None:
+        super().__init__()
+        if prior.latent_dim != guide.latent_dim:
+            raise SpecError(
+                f"the prior's code has length {prior.latent_dim} and the guide's "
+                f"{guide.latent_dim}: give both the same latent_dim"
+            )
+        self.prior = prior
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.posterior = guide
+        self.advice = likelihood.advice
+
+    def model(self, x: Tensor | None = None, size: int | None = None) -> Tensor:
+        """The generative program: z ~ p(z), x ~ p(x | z).
+
+        Args:
+            x: Observed data ``(batch, *shape)``; None draws them.
+            size: Number of data that the batch stands for, by which log-densities are scaled;
+                the batch's own by default. Without ``x``: how many to draw.
+
+        Returns:
+            The data, observed or drawn.
+        """
+        for part in (self.prior, self.decoder, self.likelihood):
+            pyro.module(_name(part), part)
+        with _data_plate(x, size):
+            z = pyro.sample("z", self.prior(self.posterior))
+            return pyro.sample("x", self.decode(z), obs=x)
+
+    def guide(self, x: Tensor, size: int | None = None) -> Tensor:
+        """The inference program: z ~ q(z | x). Arguments as for :meth:`model`."""
+        pyro.module(_name(self.posterior), self.posterior)
+        with _data_plate(x, size):
+            return pyro.sample("z", self.encode(x))
+
+    def encode(self, x: Tensor) -> TorchDistributionMixin:
+        """q(z | x) for data ``(*batch, *shape)``."""
+        return self.posterior(x)
+
+    def decode(self, z: Tensor) -> TorchDistributionMixin:
+        """p(x | z) for codes ``(*batch, latent_dim)``."""
+        return self.likelihood(self.decoder(z))
+
+    @torch.no_grad()
+    def sample(self, count: int) -> Tensor:
+        """Data ``(count, *shape)`` drawn from p(x): a code from the prior, data given the code."""
+        return self.decode(self.prior(self.posterior).sample((count,))).sample()
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x | z) at the mean of q(z | x), ``(*batch, *shape)``."""
+        return self.decode(self.encode(x).mean).mean
+
+    def formulas(self) -> Formulas:
+        """What the parts say of themselves."""
+        return Formulas(self.prior.formula, self.likelihood.formula, self.posterior.formula)
+
+
+def _data_plate(x: Tensor | None, size: int | None) -> pyro.plate:
+    """Independent data; a batch counts for ``size`` of them."""
+    if x is None:
+        return pyro.plate("data", size or 1, dim=-1)
+    return pyro.plate("data", size or len(x), subsample=x, dim=-1)
