@@ -1,0 +1,60 @@
+"""A number that is not finite, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor, nn
+
+from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
+
+
+def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
+    """Names the first site and the first parameter of a batch that are not finite.
+
+    To be called right after ``backward()``, with the random stream that the step had.
+    """
+    traces = Traces.of(autoencoder, x)
+    for trace in (traces.guide, traces.model):
+        trace.compute_log_prob()
+    found = [*_sites("guide", traces.guide), *_sites("model", traces.model)]
+    at = found[0] if found else "every site is finite, so it came up in the gradient"
+    return f"{at}; {_parameter(autoencoder)}"
+
+
+def _sites(program: str, trace: Trace) -> Iterator[str]:
+    """What is not finite at the sites of a program, in the order they run."""
+    for name in [*latent_sites(trace), *observed_sites(trace)]:
+        if problem := _problem(trace.nodes[name]):
+            yield f"site '{name}' of the {program}: {problem}"
+
+
+def _problem(site: Site) -> str | None:
+    """What is not finite at a site, from the cause (its parameters) to the effect."""
+    for name, value in _parameters(site["fn"]).items():
+        if not torch.isfinite(value).all():
+            return f"{name} is not finite"
+    for name in ("value", "log_prob"):
+        if not torch.isfinite(site[name]).all():
+            return f"{name} is not finite"
+    return None
+
+
+def _parameters(distribution: TorchDistributionMixin) -> dict[str, Tensor]:
+    base: Any = getattr(distribution, "base_dist", distribution)
+    names = [name for name in base.arg_constraints if name in vars(base)]
+    return {name: vars(base)[name] for name in names if isinstance(vars(base)[name], Tensor)}
+
+
+def _parameter(module: nn.Module) -> str:
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return f"parameter '{name}' is not finite"
+    for name, parameter in module.named_parameters():
+        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+            return f"parameter '{name}' has a gradient that is not finite"
+    return "every parameter and gradient is finite"

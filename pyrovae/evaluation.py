@@ -1,0 +1,120 @@
+"""What a fitted autoencoder is worth on data. Nothing here changes it, or the random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
+from pyrovae.data import Dataset
+from pyrovae.objectives import Objective
+from pyrovae.randomness import seeded
+from pyrovae.tally import Summary, Tally
+
+EVALUATION_SEED = 1
+BATCH = 500
+# Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.
+ACTIVE_VARIANCE = 0.01
+
+
+@contextmanager
+def evaluating(autoencoder: Autoencoder, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Evaluation mode, no gradients, a random stream of its own; all undone at the end."""
+    training = autoencoder.training
+    autoencoder.eval()
+    try:
+        with torch.no_grad(), seeded(EVALUATION_SEED, device), pyro.validation_enabled(False):
+            yield
+    finally:
+        autoencoder.train(training)
+
+
+def batches(data: Dataset, device: torch.device, size: int = BATCH) -> Iterator[Tensor]:
+    """All the data in order, as the model sees them, batch by batch on a device."""
+    for index in torch.arange(len(data), device=data.rows.device).split(size):
+        yield data.batch(index).to(device)
+
+
+def evaluate(
+    autoencoder: Autoencoder, objective: Objective, data: Dataset, *, beta: float = 1.0
+) -> Summary:
+    """The bound on a split, its parts, and the loss at some β, in nats per datum.
+
+    Always the same random numbers: two evaluations of the same weights agree.
+
+    Args:
+        autoencoder: Model and guide.
+        objective: What is optimised.
+        data: The split.
+        beta: Weight of the KL in the loss; the ELBO is at β = 1 whatever it is.
+    """
+    device = next(autoencoder.parameters()).device
+    tally = Tally()
+    with evaluating(autoencoder, device):
+        for x in batches(data, device):
+            tally.add(*objective.loss_and_terms(autoencoder, x, beta))
+    return tally.summary()
+
+
+def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
+    """Means of q(z | x), latent sites side by side, ``(data, dims)`` on the CPU.
+
+    Where a guide's distribution has no mean that torch knows, one draw stands for it.
+    """
+    device = next(autoencoder.parameters()).device
+    with evaluating(autoencoder, device):
+        return torch.cat([_codes(autoencoder, x).cpu() for x in batches(data, device)])
+
+
+def active_dimensions(codes: Tensor) -> int:
+    r"""Number of latent dimensions whose posterior mean varies with the data.
+
+    .. math::
+        \operatorname{Var}_x \mathbb{E}_{q(z \mid x)}[z_d] > 0.01
+
+    References:
+        Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
+        arXiv:1509.00519.
+    """
+    return int((codes.var(0) > ACTIVE_VARIANCE).sum())
+
+
+def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    """Means of p(x | z) at the means of q(z | x), for the first observed site."""
+    with evaluating(autoencoder, x.device):
+        guide = poutine.trace(autoencoder.guide).get_trace(x)
+        for name in latent_sites(guide):
+            guide.nodes[name]["value"] = _mean(guide.nodes[name])
+        replayed = poutine.replay(autoencoder.model, trace=guide)
+        return _observed_mean(poutine.trace(replayed).get_trace(x))
+
+
+def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    """Means of p(x | z) at codes drawn from the prior, one for each datum of ``x``."""
+    with evaluating(autoencoder, x.device):
+        return _observed_mean(poutine.trace(autoencoder.model).get_trace(x))
+
+
+def _codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    traces = Traces.of(autoencoder, x)
+    sites = [_mean(traces.guide.nodes[name]) for name in latent_sites(traces.model)]
+    return torch.cat([site.reshape(len(x), -1) for site in sites], dim=-1)
+
+
+def _mean(site: Site) -> Tensor:
+    try:
+        return site["fn"].mean
+    except NotImplementedError:
+        return site["value"]
+
+
+def _observed_mean(trace: Trace) -> Tensor:
+    """The mean at the first observed site."""
+    site: Site = trace.nodes[observed_sites(trace)[0]]
+    return site["fn"].mean

@@ -1,0 +1,124 @@
+"""Weights in a file that says what they are the weights of."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.building import declared
+from pyrovae.errors import CheckpointError, SpecError
+from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs.files import validate
+from pyrovae.vae import VAE, Declaration
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is either as it was or complete, whatever happens meanwhile."""
+    temporary = path.with_name(f".{path.name}.writing")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def save(autoencoder: Autoencoder, path: str | Path) -> None:
+    """Write the weights, and the declaration they belong to, as one safetensors file.
+
+    Args:
+        autoencoder: One from :func:`pyrovae.build` can be had back by :func:`load`; of others
+            (from parts, or handwritten) the file holds the weights alone.
+        path: The file, usually ``*.safetensors``; replaced if it exists.
+    """
+    weights = {name: value.contiguous() for name, value in autoencoder.state_dict().items()}
+    declaration = getattr(autoencoder, "declaration", None)
+    metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
+    write_atomically(Path(path), to_bytes(weights, metadata))
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> VAE:
+    """The autoencoder in a file written by :func:`save`, or in the folder of a run.
+
+    Args:
+        path: A ``.safetensors`` file, or a run's folder; from that, the weights the run's
+            results are of (``weights.safetensors``).
+        device: Where the parameters go, wherever they were fitted.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or holds weights without a declaration.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "weights.safetensors"
+    vae = declared(_declaration(path))
+    load_weights(vae, path)
+    return vae.to(device).eval()
+
+
+def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
+    """Put the weights of a file into an autoencoder made of the same parts.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or holds other parameters.
+    """
+    with _opened(Path(path)) as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    own = {name: value.shape for name, value in autoencoder.state_dict().items()}
+    for name in own.keys() | weights.keys():
+        theirs = weights[name].shape if name in weights else None
+        if own.get(name) != theirs:
+            raise CheckpointError(
+                f"{path}: parameter '{name}' has shape {_shape(theirs)} there and "
+                f"{_shape(own.get(name))} here: these are weights of another autoencoder"
+            )
+    autoencoder.load_state_dict(weights)
+
+
+def _declaration(path: Path) -> Declaration:
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("declaration")
+    if text is None:
+        raise CheckpointError(
+            f"{path} holds weights without the specifications they belong to: build the same "
+            "autoencoder again and put them in with load_weights"
+        )
+    try:
+        tree = json.loads(text)
+        return Declaration(
+            validate(tree["model"], ModelSpec, str(path)),
+            validate(tree["inference"], InferenceSpec, str(path)),
+            tuple(tree["shape"]),
+            tree["levels"],
+        )
+    except (SpecError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read by this version: {error}") from None
+
+
+def _opened(path: Path) -> safe_open:
+    if not path.is_file():
+        raise CheckpointError(f"there are no weights at {path}")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from None
+
+
+def _to_json(declaration: Declaration) -> str:
+    return json.dumps(
+        {
+            "model": declaration.model.model_dump(mode="json"),
+            "inference": declaration.inference.model_dump(mode="json"),
+            "shape": declaration.shape,
+            "levels": declaration.levels,
+        }
+    )
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "no place" if shape is None else str(tuple(shape))
