@@ -1,0 +1,158 @@
+"""What a person reads in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+from tqdm import tqdm
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Splits
+from pyrovae.fitting import Observer, Record, Training
+from pyrovae.objectives import AnalyticELBO, exact_sites
+from pyrovae.schedules import describe_beta
+from pyrovae.specs import ModelSpec
+from pyrovae.specs.networks import ConvSpec, MLPSpec
+from pyrovae.tally import Summary
+
+
+def say(text: str) -> None:
+    """Print, at once also where the output is a file."""
+    print(text, flush=True)
+
+
+class Bar(Observer):
+    """A progress bar over the whole run, for a terminal."""
+
+    def begun(self, training: Training) -> None:
+        """Draw the bar where training begins or goes on."""
+        self.bar = tqdm(
+            total=training.budget.steps,
+            initial=training.step,
+            unit="step",
+            bar_format="{percentage:3.0f}% {bar:20} {remaining} left {postfix}",
+        )
+
+    def stepped(self, training: Training) -> None:
+        """Move on by one step."""
+        self.bar.update()
+
+    def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
+        """Show the epoch's numbers."""
+        train, validation = records
+        self.bar.set_postfix_str(
+            f"epoch {train.epoch} ELBO {train.elbo:.1f}, validation {validation.elbo:.1f} = "
+            f"{validation.reconstruction:.1f} − KL {validation.kl:.1f}",
+            refresh=False,
+        )
+
+    def ended(self, training: Training) -> None:
+        """Leave the bar as it stands."""
+        self.bar.close()
+
+
+class Lines(Observer):
+    """A plain line for each epoch, for a log."""
+
+    def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
+        """Print the epoch's numbers."""
+        train, validation = records
+        say(
+            f"epoch {train.epoch:>4}/{training.budget.epochs}"
+            f"  training ELBO {train.elbo:9.2f}  validation ELBO {validation.elbo:9.2f}"
+            f" = reconstruction {validation.reconstruction:9.2f} - KL {validation.kl:6.2f}"
+        )
+
+
+def plan(training: Training, data: Splits, writes_to: str) -> str:
+    """What is about to be done, a line for each part."""
+    autoencoder, spec = training.autoencoder, training.spec
+    formulas = autoencoder.formulas()
+    encoder, decoder = _networks(autoencoder)
+    stop = spec.early_stopping
+    rows = {
+        "p(z)": formulas.prior,
+        "p(x | z)": formulas.likelihood + decoder,
+        "q(z | x)": formulas.guide + encoder,
+        "objective": _objective(training),
+        "β": describe_beta(spec.beta),
+        "optimiser": f"{spec.optimiser.kind}, learning rate {spec.optimiser.learning_rate:g} "
+        f"({spec.learning_rate_schedule.kind})",
+        "budget": f"{spec.epochs} epochs of {training.budget.steps_per_epoch} steps, "
+        f"{spec.batch_size} data each"
+        + (f"; early stopping with patience {stop.patience}" if stop else ""),
+        "data": _data(data),
+        "parameters": _parameters(autoencoder),
+        "device": str(training.device),
+        "writes to": writes_to,
+    }
+    return "\n".join(f"{name:<11} {text}" for name, text in rows.items())
+
+
+def result(summary: Summary, active: int, dims: int, folder: str) -> str:
+    """What training has come to, on the test data."""
+    return (
+        f"test ELBO   {summary.elbo:.2f} ± {summary.standard_error:.2f} nats per datum "
+        f"(standard error over {summary.count} data)\n"
+        f"            reconstruction {summary.reconstruction:.2f}, KL {summary.kl:.2f}\n"
+        f"active      {active} of {dims} latent dimensions\n"
+        f"run         {folder}"
+    )
+
+
+def shapes(autoencoder: Autoencoder) -> str:
+    """Every parameter with its shape."""
+    rows = autoencoder.named_parameters()
+    return "\n".join(f"{name:<40} {tuple(parameter.shape)}" for name, parameter in rows)
+
+
+def kl_kinds(training: Training) -> dict[str, str]:
+    """For each latent site: how its KL is had in the reports, "exact" or "sampled"."""
+    train = training.splits.train
+    x = train.batch(train.rows.new_zeros(1)).to(training.device)
+    exact = exact_sites(training.autoencoder, x)
+    return {site: "exact" if closed else "sampled" for site, closed in exact.items()}
+
+
+def _objective(training: Training) -> str:
+    optimised = "exact" if isinstance(training.objective, AnalyticELBO) else "sampled"
+    particles = training.spec.objective.particles
+    reported = ", ".join(f"{kind} at {site}" for site, kind in kl_kinds(training).items())
+    return (
+        f"ELBO ({training.objective.pyro_name}: KL {optimised}), "
+        f"{particles} particle{'s' if particles > 1 else ''}; reported KL {reported}"
+    )
+
+
+def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
+    declaration = getattr(autoencoder, "declaration", None)
+    if declaration is None:
+        return "", ""
+    model: ModelSpec = declaration.model
+    return (
+        f"; encoder {_network(declaration.inference.guide.encoder)}",
+        f"; decoder {_network(model.decoder)}, {model.latent_dim} latent dimensions",
+    )
+
+
+def _network(spec: MLPSpec | ConvSpec) -> str:
+    return f"{spec.kind} {'-'.join(map(str, spec.widths))} ({spec.activation})"
+
+
+def _data(data: Splits) -> str:
+    train = data.train
+    shape = " × ".join(map(str, train.shape))
+    levels = "real values" if train.levels is None else f"intensities 0 to {train.levels:g}"
+    binarised = "" if train.binarisation == "none" else f", binarised ({train.binarisation})"
+    sizes = f"{len(train)} training, {len(data.validation)} validation, {len(data.test)} test"
+    return f"{data.name}: {sizes}; {shape}, {levels}{binarised}"
+
+
+def _parameters(module: nn.Module) -> str:
+    counts: dict[str, int] = {}
+    for name, parameter in module.named_parameters():
+        part = name.partition(".")[0]
+        counts[part] = counts.get(part, 0) + parameter.numel()
+    parts = ", ".join(f"{part} {count:,}" for part, count in counts.items())
+    return f"{sum(counts.values()):,} ({parts})"

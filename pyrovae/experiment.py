@@ -1,0 +1,188 @@
+"""A run from beginning to end: build, say what will be done, fit, judge, draw."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from pyrovae import console
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.building import build
+from pyrovae.data import Splits, load_data
+from pyrovae.errors import DivergenceError, SpecError
+from pyrovae.evaluation import active_dimensions, codes, evaluate
+from pyrovae.fitting import Record, Training
+from pyrovae.handwritten import Handwritten
+from pyrovae.randomness import seeded
+from pyrovae.request import Request
+from pyrovae.runs import (
+    Identity,
+    Run,
+    declarations,
+    new_folder,
+    read_checkpoint,
+    read_metrics,
+    versions,
+)
+from pyrovae.specs import ModelSpec
+from pyrovae.weights import save
+
+
+def dry_run(request: Request) -> int:
+    """Validate, build, and print the resolved specifications, counts and shapes."""
+    training, data = prepare(request)
+    for name, text in declarations(training).items():
+        console.say(f"# {name}\n{text}")
+    console.say(console.plan(training, data, writes_to="nothing: this is a dry run"))
+    console.say(f"\n{console.shapes(training.autoencoder)}")
+    return 0
+
+
+def train(request: Request, command: str) -> int:
+    """Train, or go on training, and report.
+
+    Returns:
+        Exit status: 0, or 128 + signal when interrupted.
+
+    Raises:
+        PyrovaeError: An input that cannot work, or a divergence; a sentence.
+    """
+    training, data = prepare(request)
+    identity = Identity.of(training, data)
+    state = None if request.resume is None else read_checkpoint(request.resume, identity)
+    folder = request.resume or new_folder(
+        request.output, request.model_name, request.inference_name
+    )
+    run = Run(folder, identity)
+    if state is None:
+        begin(run, request, training, data, command)
+    console.say(console.plan(training, data, writes_to=str(folder)))
+    progress = console.Bar() if sys.stderr.isatty() else console.Lines()
+    with seeded(training.spec.seed, training.device), interruptible(training) as received:
+        if state is not None:
+            training.load_state_dict(state)
+        try:
+            training.run([run, progress])
+        except DivergenceError as error:
+            run.describe({"status": "diverged"})
+            raise DivergenceError(
+                f"{error}. The last good state is in {folder}; a lower learning rate or "
+                "inference.clip_norm may help"
+            ) from None
+    if training.interrupted:
+        run.describe({"status": "interrupted"})
+        console.say(
+            f"interrupted after step {training.step} of {training.budget.steps}; go on with\n"
+            f"  python -m pyrovae.train --resume {folder}"
+        )
+        return 128 + received[0]
+    finish(run, training)
+    return 0
+
+
+def prepare(request: Request) -> tuple[Training, Splits]:
+    """Load the data and build all that trains on them.
+
+    Raises:
+        PyrovaeError: Data, parts or device that cannot be had, or do not fit.
+    """
+    device = choose_device(request.device)
+    data = load_data(request.data, root=request.data_root)
+    if isinstance(request.model, ModelSpec):
+        autoencoder: Autoencoder = build(request.model, request.inference, data)
+    else:
+        with seeded(request.inference.seed):
+            few = data.train.batch(torch.arange(2))
+            autoencoder = Handwritten(request.model, few)
+    training = Training(autoencoder.to(device), data, request.inference)
+    return training, autoencoder.contract.apply(data)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" stands for.
+
+    Raises:
+        SpecError: "cuda" on a machine without a GPU.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise SpecError(
+            "--device cuda: torch finds no GPU on this machine; choose --device cpu or auto"
+        )
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and available) else "cpu")
+
+
+def begin(run: Run, request: Request, training: Training, data: Splits, command: str) -> None:
+    """Write down what is about to be done."""
+    for name, text in run.identity.declarations.items():
+        (run.folder / name).write_text(text, encoding="utf-8")
+    source = Path(request.data).resolve() if Path(request.data).exists() else request.data
+    run.describe(
+        {
+            "status": "running",
+            "model": request.model_name,
+            "inference": request.inference_name,
+            "command": command,
+            "seed": training.spec.seed,
+            "device": str(training.device),
+            "versions": versions(),
+            "objective": training.objective.pyro_name,
+            "kl": console.kl_kinds(training),
+            "data": {
+                "source": str(source),
+                "root": str(request.data_root.resolve()),
+                "fingerprint": run.identity.fingerprint,
+                "shape": list(data.train.shape),
+                "levels": data.train.levels,
+                "sizes": {split: len(part) for split, part in data._asdict().items()},
+            },
+        }
+    )
+
+
+@contextmanager
+def interruptible(training: Training) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM let the step finish; the list holds those that came."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        training.interrupted = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def finish(run: Run, training: Training) -> None:
+    """Judge the model on the test data, keep its weights, draw the figures, report."""
+    from pyrovae.figures import draw_figures
+
+    autoencoder, test = training.autoencoder, training.splits.test
+    if training.spec.early_stopping is not None:
+        training.use_best()
+    save(autoencoder, run.folder / "weights.safetensors")
+    summary = evaluate(autoencoder, training.objective, test)
+    means = codes(autoencoder, test)
+    active = active_dimensions(means)
+    where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}
+    run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
+    figures = draw_figures(run.folder / "figures", autoencoder, test, read_metrics(run.folder))
+    run.describe(
+        {
+            "status": "finished",
+            "test": {**asdict(summary), "active_dimensions": active},
+            "figures": [figure.name for figure in figures],
+        }
+    )
+    console.say(console.result(summary, active, means.shape[1], str(run.folder)))

@@ -1,0 +1,114 @@
+"""What a run was asked to do. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyrovae.errors import CheckpointError, SpecError
+from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs.files import find, read
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run, before anything of it is built.
+
+    Attributes:
+        model: The model's specification, or the Python file it is written in.
+        model_name: What to call the model.
+        inference: The inference's specification.
+        inference_name: What to call the inference.
+        data: Name or path of the data.
+        data_root: Where named data sets lie.
+        output: Folder to write to, None for a new one under ``runs/``.
+        resume: Folder of the run to go on with.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    model: ModelSpec | Path
+    model_name: str
+    inference: InferenceSpec
+    inference_name: str
+    data: str
+    data_root: Path
+    output: Path | None
+    resume: Path | None
+    device: str
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        model: str | None = None,
+        inference: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        data: str | None = None,
+        data_root: Path | None = None,
+        output: Path | None = None,
+        resume: Path | None = None,
+        device: str = "auto",
+    ) -> Request:
+        """Read and validate the specifications; what is None comes from the run, or is usual.
+
+        Raises:
+            SpecError: A specification cannot be read, or is not valid.
+            CheckpointError: The folder to resume from is not a run's.
+        """
+        run = {} if resume is None else _own_files(resume)
+        model_file = find(model or run.get("model_file", "vae"), "models")
+        inference_file = find(inference or run.get("inference_file", "svi"), "inference")
+        keys = {
+            section: {key.partition(".")[2]: value for key, value in (overrides or {}).items()
+                      if key.partition(".")[0] == section}
+            for section in ("model", "inference")
+        }  # fmt: skip
+        return cls(
+            model=_model(model_file, keys["model"]),
+            model_name=run.get("model", model_file.stem),
+            inference=read(inference_file, InferenceSpec, keys["inference"]),
+            inference_name=run.get("inference", inference_file.stem),
+            data=data or run.get("data", {}).get("source", "digits"),
+            data_root=data_root or Path(run.get("data", {}).get("root", "data")),
+            output=output,
+            resume=resume,
+            device=device,
+        )
+
+
+def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:
+    if file.suffix == ".toml":
+        return read(file, ModelSpec, overrides)
+    if overrides:
+        key = next(iter(overrides))
+        raise SpecError(f"--set model.{key}: {file} is a program, and has no keys to set")
+    return file
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What ``run.json`` says.
+
+    Raises:
+        CheckpointError: The folder is not a run's, or the file is damaged.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is not the folder of a run: it has no run.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def _own_files(folder: Path) -> dict[str, Any]:
+    """What a run says of itself, with the files of its own specifications."""
+    program = folder / "model.py"
+    model_file = program if program.is_file() else folder / "model.toml"
+    return {
+        **read_run(folder),
+        "model_file": str(model_file),
+        "inference_file": str(folder / "inference.toml"),
+    }

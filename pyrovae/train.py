@@ -1,0 +1,92 @@
+"""``python -m pyrovae.train``: the command line, nothing else. Imports no torch by itself."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyrovae.errors import PyrovaeError, SpecError
+from pyrovae.request import Request
+from pyrovae.specs.files import parse_override, shipped
+
+DESCRIPTION = """\
+Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference
+(how: guide, objective, β, optimiser)."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pyrovae.train",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"models: {', '.join(shipped('models'))}\n"
+        f"inference: {', '.join(shipped('inference'))}",
+    )
+    add = parser.add_argument
+    add("model", nargs="?", help="name in models/, a TOML file, or a Python file (vae)")
+    add("inference", nargs="?", help="name in inference/, or a TOML file (svi)")
+    add("--data", metavar="NAME|PATH", help="a named data set, an array or a folder (digits)")
+    add("--data-root", type=Path, metavar="DIR", help="where named data sets lie (data)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
+    add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
+    add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--seed", metavar="N", help="short for --set inference.seed=N")
+    add("--dry-run", action="store_true", help="build, print what would be done, and stop")
+    return parser
+
+
+def request(options: argparse.Namespace) -> Request:
+    """What the command line asks for, specifications read and validated.
+
+    Raises:
+        SpecError: A specification cannot be read, or an option has no use.
+    """
+    texts = list(options.overrides)
+    if options.seed is not None:
+        texts.append(f"inference.seed={options.seed}")
+    if options.resume is not None and options.output is not None:
+        raise SpecError("--output has no use with --resume: a run goes on in its own folder")
+    overrides = dict(parse_override(text) for text in texts)
+    return Request.read(
+        model=options.model,
+        inference=options.inference,
+        overrides=overrides,
+        data=options.data,
+        data_root=options.data_root,
+        output=options.output,
+        resume=options.resume,
+        device=options.device,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        Exit status: 0, or 2 for an input that cannot work, or 128 + signal if interrupted.
+    """
+    options = parser().parse_args(arguments)
+    words: Any = sys.argv[1:] if arguments is None else arguments
+    command = f"python -m pyrovae.train {shlex.join(words)}".strip()
+    try:
+        asked = request(options)
+        from pyrovae.experiment import dry_run, train
+
+        return dry_run(asked) if options.dry_run else train(asked, command)
+    except PyrovaeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; whatever was saved is still there\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
