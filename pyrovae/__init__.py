@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
     from pyrovae.evaluation import evaluate as evaluate
-    from pyrovae.fitting import Training as Training
     from pyrovae.fitting import fit as fit
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
+    from pyrovae.training import Training as Training
     from pyrovae.vae import VAE as VAE
     from pyrovae.weights import load as load
     from pyrovae.weights import save as save
@@ -30,7 +30,7 @@ _HOMES = {
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
     "Splits": "data",
-    "Training": "fitting",
+    "Training": "training",
     "VAE": "vae",
     "build": "building",
     "evaluate": "evaluation",

@@ -9,12 +9,14 @@ from tqdm import tqdm
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
-from pyrovae.fitting import Observer, Record, Training
 from pyrovae.objectives import AnalyticELBO, exact_sites
+from pyrovae.observers import Observer
+from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
 from pyrovae.specs import ModelSpec
 from pyrovae.specs.networks import ConvSpec, MLPSpec
 from pyrovae.tally import Summary
+from pyrovae.training import Training
 
 
 def say(text: str) -> None:
@@ -65,7 +67,7 @@ class Lines(Observer):
         )
 
 
-def plan(training: Training, data: Splits, writes_to: str) -> str:
+def plan(training: Training, writes_to: str) -> str:
     """What is about to be done, a line for each part."""
     autoencoder, spec = training.autoencoder, training.spec
     formulas = autoencoder.formulas()
@@ -82,7 +84,7 @@ def plan(training: Training, data: Splits, writes_to: str) -> str:
         "budget": f"{spec.epochs} epochs of {training.budget.steps_per_epoch} steps, "
         f"{spec.batch_size} data each"
         + (f"; early stopping with patience {stop.patience}" if stop else ""),
-        "data": _data(data),
+        "data": _data(training.splits),
         "parameters": _parameters(autoencoder),
         "device": str(training.device),
         "writes to": writes_to,

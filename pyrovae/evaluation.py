@@ -26,13 +26,14 @@ ACTIVE_VARIANCE = 0.01
 @contextmanager
 def evaluating(autoencoder: Autoencoder, device: torch.device | str = "cpu") -> Iterator[None]:
     """Evaluation mode, no gradients, a random stream of its own; all undone at the end."""
-    training = autoencoder.training
+    modes = {module: module.training for module in autoencoder.modules()}
     autoencoder.eval()
     try:
         with torch.no_grad(), seeded(EVALUATION_SEED, device), pyro.validation_enabled(False):
             yield
     finally:
-        autoencoder.train(training)
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def batches(data: Dataset, device: torch.device, size: int = BATCH) -> Iterator[Tensor]:

@@ -15,12 +15,13 @@ import torch
 from pyrovae import console
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.building import build
-from pyrovae.data import Splits, load_data
+from pyrovae.data import load_data
+from pyrovae.data.named import NAMES
 from pyrovae.errors import DivergenceError, SpecError
 from pyrovae.evaluation import active_dimensions, codes, evaluate
-from pyrovae.fitting import Record, Training
 from pyrovae.handwritten import Handwritten
 from pyrovae.randomness import seeded
+from pyrovae.records import Record
 from pyrovae.request import Request
 from pyrovae.runs import (
     Identity,
@@ -32,15 +33,16 @@ from pyrovae.runs import (
     versions,
 )
 from pyrovae.specs import ModelSpec
+from pyrovae.training import Training
 from pyrovae.weights import save
 
 
 def dry_run(request: Request) -> int:
     """Validate, build, and print the resolved specifications, counts and shapes."""
-    training, data = prepare(request)
+    training = prepare(request)
     for name, text in declarations(training).items():
         console.say(f"# {name}\n{text}")
-    console.say(console.plan(training, data, writes_to="nothing: this is a dry run"))
+    console.say(console.plan(training, writes_to="nothing: this is a dry run"))
     console.say(f"\n{console.shapes(training.autoencoder)}")
     return 0
 
@@ -54,16 +56,16 @@ def train(request: Request, command: str) -> int:
     Raises:
         PyrovaeError: An input that cannot work, or a divergence; a sentence.
     """
-    training, data = prepare(request)
-    identity = Identity.of(training, data)
+    training = prepare(request)
+    identity = Identity.of(training)
     state = None if request.resume is None else read_checkpoint(request.resume, identity)
     folder = request.resume or new_folder(
         request.output, request.model_name, request.inference_name
     )
     run = Run(folder, identity)
     if state is None:
-        begin(run, request, training, data, command)
-    console.say(console.plan(training, data, writes_to=str(folder)))
+        begin(run, request, training, command)
+    console.say(console.plan(training, writes_to=str(folder)))
     progress = console.Bar() if sys.stderr.isatty() else console.Lines()
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
@@ -71,6 +73,7 @@ def train(request: Request, command: str) -> int:
         try:
             training.run([run, progress])
         except DivergenceError as error:
+            progress.ended(training)
             run.describe({"status": "diverged"})
             raise DivergenceError(
                 f"{error}. The last good state is in {folder}; a lower learning rate or "
@@ -87,7 +90,7 @@ def train(request: Request, command: str) -> int:
     return 0
 
 
-def prepare(request: Request) -> tuple[Training, Splits]:
+def prepare(request: Request) -> Training:
     """Load the data and build all that trains on them.
 
     Raises:
@@ -101,8 +104,7 @@ def prepare(request: Request) -> tuple[Training, Splits]:
         with seeded(request.inference.seed):
             few = data.train.batch(torch.arange(2))
             autoencoder = Handwritten(request.model, few)
-    training = Training(autoencoder.to(device), data, request.inference)
-    return training, autoencoder.contract.apply(data)
+    return Training(autoencoder.to(device), data, request.inference)
 
 
 def choose_device(name: str) -> torch.device:
@@ -119,11 +121,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and available) else "cpu")
 
 
-def begin(run: Run, request: Request, training: Training, data: Splits, command: str) -> None:
+def begin(run: Run, request: Request, training: Training, command: str) -> None:
     """Write down what is about to be done."""
     for name, text in run.identity.declarations.items():
         (run.folder / name).write_text(text, encoding="utf-8")
-    source = Path(request.data).resolve() if Path(request.data).exists() else request.data
+    data = training.splits
+    source = request.data if request.data in NAMES else Path(request.data).absolute()
     run.describe(
         {
             "status": "running",

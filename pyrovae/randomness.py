@@ -6,6 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
+
+
+def stream_state(device: torch.device) -> dict[str, Tensor]:
+    """Where the random streams of the CPU and of ``device`` are."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_stream_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Put the random streams where they were; one that the state does not know stays."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 @contextmanager

@@ -16,12 +16,13 @@ import pyro
 import torch
 
 import pyrovae
-from pyrovae.data import Splits
 from pyrovae.errors import CheckpointError, PyrovaeError
-from pyrovae.fitting import Observer, Record, Training
 from pyrovae.handwritten import Handwritten
+from pyrovae.observers import Observer
+from pyrovae.records import Record
 from pyrovae.request import read_run
 from pyrovae.specs.files import differences, to_toml
+from pyrovae.training import Training
 from pyrovae.weights import save, write_atomically
 
 CHECKPOINT = "checkpoint.pt"
@@ -40,9 +41,9 @@ class Identity(NamedTuple):
     fingerprint: str
 
     @classmethod
-    def of(cls, training: Training, data: Splits) -> Identity:
+    def of(cls, training: Training) -> Identity:
         """The identity of a training that is about to begin, or to go on."""
-        return cls(declarations(training), data.fingerprint())
+        return cls(declarations(training), training.splits.fingerprint())
 
 
 def declarations(training: Training) -> dict[str, str]:
@@ -88,7 +89,7 @@ class Run(Observer):
         self.record(records)
         self._checkpoint(training)
         save(training.autoencoder, self.folder / "last.safetensors")
-        if training.best_epoch == training.epoch:
+        if training.best.epoch == training.epoch:
             save(training.autoencoder, self.folder / "best.safetensors")
 
     def ended(self, training: Training) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -83,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PyrovaeError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except BrokenPipeError:  # whoever read the output has gone; say nothing more to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; whatever was saved is still there\n")
         return 130

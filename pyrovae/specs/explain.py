@@ -30,9 +30,17 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> dict[str, str]:
     """Sentences for the mistakes in ``tree``, each under the dotted key it is about."""
-    sentences = {}
-    for detail in error.errors(include_url=False):
-        sentences[_dotted(_keys(detail["loc"], tree))] = _sentence(detail, spec, tree)
+    details = error.errors(include_url=False)
+    keys = [_keys(detail["loc"], tree) for detail in details]
+    sentences: dict[str, str] = {}
+    for detail, key in zip(details, keys, strict=True):
+        if any(key == other[: len(key)] and key != other for other in keys):
+            continue  # a list that is too short only because of its wrong items
+        name, sentence = _dotted(key), _sentence(detail, spec, tree)
+        if name in sentences:  # none of several things that a value may be
+            reason = sentence.removeprefix(f"{name} = {detail['input']!r}").lstrip(": ")
+            sentence = f"{sentences[name]}; or {reason}"
+        sentences[name] = sentence
     return sentences
 
 
@@ -61,16 +69,15 @@ def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> s
 
 
 def _keys(location: Location, tree: Any) -> Location:
-    """The location without the tags that pydantic puts in for members of a union."""
+    """The location without the tags that pydantic puts in for the members of a union."""
     keys: list[int | str] = []
     for part in location:
         if isinstance(tree, dict) and part not in tree and part == tree.get("kind"):
             continue
+        if not isinstance(tree, (dict, list)):
+            break  # the value itself: what follows are names of the types it may have
         keys.append(part)
-        try:
-            tree = tree[part]
-        except (KeyError, IndexError, TypeError):
-            tree = None
+        tree = tree.get(part, {}) if isinstance(tree, dict) else tree[int(part)]
     return tuple(keys)
 
 

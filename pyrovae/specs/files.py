@@ -108,9 +108,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     if key.partition(".")[0] not in {"model", "inference"} or "." not in key:
         raise SpecError(f"--set {text}: the key starts with 'model.' or 'inference.'")
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        tree = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return key, value
+    return key, tree["value"] if len(tree) == 1 else value
 
 
 def to_toml(spec: Spec) -> str:
@@ -167,9 +168,12 @@ def _kinds_first(key: str) -> tuple[bool, int]:
 
 def _blame(key: str, overrides: Tree | None, spec: type[Spec]) -> str | None:
     """The ``--set`` that put a wrong value where it is, if one did."""
-    for override in overrides or {}:
+    overrides = overrides or {}
+    if key in overrides:
+        return f"--set {spec.section}.{key}"
+    for override in overrides:
         table = override.removesuffix(".kind")
-        if key in {override, table} or (table != override and key.startswith(f"{table}.")):
+        if f"{key}.".startswith(f"{table}."):
             return f"--set {spec.section}.{override}"
     return None
 

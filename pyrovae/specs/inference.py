@@ -73,7 +73,7 @@ class AdamFamilySpec(Spec):
     """What Adam and its relatives share."""
 
     learning_rate: PositiveFloat = 1e-3
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.0
 
@@ -118,7 +118,7 @@ class MultiStepRateSpec(Spec):
     """Multiplied by ``factor`` when each of the ``milestones`` (epochs) has passed."""
 
     kind: Literal["multi_step"] = "multi_step"
-    milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
     factor: PositiveFloat = 0.1
 
 

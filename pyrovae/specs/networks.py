@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from pyrovae.specs.base import Spec
 
 Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
-Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
 
 
 class MLPSpec(Spec):

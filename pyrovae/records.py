@@ -1,0 +1,48 @@
+"""Lines of ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pyrovae.tally import Summary
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of ``metrics.jsonl``: a split at the end of an epoch, in nats per datum.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished optimiser steps.
+        split: "train" (mean over the epoch, the weights moving), "validation" or "test".
+        elbo: At β = 1; ``reconstruction - kl``.
+        reconstruction: Mean of log p(x | z).
+        kl: Over all latent sites.
+        kl_per_site: For each latent site.
+        kl_per_dim: For each latent dimension, where the KL is a sum over them.
+        loss: What was optimised.
+        beta: Applied in the last step.
+        seconds: Since training began, interruptions left out.
+    """
+
+    epoch: int
+    step: int
+    split: Split
+    elbo: float
+    reconstruction: float
+    kl: float
+    kl_per_site: dict[str, float]
+    kl_per_dim: list[float] | None
+    loss: float
+    beta: float
+    seconds: float
+
+    @classmethod
+    def of(cls, summary: Summary, **where: Any) -> Record:
+        """A summary with its place in training."""
+        numbers = asdict(summary)
+        del numbers["count"], numbers["standard_error"]
+        return cls(**where, **numbers)

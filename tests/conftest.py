@@ -1,0 +1,247 @@
+"""A clean slate for every test, and the autoencoders that several files are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+import pyro
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
+
+from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
+from pyrovae.building import declared
+from pyrovae.guides import DiagonalGuide, FullRankGuide
+from pyrovae.likelihoods import NormalLikelihood
+from pyrovae.networks import MLPDecoder, MLPEncoder
+from pyrovae.priors import MixturePrior, NormalPrior
+from pyrovae.scale import positive, raw_scale
+from pyrovae.specs.inference import GuideSpec
+from pyrovae.specs.model import LikelihoodSpec, PriorSpec
+from pyrovae.vae import Declaration
+
+TOTAL_COUNT = 3
+
+
+@pytest.fixture(autouse=True)
+def clean_slate() -> None:
+    """No randomness, parameter or switch is left over from another test."""
+    pyro.set_rng_seed(0)
+    pyro.clear_param_store()
+    pyro.enable_validation(True)
+    torch.set_num_threads(1)  # the networks are too small for more
+
+
+class ZScore(Protocol):
+    """How many standard errors a mean is from where it should be; the worst of all entries.
+
+    With 5 as the limit, a correct entry fails with probability 6e-7; seeds are fixed.
+    """
+
+    def __call__(self, draws: Tensor, expected: Tensor | float) -> float: ...
+
+
+@pytest.fixture
+def z_score() -> ZScore:
+    def worst(draws: Tensor, expected: Tensor | float) -> float:
+        standard_error = draws.std(0) / len(draws) ** 0.5
+        return ((draws.mean(0) - expected) / standard_error).abs().max().item()
+
+    return worst
+
+
+class LinearGaussian(NamedTuple):
+    """A linear decoder with normal noise of a known scale: p(x) and p(z | x) in closed form."""
+
+    vae: VAE
+    x: Tensor
+
+    @property
+    def evidence(self) -> Tensor:
+        """log p(x), ``(data,)``."""
+        weight, bias = self.vae.decoder.last.weight, self.vae.decoder.last.bias
+        covariance = weight @ weight.T + self.noise.square() * torch.eye(len(weight)).double()
+        return MultivariateNormal(bias, covariance).log_prob(self.x).detach()
+
+    @property
+    def posterior(self) -> MultivariateNormal:
+        """p(z | x), with batch shape ``(data,)``."""
+        weight, bias = self.vae.decoder.last.weight, self.vae.decoder.last.bias
+        precision = torch.eye(weight.shape[1]).double() + weight.T @ weight / self.noise.square()
+        covariance = torch.linalg.inv(precision).detach()
+        loc = (self.x - bias) @ weight @ covariance / self.noise.square()
+        return MultivariateNormal(loc.detach(), covariance)
+
+    @property
+    def noise(self) -> Tensor:
+        """Standard deviation of the noise."""
+        return positive(self.vae.likelihood.raw_scale)
+
+
+class MakeLinearGaussian(Protocol):
+    """Build a linear-Gaussian autoencoder in float64 whose guide is the exact posterior.
+
+    A diagonal guide gets a decoder with orthogonal columns, for which it can be exact. The prior
+    is the standard normal, or the same density as a mixture of one: then no KL has a closed form.
+    """
+
+    def __call__(
+        self,
+        guide: Literal["diagonal", "full_rank"] = "full_rank",
+        prior: Literal["normal", "mixture"] = "normal",
+        data: int = 6,
+    ) -> LinearGaussian: ...
+
+
+@pytest.fixture
+def make_linear_gaussian() -> MakeLinearGaussian:
+    def make(
+        guide: Literal["diagonal", "full_rank"] = "full_rank",
+        prior: Literal["normal", "mixture"] = "normal",
+        data: int = 6,
+    ) -> LinearGaussian:
+        latent_dim, columns = 2, 5
+        family = {"diagonal": DiagonalGuide, "full_rank": FullRankGuide}[guide]
+        vae = VAE(
+            prior=NormalPrior(latent_dim) if prior == "normal" else mixture_of_one(latent_dim),
+            decoder=MLPDecoder(latent_dim, (columns,), widths=()),
+            likelihood=NormalLikelihood((columns,), noise="fixed", scale=0.5),
+            guide=family(MLPEncoder((columns,), widths=()), latent_dim),
+        ).double()
+        with torch.no_grad():
+            weight = torch.randn(columns, latent_dim, dtype=torch.float64)
+            orthogonal = torch.linalg.qr(weight).Q * torch.tensor([0.5, 2.0])
+            correlated = orthogonal @ torch.tensor([[1.0, 0.0], [0.5, 0.4]]).double()
+            vae.decoder.last.weight.copy_(orthogonal if guide == "diagonal" else correlated)
+        oracle = LinearGaussian(vae, vae.sample(data))
+        make_exact(vae.posterior, oracle)
+        return oracle
+
+    return make
+
+
+def mixture_of_one(latent_dim: int) -> MixturePrior:
+    prior = MixturePrior(latent_dim, components=1).double()
+    nn.init.zeros_(prior.loc)
+    nn.init.constant_(prior.raw_scale, raw_scale(1.0))
+    return prior
+
+
+@torch.no_grad()
+def make_exact(guide: DiagonalGuide | FullRankGuide, oracle: LinearGaussian) -> None:
+    """Set a guide's linear maps to the exact posterior, whose covariance no datum changes."""
+    weight, bias = oracle.vae.decoder.last.weight, oracle.vae.decoder.last.bias
+    posterior = oracle.posterior
+    gain = posterior.covariance_matrix[0] @ weight.T / oracle.noise.square()
+    scale_tril = posterior.scale_tril[0]
+    set_linear(guide.loc, gain, -gain @ bias)
+    raw = [raw_scale(scale) for scale in scale_tril.diagonal().tolist()]
+    set_linear(guide.scale, 0.0, torch.tensor(raw, dtype=torch.float64))
+    if isinstance(guide, FullRankGuide):
+        set_linear(guide.below, 0.0, scale_tril.flatten())
+
+
+def set_linear(layer: nn.Linear, weight: Tensor | float, bias: Tensor) -> None:
+    layer.weight.copy_(torch.as_tensor(weight))
+    layer.bias.copy_(bias)
+
+
+def kinds(union: Any) -> list[str]:
+    """The kinds of a discriminated union of specifications: whatever the package offers."""
+    return [member.model_fields["kind"].default for member in get_args(get_args(union)[0])]
+
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "binomial": [{"total_count": TOTAL_COUNT}],
+    "normal": [{"noise": noise} for noise in ("fixed", "learned", "per_pixel")],
+}
+LIKELIHOODS = [
+    {"kind": kind, **options}
+    for kind in kinds(LikelihoodSpec)
+    for options in VARIANTS.get(kind, [{}])
+]
+
+
+@pytest.fixture(params=kinds(PriorSpec))
+def prior(request: pytest.FixtureRequest) -> str:
+    """Every kind of prior."""
+    return request.param
+
+
+@pytest.fixture(params=kinds(GuideSpec))
+def guide(request: pytest.FixtureRequest) -> str:
+    """Every kind of guide."""
+    return request.param
+
+
+@pytest.fixture(params=LIKELIHOODS, ids=lambda options: "_".join(map(str, options.values())))
+def likelihood(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every kind of likelihood, with every kind of noise."""
+    return request.param
+
+
+SMALL_MLP = {"kind": "mlp", "widths": (7, 6), "activation": "tanh"}
+BERNOULLI = {"kind": "bernoulli"}
+
+
+class MakeVAE(Protocol):
+    """Build a small autoencoder from kinds of parts, in float64, its parameters all generic."""
+
+    def __call__(
+        self,
+        prior: str = "normal",
+        guide: str = "diagonal",
+        likelihood: dict[str, Any] = BERNOULLI,
+        network: dict[str, Any] = SMALL_MLP,
+        shape: tuple[int, ...] = (5,),
+    ) -> VAE: ...
+
+
+@pytest.fixture
+def make_vae() -> MakeVAE:
+    def make(
+        prior: str = "normal",
+        guide: str = "diagonal",
+        likelihood: dict[str, Any] = BERNOULLI,
+        network: dict[str, Any] = SMALL_MLP,
+        shape: tuple[int, ...] = (5,),
+    ) -> VAE:
+        levels = {"bernoulli": 1.0, "binomial": float(TOTAL_COUNT)}.get(likelihood["kind"])
+        options = {"components": 3} if prior == "mixture" else {}
+        if prior == "vamp":
+            options = {"pseudo_inputs": 3}
+        declaration = Declaration(
+            ModelSpec(
+                latent_dim=2,
+                prior={"kind": prior, **options},
+                decoder=network,
+                likelihood=likelihood,
+            ),
+            InferenceSpec(guide={"kind": guide, "encoder": network}),
+            shape,
+            levels,
+        )
+        pseudo_inputs = (0.2 + 0.6 * torch.rand(3, *shape)) * (levels or 1.0)
+        vae = declared(declaration, pseudo_inputs).double()
+        with torch.no_grad():
+            for parameter in vae.parameters():
+                # Away from zeros and equal numbers, where two mistakes may cancel; small enough
+                # to keep pseudo-inputs within their bounds.
+                parameter.add_(0.02 * torch.randn_like(parameter))
+        return vae
+
+    return make
+
+
+@pytest.fixture
+def few_digits() -> Splits:
+    """A few of scikit-learn's digits: batches of 16 come out uneven."""
+    return Splits(*(split.first(40) for split in load_data("digits")))
+
+
+@pytest.fixture
+def parameters_of() -> Callable[[nn.Module], dict[str, Tensor]]:
+    """Copies of a module's parameters, by name."""
+    return lambda module: {name: p.detach().clone() for name, p in module.named_parameters()}

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from pyrovae import VAE, ModelSpec, build
+from pyrovae.data import Dataset, from_arrays
+from pyrovae.figures import curves, draw_figures, latent, reconstructions, samples
+
+FILES = ["reconstructions.png", "samples.png", "latent.png", "curves.png"]
+
+
+def record(epoch: int, split: str, elbo: float) -> dict[str, Any]:
+    return {"epoch": epoch, "split": split, "elbo": elbo, "reconstruction": elbo + 5, "kl": 5.0}
+
+
+def history(validation: Sequence[float]) -> list[dict[str, Any]]:
+    return [
+        record(epoch, split, elbo + shift)
+        for epoch, elbo in enumerate(validation, start=1)
+        for split, shift in [("train", 1.0), ("validation", 0.0)]
+    ]
+
+
+def untrained(
+    shape: Sequence[int] = (8, 8),
+    *,
+    count: int = 200,
+    classes: int = 0,
+    model: Mapping[str, Any] | None = None,
+) -> tuple[VAE, Dataset]:
+    """An autoencoder as it was born, and the test split as it sees it."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (count, *shape), dtype=np.uint8)
+    labels = random.permutation(np.arange(count) % classes) if classes else None
+    splits = from_arrays(x, labels, name="noise")
+    vae = build(ModelSpec(**(model or {})), data=splits)
+    return vae, vae.contract.apply(splits).test
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+BITS = {"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}}
+REAL = {"likelihood": {"kind": "normal"}}
+KINDS: dict[str, dict[str, Any]] = {
+    "counts": {"classes": 10},
+    "bits": {"model": BITS, "classes": 2},
+    "photos": {"shape": (16, 24, 3), "model": REAL},
+    "large images": {"shape": (64, 64), "model": BITS, "count": 50},
+    "tables": {"shape": (16,), "model": REAL, "classes": 3},
+    "wide tables": {"shape": (50,), "model": BITS},
+    "two columns": {"shape": (2,), "model": REAL},
+    "one column": {"shape": (1,), "model": REAL},
+    "many classes": {"classes": 40, "count": 800},
+    "one test datum": {"count": 10, "classes": 2},
+    "one test row": {"shape": (16,), "count": 10, "model": REAL},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_pictures_fit_a_slide(kind: str, tmp_path: Path) -> None:
+    vae, data = untrained(**KINDS[kind])
+    files = draw_figures(tmp_path / "new" / "folder", vae, data, history([-9, -8, -7]))
+    assert [file.name for file in files] == FILES
+    for file in files:
+        with Image.open(file) as image:
+            assert image.format == "PNG"
+            assert image.width == 1620
+            assert 360 < image.height < 1620
+            assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_every_latent_dimension_has_its_picture(dims: int) -> None:
+    for classes in (0, 5):
+        vae, data = untrained(classes=classes, model={"latent_dim": dims})
+        axes = latent(vae, data).axes[0]
+        match dims:
+            case 1:
+                assert axes.get_xlabel() == "z"
+                heights = sum(patch.get_height() for patch in axes.patches)
+                assert heights == len(data)
+            case 2:
+                assert (axes.get_xlabel(), axes.get_ylabel()) == ("z₁", "z₂")
+            case _:
+                assert "first principal component" in axes.get_xlabel()
+                assert "% of variance" in axes.get_ylabel()
+
+
+def test_two_latent_dimensions_are_drawn_where_they_are() -> None:
+    vae, data = untrained(model={"latent_dim": 2})
+    with torch.no_grad():
+        expected = vae.encode(data.batch(torch.arange(len(data)))).mean
+    points = latent(vae, data).axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_codes_that_have_collapsed_can_be_drawn() -> None:
+    vae, data = untrained(model={"latent_dim": 3})
+    with torch.no_grad():
+        for parameter in vae.posterior.parameters():
+            parameter.zero_()
+    assert latent(vae, data).axes[0].get_xlabel() == "z₁"
+
+
+def test_few_classes_are_named_and_many_are_not() -> None:
+    few, many = (latent(*untrained(classes=n, count=800)) for n in (5, 40))
+    assert [text.get_text() for text in few.legends[0].get_texts()] == ["0", "1", "2", "3", "4"]
+    assert many.legends == []
+    assert many.axes[0].get_title().startswith("a colour for each of ")
+
+
+def test_each_class_is_reconstructed() -> None:
+    vae, data = untrained((4,), classes=6, count=600, model=REAL)
+    titles = [axes.get_title() for axes in reconstructions(vae, data).axes]
+    assert titles == [f"class {label}" for label in range(6)]
+
+
+def test_data_stand_above_their_reconstructions() -> None:
+    vae, data = untrained()
+    for axes in reconstructions(vae, data).axes:
+        places = {label.get_text(): label.get_position()[1] for label in axes.get_yticklabels()}
+        assert places["data"] < places["reconstruction"]  # the origin of an image is on top
+
+
+def test_reconstructed_rows_are_the_means_at_the_codes() -> None:
+    vae, data = untrained((4,), model=REAL)
+    x = data.batch(torch.arange(1))
+    drawn = {
+        line.get_label(): line.get_ydata() for line in reconstructions(vae, data).axes[0].lines
+    }
+    np.testing.assert_allclose(drawn["data"], x[0])
+    np.testing.assert_allclose(drawn["reconstruction"], vae.reconstruct(x)[0], rtol=1e-5)
+
+
+def test_two_columns_are_points_in_a_plane() -> None:
+    vae, data = untrained((2,), model=REAL)
+    axes = reconstructions(vae, data).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("variable 1", "variable 2")
+    x = data.batch(torch.arange(len(data)))
+    expected = {"test data": x, "reconstructions": vae.reconstruct(x)}
+    for points in axes.collections:
+        offsets = points.get_offsets()
+        np.testing.assert_allclose(offsets, expected[str(points.get_label())], rtol=1e-5)
+
+
+def test_what_is_left_out_of_a_wide_table_is_said() -> None:
+    vae, data = untrained((50,), model=REAL)
+    assert samples(vae, data).axes[0].get_xlabel() == "variable, the first 40 of 50"
+
+
+def test_curves_mark_the_best_validation_epoch() -> None:
+    figure = curves(history([-30, -10.25, -20]))
+    assert [axes.get_title() for axes in figure.axes] == ["ELBO", "Reconstruction", "KL"]
+    star = figure.axes[0].lines[-1]
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2, -10.25)
+    assert "best validation ELBO: −10.2 (epoch 2)" in texts(figure)
+
+
+@pytest.mark.parametrize("values", [[-5.0], [], [-5.0, -5.0], [float("nan")], [-1.0, -np.inf]])
+def test_curves_can_be_short_or_odd(values: list[float], tmp_path: Path) -> None:
+    figure = curves(history(values))
+    figure.savefig(tmp_path / "curves.png")
+    if len(values) == 1:
+        assert all(line.get_marker() != "" for line in figure.axes[0].lines)
+
+
+def test_first_epochs_that_are_far_off_do_not_hide_the_others() -> None:
+    values = [-1e9, -1e6, *np.linspace(-100, -90, 50)]
+    axes = curves(history(values)).axes[0]
+    low, high = axes.get_ylim()
+    assert low < -100
+    assert high > -89
+    assert high - low < 50
+    assert "values off the scale: 4" in axes.get_xlabel()
+
+
+def test_epochs_after_the_last_are_not_invented() -> None:
+    test_record = record(9, "test", -1e6)
+    axes = curves([*history([-3, -2]), test_record]).axes[0]
+    assert axes.get_xlim()[1] < 3
+
+
+def test_a_name_with_dollar_signs_is_written_as_it_is(tmp_path: Path) -> None:
+    vae, data = untrained((4,), model=REAL)
+    named = Dataset("$x_1^$", data.x, data.rows, data.labels, data.maximum, divisor=data.divisor)
+    reconstructions(vae, named).savefig(tmp_path / "figure.png")
+
+
+def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
+    vae, data = untrained(model=BITS, classes=3)
+    first, second = (
+        [file.read_bytes() for file in draw_figures(tmp_path / n, vae, data, history([-2, -1]))]
+        for n in ("first", "second")
+    )
+    assert first == second
+
+
+def test_nothing_global_changes(tmp_path: Path) -> None:
+    vae, data = untrained(model=BITS, classes=3)
+    settings = dict(matplotlib.rcParams)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    draw_figures(tmp_path, vae, data, history([-2, -1]))
+    assert dict(matplotlib.rcParams) == settings
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+def test_the_users_style_does_not_change_the_pictures() -> None:
+    vae, data = untrained((4,), model=REAL)
+    with matplotlib.rc_context({"figure.facecolor": "black", "font.size": 40}):
+        figure = reconstructions(vae, data)
+    assert figure.get_facecolor() == (1, 1, 1, 1)
+    assert figure.axes[0].xaxis.label.get_size() == 11
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_on_the_gpu_is_drawn_as_well(tmp_path: Path) -> None:
+    vae, data = untrained(model=BITS, classes=3)
+    for where in ("cpu", "cuda"):
+        assert len(draw_figures(tmp_path, vae.to("cuda"), data.to(where), history([-1]))) == 4

@@ -1,0 +1,315 @@
+"""What every part promises, over all that there are; and the limits in which parts are equal."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyrovae.errors import SpecError
+from pyrovae.guides import DiagonalGuide, FullRankGuide
+from pyrovae.likelihoods import BernoulliLikelihood, BinomialLikelihood, NormalLikelihood
+from pyrovae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from pyrovae.objectives import build_objective
+from pyrovae.priors import MixturePrior, NormalPrior, VampPrior
+from pyrovae.scale import SCALE_FLOOR, positive, raw_scale
+from pyrovae.specs.inference import ELBOSpec
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64
+NETWORKS = {
+    "mlp": ({"kind": "mlp", "widths": (7, 6), "activation": "tanh"}, (5,)),
+    "gated": ({"kind": "mlp", "widths": (7,), "activation": "identity", "gated": True}, (1, 8, 8)),
+    "conv": ({"kind": "conv", "widths": (4, 3), "activation": "elu"}, (1, 8, 8)),
+    "conv_odd": ({"kind": "conv", "widths": (4, 3), "activation": "tanh"}, (3, 8, 9)),
+}
+network_and_shape = pytest.mark.parametrize(
+    ("network", "shape"), NETWORKS.values(), ids=NETWORKS.keys()
+)
+
+
+@network_and_shape
+def test_every_parameter_receives_a_gradient(
+    make_vae: Any,
+    prior: str,
+    guide: str,
+    likelihood: dict[str, Any],
+    network: dict[str, Any],
+    shape: tuple[int, ...],
+) -> None:
+    vae = make_vae(prior, guide, likelihood, network, shape)
+    x = vae.sample(3)
+    build_objective(ELBOSpec(), vae, x).loss_and_terms(vae, x)[0].backward()
+    silent = [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+def test_weights_carry_the_densities_from_one_autoencoder_to_another(
+    make_vae: Any, prior: str, guide: str, likelihood: dict[str, Any]
+) -> None:
+    first = make_vae(prior, guide, likelihood)
+    second = make_vae(prior, guide, likelihood)
+    x, z = first.sample(4), torch.randn(4, 2).double()
+
+    def densities(vae: Any) -> Tensor:
+        p = vae.prior(vae.posterior).log_prob(z)
+        return torch.stack([p, vae.encode(x).log_prob(z), vae.decode(z).log_prob(x)]).detach()
+
+    # The first row is the prior's, which need not have weights.
+    assert not torch.isclose(densities(first), densities(second))[1:].any()
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(densities(first), densities(second))
+
+
+def importance_weights(density: Any, draws: int) -> tuple[Tensor, Tensor]:
+    """Draws ``(draws, *event)`` from Student's t, wider than a density, and their weights."""
+    proposal = dist.StudentT(5.0, density.mean, 1.5 * density.stddev)
+    proposal = proposal.to_event(density.mean.ndim)
+    z = proposal.sample((draws,))
+    return z, (density.log_prob(z) - proposal.log_prob(z)).exp()
+
+
+def assert_density_is_proper_and_sampled(density: Any, z_score: Any) -> None:
+    """It integrates to one, and its samples have the moments and the entropy it says."""
+    z, weights = importance_weights(density, draws=20_000)
+    # 20 000 draws: a density wrong by 0.1 nats would be more than 7 standard errors off.
+    assert z_score(weights, 1.0) < 5
+    proposed = statistics(density, z) * weights[:, None]
+    sampled = statistics(density, density.sample((20_000,)))
+    assert z_score(proposed - sampled, 0.0) < 5  # in pairs of independent draws
+
+
+def statistics(density: Any, z: Tensor) -> Tensor:
+    """Log-density, first and second moments of draws, ``(draws, statistics)``."""
+    z_flat = z.flatten(1)
+    products = (z_flat[:, :, None] * z_flat[:, None, :]).flatten(1)
+    return torch.cat([density.log_prob(z)[:, None], z_flat, products], dim=1)
+
+
+@torch.no_grad()
+def test_the_density_of_a_prior_integrates_to_one_and_its_samples_follow_it(
+    make_vae: Any, z_score: Any, prior: str, guide: str
+) -> None:
+    vae = make_vae(prior, guide)
+    assert_density_is_proper_and_sampled(vae.prior(vae.posterior), z_score)
+
+
+@torch.no_grad()
+def test_the_density_of_a_guide_integrates_to_one_and_its_samples_follow_it(
+    make_vae: Any, z_score: Any, guide: str
+) -> None:
+    vae = make_vae(guide=guide)
+    assert_density_is_proper_and_sampled(vae.encode(vae.sample(1)[0]), z_score)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("noise", ["fixed", "learned", "per_pixel"])
+def test_the_normal_likelihood_integrates_to_one_and_its_samples_follow_it(
+    z_score: Any, noise: str
+) -> None:
+    likelihood = NormalLikelihood((1, 2), noise, scale=0.3)
+    outputs = torch.randn(likelihood.outputs, 1, 2)
+    assert_density_is_proper_and_sampled(likelihood(outputs), z_score)
+
+
+def all_observations(values: int, shape: tuple[int, ...]) -> Tensor:
+    """Every observation of the given shape with values below ``values``."""
+    rows = itertools.product(range(values), repeat=math.prod(shape))
+    return torch.tensor(list(rows), dtype=torch.float64).unflatten(-1, shape)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 2, 2)])
+@pytest.mark.parametrize("kind", ["bernoulli", "binomial"])
+def test_the_likelihood_of_counts_sums_to_one_over_all_observations(
+    kind: str, shape: tuple[int, ...]
+) -> None:
+    binary = kind == "bernoulli"
+    likelihood = BernoulliLikelihood(shape) if binary else BinomialLikelihood(shape, 3)
+    density = likelihood.double()(torch.randn(1, *shape, dtype=torch.float64))
+    x = all_observations(2 if binary else 4, shape)
+    total = density.log_prob(x).exp().sum()
+    torch.testing.assert_close(total, torch.ones_like(total), **EXACT)
+
+
+def test_binomial_of_one_is_bernoulli() -> None:
+    outputs, x = torch.randn(6, 1, 2, 2).double(), torch.ones(6, 2, 2).double().bernoulli(0.5)
+    binomial = BinomialLikelihood((2, 2), 1).double()(outputs).log_prob(x)
+    torch.testing.assert_close(binomial, BernoulliLikelihood((2, 2))(outputs).log_prob(x), **EXACT)
+
+
+@pytest.mark.parametrize("noise", ["fixed", "learned", "per_pixel"])
+def test_the_noise_starts_at_the_standard_deviation_asked_for(noise: str) -> None:
+    likelihood = NormalLikelihood((2, 3), noise, scale=0.3)
+    outputs = torch.zeros(5, likelihood.outputs, 2, 3)
+    torch.testing.assert_close(likelihood(outputs).stddev, torch.full((5, 2, 3), 0.3))
+
+
+def test_the_noise_per_pixel_moves_with_the_second_output_and_not_the_first() -> None:
+    likelihood = NormalLikelihood((3,), "per_pixel", scale=0.3)
+    loc, raw = torch.randn(2, 3)
+    density = likelihood(torch.stack([loc, raw]))
+    assert torch.equal(density.mean, loc)
+    torch.testing.assert_close(density.stddev, positive(raw + raw_scale(0.3)))
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_a_mixture_of_one_standard_component_is_the_normal_prior(latent_dim: int) -> None:
+    mixture = MixturePrior(latent_dim, components=1).double()
+    nn.init.zeros_(mixture.loc)
+    nn.init.constant_(mixture.raw_scale, raw_scale(1.0))
+    guide = DiagonalGuide(MLPEncoder((4,)), latent_dim)
+    z = torch.randn(7, latent_dim).double()
+    normal = NormalPrior(latent_dim).double()(guide).log_prob(z)
+    torch.testing.assert_close(mixture(guide).log_prob(z).detach(), normal, **EXACT)
+
+
+def test_a_mixture_weighs_its_components_by_the_softmax_of_its_logits() -> None:
+    prior = MixturePrior(latent_dim=2, components=3).double()
+    nn.init.normal_(prior.logits)
+    nn.init.normal_(prior.raw_scale)
+    z = torch.randn(7, 2).double()
+    normals = dist.Normal(prior.loc, positive(prior.raw_scale)).to_event(1)
+    by_hand = (prior.logits.softmax(0) * normals.log_prob(z[:, None]).exp()).sum(-1).log()
+    guide = DiagonalGuide(MLPEncoder((4,)), 2)
+    torch.testing.assert_close(prior(guide).log_prob(z), by_hand, **EXACT)
+
+
+@pytest.mark.parametrize("family", [DiagonalGuide, FullRankGuide])
+@pytest.mark.parametrize("levels", [None, 16.0])
+def test_a_vampprior_is_the_mean_of_the_guide_over_its_pseudo_inputs(
+    family: type[DiagonalGuide], levels: float | None
+) -> None:
+    guide = family(MLPEncoder((1, 2, 2), widths=(5,), levels=levels or 1.0), 2).double()
+    u = (torch.rand(3, 1, 2, 2) * (levels or 1.0)).double()
+    z = torch.randn(7, 2).double()
+    each = guide(u).log_prob(z[:, None]).exp()  # (7, 3)
+    prior = VampPrior(2, u, levels).double()(guide)
+    torch.testing.assert_close(prior.log_prob(z).exp(), each.mean(-1), **EXACT)
+    alone = VampPrior(2, u[:1], levels).double()(guide)
+    torch.testing.assert_close(alone.log_prob(z).exp(), each[:, 0], **EXACT)
+
+
+def test_pseudo_inputs_start_where_they_are_put() -> None:
+    u = torch.rand(3, 4).double() * 16
+    torch.testing.assert_close(VampPrior(2, u, 16.0).data().detach(), u, **EXACT)
+
+
+def test_pseudo_inputs_of_bounded_data_stay_within_their_bounds() -> None:
+    prior = VampPrior(2, torch.rand(3, 4) * 16, 16.0)
+    with torch.no_grad():
+        prior.pseudo_inputs.copy_(torch.linspace(-3, 3, 12).reshape(3, 4))
+    assert prior.data().min() == 0
+    assert prior.data().max() == 16
+
+
+def test_pseudo_inputs_of_real_valued_data_have_no_bounds() -> None:
+    u = torch.linspace(-30, 30, 12).reshape(3, 4)
+    assert torch.equal(VampPrior(2, u).data(), u)
+
+
+def test_full_rank_with_nothing_below_the_diagonal_is_the_diagonal_guide() -> None:
+    encoder = MLPEncoder((5,), widths=(4,))
+    full_rank, diagonal = FullRankGuide(encoder, 3).double(), DiagonalGuide(encoder, 3).double()
+    diagonal.load_state_dict(full_rank.state_dict(), strict=False)
+    nn.init.zeros_(full_rank.below.weight)
+    nn.init.zeros_(full_rank.below.bias)
+    x, z = torch.randn(6, 5).double(), torch.randn(6, 3).double()
+    torch.testing.assert_close(full_rank(x).log_prob(z), diagonal(x).log_prob(z), **EXACT)
+
+
+def test_the_covariance_of_the_full_rank_guide_is_that_of_its_factor() -> None:
+    guide = FullRankGuide(MLPEncoder((5,), widths=(4,)), 3).double()
+    q = guide(torch.randn(6, 5).double())
+    assert torch.equal(q.scale_tril.triu(1), torch.zeros(6, 3, 3))
+    assert q.scale_tril.tril(-1).any()
+    assert (q.scale_tril.diagonal(dim1=-2, dim2=-1) >= SCALE_FLOOR).all()
+    factored = q.scale_tril @ q.scale_tril.mT
+    torch.testing.assert_close(q.covariance_matrix, factored, **EXACT)
+
+
+SHAPES = [(1, 8, 8), (1, 9, 13), (1, 28, 28), (3, 32, 32), (1, 64, 64)]
+
+
+ENCODERS = {
+    "mlp": lambda shape: MLPEncoder(shape, (6, 5)),
+    "gated": lambda shape: MLPEncoder(shape, (6, 5), gated=True),
+    "linear": lambda shape: MLPEncoder(shape, ()),
+    "conv": lambda shape: ConvEncoder(shape, (4, 3)),
+}
+DECODERS = {
+    "mlp": lambda shape, outputs: MLPDecoder(2, shape, outputs, (6, 5)),
+    "gated": lambda shape, outputs: MLPDecoder(2, shape, outputs, (6, 5), gated=True),
+    "linear": lambda shape, outputs: MLPDecoder(2, shape, outputs, ()),
+    "conv": lambda shape, outputs: ConvDecoder(2, shape, outputs, (4, 3)),
+}
+# Convolutions of another batch size may add up in another order.
+REORDERED = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@torch.no_grad()
+def assert_batches_are_independent(network: nn.Module, x: Tensor) -> None:
+    """A network sees each of ``(2, 3, *event)`` by itself, whatever surrounds it."""
+    together = network.double()(x)
+    alone = torch.stack([torch.stack([network(datum) for datum in row]) for row in x])
+    torch.testing.assert_close(together, alone, **REORDERED)
+    torch.testing.assert_close(network(x[:, [2, 0, 1]]), together[:, [2, 0, 1]], **REORDERED)
+
+
+@pytest.mark.parametrize("make", ENCODERS.values(), ids=ENCODERS.keys())
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_encoder_sees_each_datum_by_itself(make: Any, shape: tuple[int, ...]) -> None:
+    encoder = make(shape)
+    x = torch.randn(2, 3, *shape).double()
+    assert_batches_are_independent(encoder, x)
+    assert encoder(x).shape == (2, 3, encoder.features)
+
+
+@pytest.mark.parametrize("make", DECODERS.values(), ids=DECODERS.keys())
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_decoder_sees_each_code_by_itself(
+    make: Any, shape: tuple[int, ...], outputs: int
+) -> None:
+    decoder = make(shape, outputs)
+    z = torch.randn(2, 3, 2).double()
+    assert_batches_are_independent(decoder, z)
+    assert decoder(z).shape == (2, 3, outputs, *shape)
+
+
+@pytest.mark.parametrize("network", [MLPEncoder, ConvEncoder])
+def test_an_encoder_sees_intensities_in_units_of_the_largest(network: type[Any]) -> None:
+    counts, units = network((1, 8, 8), (4,), levels=16.0), network((1, 8, 8), (4,))
+    units.load_state_dict(counts.state_dict())
+    x = torch.rand(3, 1, 8, 8)
+    torch.testing.assert_close(counts(16 * x), units(x))
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 3, 9)])
+@pytest.mark.parametrize("make", [ConvEncoder, lambda s, w: ConvDecoder(2, s, 1, w)])
+def test_convolutions_of_what_is_no_image_or_too_small_are_refused(
+    make: Any, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(SpecError, match="'conv' network"):
+        make(shape, (4, 4, 4))
+
+
+def test_a_scale_never_falls_below_its_floor() -> None:
+    raw = torch.tensor([-1e30, -1e4, -20.0, 0.0, 20.0, 1e4])
+    assert (positive(raw) >= SCALE_FLOOR).all()
+    assert positive(raw[:1]) == SCALE_FLOOR
+
+
+@pytest.mark.parametrize("scale", [1.1e-5, 1e-4, 0.1, 1.0, 30.0, 1e4])
+def test_raw_scale_is_the_inverse_of_positive(scale: float) -> None:
+    raw = torch.tensor(raw_scale(scale), dtype=torch.float64)
+    assert positive(raw).item() == pytest.approx(scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [SCALE_FLOOR, 0.0, -1.0, math.nan])
+def test_a_scale_that_is_not_above_the_floor_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match="must be above"):
+        raw_scale(scale)
