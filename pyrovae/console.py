@@ -103,6 +103,14 @@ def result(summary: Summary, active: int, dims: int, folder: str) -> str:
     )
 
 
+def how_to_resume(training: Training, folder: str) -> str:
+    """The line to type after an interruption."""
+    return (
+        f"interrupted after step {training.step} of {training.budget.steps}; go on with\n"
+        f"  python -m pyrovae.train --resume {folder}"
+    )
+
+
 def shapes(autoencoder: Autoencoder) -> str:
     """Every parameter with its shape."""
     rows = autoencoder.named_parameters()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -57,37 +58,55 @@ def train(request: Request, command: str) -> int:
         PyrovaeError: An input that cannot work, or a divergence; a sentence.
     """
     training = prepare(request)
-    identity = Identity.of(training)
-    state = None if request.resume is None else read_checkpoint(request.resume, identity)
-    folder = request.resume or new_folder(
-        request.output, request.model_name, request.inference_name
-    )
-    run = Run(folder, identity)
-    if state is None:
-        begin(run, request, training, command)
-    console.say(console.plan(training, writes_to=str(folder)))
-    progress = console.Bar() if sys.stderr.isatty() else console.Lines()
+    run, state = open_run(request, training, command)
+    console.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
             training.load_state_dict(state)
-        try:
-            training.run([run, progress])
-        except DivergenceError as error:
-            progress.ended(training)
-            run.describe({"status": "diverged"})
-            raise DivergenceError(
-                f"{error}. The last good state is in {folder}; a lower learning rate or "
-                "inference.clip_norm may help"
-            ) from None
+        fit(training, run)
     if training.interrupted:
         run.describe({"status": "interrupted"})
-        console.say(
-            f"interrupted after step {training.step} of {training.budget.steps}; go on with\n"
-            f"  python -m pyrovae.train --resume {folder}"
-        )
+        console.say(console.how_to_resume(training, str(run.folder)))
         return 128 + received[0]
     finish(run, training)
     return 0
+
+
+def open_run(
+    request: Request, training: Training, command: str
+) -> tuple[Run, dict[str, Any] | None]:
+    """A new run in a new folder, or the one to go on with and the state that it is in.
+
+    Raises:
+        PyrovaeError: The folder cannot be written, or the run is another one.
+    """
+    identity = Identity.of(training)
+    if request.resume is not None:
+        run = Run(request.resume, identity)
+        state = read_checkpoint(request.resume, identity)
+        run.describe({"status": "running"})
+        return run, state
+    run = Run(new_folder(request.output, request.model_name, request.inference_name), identity)
+    begin(run, request, training, command)
+    return run, None
+
+
+def fit(training: Training, run: Run) -> None:
+    """Train, keeping the run's folder and the terminal up to date.
+
+    Raises:
+        DivergenceError: Names step, site and parameter, and where the last good state is.
+    """
+    progress = console.Bar() if sys.stderr.isatty() else console.Lines()
+    try:
+        training.run([run, progress])
+    except DivergenceError as error:
+        progress.ended(training)
+        run.describe({"status": "diverged"})
+        raise DivergenceError(
+            f"{error}. The last good state is in {run.folder}; a lower learning rate or "
+            "inference.clip_norm may help"
+        ) from None
 
 
 def prepare(request: Request) -> Training:

@@ -55,9 +55,12 @@ class Request:
         """Read and validate the specifications; what is None comes from the run, or is usual.
 
         Raises:
-            SpecError: A specification cannot be read, or is not valid.
+            SpecError: A specification cannot be read or is not valid, or the output folder is
+                not empty.
             CheckpointError: The folder to resume from is not a run's.
         """
+        if output is not None and output.exists() and not _empty(output):
+            raise SpecError(f"--output {output}: not an empty folder; name another")
         run = {} if resume is None else _own_files(resume)
         model_file = find(model or run.get("model_file", "vae"), "models")
         inference_file = find(inference or run.get("inference_file", "svi"), "inference")
@@ -77,6 +80,10 @@ class Request:
             resume=resume,
             device=device,
         )
+
+
+def _empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:

@@ -117,14 +117,12 @@ def new_folder(wanted: Path | None, model: str, inference: str) -> Path:
     """A fresh folder: the one wanted, or ``runs/<time>-<model>-<inference>``.
 
     Raises:
-        PyrovaeError: The wanted folder is not empty, or cannot be made.
+        PyrovaeError: The folder cannot be made.
     """
     if wanted is None:
         stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{inference}"
         names = [stem, *(f"{stem}-{count}" for count in range(2, 1000))]
         wanted = next(p for n in names if not (p := Path("runs") / n).exists())
-    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-        raise PyrovaeError(f"{wanted} is not an empty folder: name another with --output")
     try:
         wanted.mkdir(parents=True, exist_ok=True)
     except OSError as error:

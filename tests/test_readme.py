@@ -1,0 +1,38 @@
+"""README.md tells the truth of today."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pyrovae.train import parser, request
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^\$ python -m pyrovae\.train ?([^#\n]*)", README, flags=re.MULTILINE)
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    [example] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict = {}
+    exec(example, names)
+    assert names["pixels"].shape == names["again"].shape == names["new"].shape == names["x"].shape
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "--resume" not in c])
+def test_every_command_is_one_that_the_program_understands(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert request(parser().parse_args(shlex.split(command))).inference.epochs > 0
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*/**/*.md")))
+def test_every_link_leads_to_a_file(page):
+    if ".venv" in page.parts:
+        pytest.skip("not ours")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
