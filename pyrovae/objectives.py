@@ -132,7 +132,7 @@ class AnalyticELBO(Objective, TraceMeanField_ELBO):
             p: Site = model_trace.nodes[name]
             kl = exact_kl(q["fn"], p["fn"])
             if kl is None:
-                raise _no_closed_form(name)
+                raise SpecError(f"the KL at site '{name}' has no closed form: use SampledELBO")
             loss = loss + scale_and_mask(kl, scale=q["scale"], mask=q["mask"]).sum()
         return loss
 
@@ -146,37 +146,47 @@ def build_objective(spec: ELBOSpec, autoencoder: Autoencoder, x: Tensor) -> Obje
         x: A few data, on the programs' device.
 
     Raises:
-        SpecError: An analytic KL is asked for, and there is none.
+        SpecError: An analytic KL is asked for and cannot be had; names guide, prior and reason.
     """
-    exact = exact_sites(autoencoder, x)
-    analytic = all(exact.values())
-    if spec.kl == "analytic" and not analytic:
-        raise _no_closed_form(next(site for site in exact if not exact[site]), autoencoder)
-    estimator = AnalyticELBO if analytic and spec.kl != "sampled" else SampledELBO
+    obstacles = analytic_obstacles(autoencoder, x)
+    if spec.kl == "analytic" and obstacles:
+        site, reason = next(iter(obstacles.items()))
+        formulas = autoencoder.formulas()
+        raise SpecError(
+            f"inference.objective.kl = 'analytic' cannot work for the guide, {formulas.guide}, "
+            f"and the prior, {formulas.prior}: {reason} at site '{site}'; choose 'auto' or "
+            "'sampled'"
+        )
+    estimator = SampledELBO if obstacles or spec.kl == "sampled" else AnalyticELBO
     if spec.particles > 1 and autoencoder.vectorisable:
         return estimator(spec.particles, max_plate_nesting=1, vectorize_particles=True)
     return estimator(spec.particles)
 
 
+def analytic_obstacles(autoencoder: Autoencoder, x: Tensor) -> dict[str, str]:
+    """For each latent site for which :class:`AnalyticELBO` is not right: why."""
+    obstacles = {}
+    for site, (q, p) in _latent_pairs(autoencoder, x).items():
+        if exact_kl(q, p) is None:
+            obstacles[site] = "the KL has no closed form"
+        elif not q.has_rsample:
+            obstacles[site] = "draws cannot be reparameterised"
+    return obstacles
+
+
 def exact_sites(autoencoder: Autoencoder, x: Tensor) -> dict[str, bool]:
     """For each latent site, whether its KL has a closed form."""
+    pairs = _latent_pairs(autoencoder, x)
+    return {site: exact_kl(q, p) is not None for site, (q, p) in pairs.items()}
+
+
+def _latent_pairs(autoencoder: Autoencoder, x: Tensor) -> dict[str, tuple[Any, Any]]:
+    """Guide's and model's distribution at each latent site."""
     with torch.no_grad(), seeded(0, x.device):
         traces = Traces.of(autoencoder, x)
     q: Mapping[str, Site] = traces.guide.nodes
     p: Mapping[str, Site] = traces.model.nodes
-    sites = latent_sites(traces.model)
-    return {site: exact_kl(q[site]["fn"], p[site]["fn"]) is not None for site in sites}
-
-
-def _no_closed_form(site: str, autoencoder: Autoencoder | None = None) -> SpecError:
-    pair = ""
-    if autoencoder is not None:
-        formulas = autoencoder.formulas()
-        pair = f" between the guide, {formulas.guide}, and the prior, {formulas.prior},"
-    return SpecError(
-        f"the KL{pair} at site '{site}' has no closed form: set inference.objective.kl to "
-        "'auto' or 'sampled'"
-    )
+    return {site: (q[site]["fn"], p[site]["fn"]) for site in latent_sites(traces.model)}
 
 
 def _sample_sites(trace: Trace) -> list[Site]:

@@ -18,7 +18,13 @@ from torch.distributions import kl_divergence
 from pyrovae import VAE, Autoencoder
 from pyrovae.autoencoder import Formulas
 from pyrovae.errors import SpecError
-from pyrovae.objectives import AnalyticELBO, Objective, SampledELBO, build_objective
+from pyrovae.objectives import (
+    AnalyticELBO,
+    Objective,
+    SampledELBO,
+    build_objective,
+    exact_sites,
+)
 from pyrovae.specs.inference import ELBOSpec
 from pyrovae.terms import exact_kl, exact_kl_per_dim
 
@@ -34,6 +40,31 @@ betas = pytest.mark.parametrize("beta", BETAS)
 particles = pytest.mark.parametrize(
     "particles", [ONE, LOOPED, VECTORISED], ids=["one", "looped", "vectorised"]
 )
+
+
+class Programs(Autoencoder):
+    """Two functions with the module that owns their parameters."""
+
+    vectorisable = True
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], None],
+        guide: Callable[[Tensor], None],
+        parts: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.parts = parts
+        self._model, self._guide = model, guide
+
+    def model(self, x: Tensor) -> None:
+        self._model(x)
+
+    def guide(self, x: Tensor) -> None:
+        self._guide(x)
+
+    def formulas(self) -> Formulas:
+        return Formulas("p(z)", "p(x | z)", "q(z | x)")
 
 
 def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
@@ -219,6 +250,24 @@ def test_terms_do_not_depend_on_beta(
         torch.testing.assert_close(terms(beta), terms(1.0), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "prior"),
+    [(SampledELBO, "normal"), (SampledELBO, "mixture"), (AnalyticELBO, "normal")],
+)
+def test_terms_are_per_datum_where_the_programs_scale_their_data(
+    make_vae: Any, estimator: type[Objective], prior: str
+) -> None:
+    vae = make_vae(prior)
+    x = vae.sample(4)
+    for_forty = Programs(lambda x: vae.model(x, 40), lambda x: vae.guide(x, 40), vae)
+    torch.manual_seed(3)
+    loss, terms = estimator().loss_and_terms(vae, x)
+    torch.manual_seed(3)
+    scaled_loss, scaled_terms = estimator().loss_and_terms(for_forty, x)
+    torch.testing.assert_close(scaled_terms, terms, **ROUNDING)
+    torch.testing.assert_close(scaled_loss, 10 * loss, **ROUNDING)
+
+
 @particles
 def test_loss_is_beta_kl_minus_reconstruction_of_the_reported_terms(
     make_vae: Any, prior: str, guide: str, particles: dict[str, Any]
@@ -290,31 +339,6 @@ def test_an_analytic_kl_that_nobody_knows_is_refused_naming_both_sides(
     assert vae.posterior.formula in str(refusal.value)
     with pytest.raises(SpecError, match="site 'z' has no closed form"):
         AnalyticELBO().loss_and_terms(vae, x)
-
-
-class Programs(Autoencoder):
-    """Two functions with the module that owns their parameters."""
-
-    vectorisable = True
-
-    def __init__(
-        self,
-        model: Callable[[Tensor], None],
-        guide: Callable[[Tensor], None],
-        parts: nn.Module,
-    ) -> None:
-        super().__init__()
-        self.parts = parts
-        self._model, self._guide = model, guide
-
-    def model(self, x: Tensor) -> None:
-        self._model(x)
-
-    def guide(self, x: Tensor) -> None:
-        self._guide(x)
-
-    def formulas(self) -> Formulas:
-        return Formulas("p(z)", "p(x | z)", "q(z | x)")
 
 
 def with_global_code() -> Programs:
@@ -419,6 +443,16 @@ def test_a_code_that_cannot_be_reparametrised_has_an_unbiased_loss_and_gradient(
     random = stacked.std(0) > 1e-12  # at β = 0 the prior's gradient is zero in every draw
     assert z_score(stacked[:, random], expected[random]) < 5
     torch.testing.assert_close(stacked[0, ~random], expected[~random], **ROUNDING)
+
+
+def test_a_code_that_cannot_be_reparametrised_is_sampled_though_its_kl_is_known(
+    binary_code: Programs,
+) -> None:
+    x = torch.tensor([-1.0, 0.3], dtype=torch.float64)
+    assert exact_sites(binary_code, x) == {"z": True}
+    assert isinstance(build_objective(ELBOSpec(), binary_code, x), SampledELBO)
+    with pytest.raises(SpecError, match="cannot be reparameterised at site 'z'"):
+        build_objective(ELBOSpec(kl="analytic"), binary_code, x)
 
 
 def flat(by_name: dict[str, Tensor]) -> list[Tensor]:

@@ -299,3 +299,10 @@ def test_training_is_the_same_twice_and_leaves_the_random_stream(few_digits: Spl
     fit(second, few_digits, BRIEF)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
+
+
+def test_every_epoch_sees_every_datum_once_in_an_order_of_its_own() -> None:
+    orders = [epoch_order(seed, epoch, 50) for seed in (0, 1) for epoch in range(3)]
+    assert len({tuple(order.tolist()) for order in orders}) == len(orders)
+    for order in orders:
+        assert torch.equal(order.sort().values, torch.arange(50))

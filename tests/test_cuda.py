@@ -1,0 +1,156 @@
+"""The same specification on a GPU: everything lies there, and nothing waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load, save
+from pyrovae.observers import Observer
+from pyrovae.randomness import seeded
+from pyrovae.training import epoch_order
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU"),
+]
+
+MODELS = {
+    "normal": {},
+    "vamp": {"prior": {"kind": "vamp", "pseudo_inputs": 5}},
+    "mixture": {"prior": {"kind": "mixture"}},
+    "bits": {"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}},
+    "conv": {"decoder": {"kind": "conv", "widths": [8, 4]}},
+}
+BETA = {"kind": "linear", "value": 2.0, "warmup_epochs": 1.0}
+SHORT = {"epochs": 2, "batch_size": 16, "beta": BETA, "clip_norm": 100.0}
+# Sums in another order, in float32: single sums of a few hundred numbers.
+RELATIVE = 1e-4
+
+
+@pytest.fixture(params=MODELS.values(), ids=MODELS.keys())
+def model(request: pytest.FixtureRequest) -> ModelSpec:
+    """Several kinds of models."""
+    return ModelSpec.model_validate(request.param)
+
+
+def begin(model: ModelSpec, data: Splits, device: str, **inference: Any) -> Training:
+    """A training that is about to begin on a device, always with the same numbers."""
+    spec = InferenceSpec.model_validate({**SHORT, **inference})
+    return Training(build(model, spec, data).to(device), data, spec)
+
+
+def run(training: Training, *observers: Observer) -> None:
+    with seeded(training.spec.seed, training.device):
+        training.run(observers)
+
+
+def judged(vae: VAE, x: Tensor, device: str) -> dict[str, Tensor]:
+    """Mean codes and densities at them: no random number is in these."""
+    with torch.no_grad():
+        posterior = vae.encode(x.to(device))
+        code = posterior.mean
+        numbers = {
+            "code": code,
+            "p(z)": vae.prior(vae.posterior).log_prob(code),
+            "p(x | z)": vae.decode(code).log_prob(x.to(device)),
+            "q(z | x)": posterior.log_prob(code),
+        }
+    return {name: value.cpu() for name, value in numbers.items()}
+
+
+def test_parameters_data_and_beta_lie_on_the_gpu(model: ModelSpec, few_digits: Splits) -> None:
+    training = begin(model, few_digits, "cuda")
+    run(training)
+    state = [v for s in training.optimiser.state.values() for v in s.values()]
+    tensors = [
+        *training.autoencoder.state_dict().values(),
+        *(split.x for split in training.splits),
+        *(value for value in state if isinstance(value, Tensor) and value.ndim > 0),
+        training.beta,
+    ]
+    assert {tensor.device.type for tensor in tensors} == {"cuda"}
+    assert training.beta.item() == 2.0
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Whatever makes the CPU wait for the GPU raises."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_no_step_waits_for_the_gpu(model: ModelSpec, few_digits: Splits) -> None:
+    training = begin(model, few_digits, "cuda")
+    training._started = 0.0
+    index = epoch_order(0, 0, len(training.splits.train)).cuda()
+    training._train_step(index[:16])  # the first allocates
+    with no_waiting():
+        training._train_step(index[16:32])
+        training._train_step(index[32:])
+
+
+@pytest.mark.parametrize(("fitted_on", "judged_on"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_what_was_fitted_on_one_device_is_worth_the_same_on_the_other(
+    few_digits: Splits, tmp_path: Path, fitted_on: str, judged_on: str
+) -> None:
+    training = begin(ModelSpec(), few_digits, fitted_on)
+    run(training)
+    save(training.autoencoder, tmp_path / "vae.safetensors")
+    here, there = (load(tmp_path / "vae.safetensors", on) for on in (fitted_on, judged_on))
+    assert {p.device.type for p in there.parameters()} == {judged_on}
+    x = few_digits.test.batch(torch.arange(40))
+    expected = judged(here, x, fitted_on)
+    for name, value in judged(there, x, judged_on).items():
+        torch.testing.assert_close(value, expected[name], rtol=RELATIVE, atol=RELATIVE)
+
+
+class StopAt(Observer):
+    """Interrupts training after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, training: Training) -> None:
+        training.interrupted = training.step == self.step
+
+
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_a_run_goes_on_on_another_device(
+    model: ModelSpec, few_digits: Splits, tmp_path: Path, first: str, second: str
+) -> None:
+    begun = begin(model, few_digits, first)
+    run(begun, StopAt(2))
+    torch.save(begun.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", map_location="cpu", weights_only=True)
+    gone_on = begin(model, few_digits, second)
+    with seeded(0, gone_on.device):
+        gone_on.load_state_dict(state)
+        assert gone_on.step == 2
+        for name, value in begun.autoencoder.state_dict().items():
+            assert torch.equal(gone_on.autoencoder.state_dict()[name].cpu(), value.cpu())
+        gone_on.run()
+    assert gone_on.finished
+    assert all(torch.isfinite(p).all() for p in gone_on.autoencoder.parameters())
+
+
+def test_a_run_on_the_gpu_that_was_interrupted_is_the_run_that_never_was(
+    few_digits: Splits, model: ModelSpec
+) -> None:
+    whole, begun, gone_on = (begin(model, few_digits, "cuda") for _ in range(3))
+    run(whole)
+    run(begun, StopAt(2))
+    with seeded(3, gone_on.device):
+        gone_on.load_state_dict(begun.state_dict())
+        gone_on.run()
+    for name, value in whole.autoencoder.state_dict().items():
+        torch.testing.assert_close(gone_on.autoencoder.state_dict()[name], value)
