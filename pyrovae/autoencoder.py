@@ -11,6 +11,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data.contract import Contract
+from pyrovae.specs import InferenceSpec, ModelSpec
 
 # A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
 Site = Any
@@ -24,6 +25,22 @@ class Formulas(NamedTuple):
     guide: str
 
 
+class Declaration(NamedTuple):
+    """All that an autoencoder is built from again, but for its weights.
+
+    Attributes:
+        model: Specification of the model, resolved.
+        inference: Specification of the inference, resolved.
+        shape: Shape of one observation.
+        levels: Largest intensity that the model sees; None for real-valued data.
+    """
+
+    model: ModelSpec
+    inference: InferenceSpec
+    shape: tuple[int, ...]
+    levels: float | None
+
+
 class Autoencoder(nn.Module, ABC):
     """Two Pyro programs of the data and their parameters.
 
@@ -33,11 +50,13 @@ class Autoencoder(nn.Module, ABC):
     Attributes:
         vectorisable: Whether particles may be drawn at once, in a dimension left of the data.
         contract: How the programs want their data.
+        declaration: What it was built from, where that was specifications.
         advice: Which data p(x | z) takes and what to choose for others; ends a sentence.
     """
 
     vectorisable: bool
     contract: Contract = Contract()
+    declaration: Declaration | None = None
     advice: str = "none outside its support: change the data or the program"
 
     @abstractmethod

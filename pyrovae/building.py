@@ -9,6 +9,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from pyrovae.autoencoder import Declaration
 from pyrovae.data import Splits
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
@@ -37,7 +38,7 @@ from pyrovae.specs.model import (
 )
 from pyrovae.specs.networks import ConvSpec, MirrorSpec, MLPSpec, NetworkSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
-from pyrovae.vae import VAE, Declaration
+from pyrovae.vae import VAE
 
 
 def build(

@@ -14,7 +14,7 @@ from pyrovae.observers import Observer
 from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
 from pyrovae.specs import ModelSpec
-from pyrovae.specs.networks import ConvSpec, MLPSpec
+from pyrovae.specs.networks import EncoderSpec, MirrorSpec
 from pyrovae.tally import Summary
 from pyrovae.training import Training
 
@@ -136,7 +136,7 @@ def _objective(training: Training) -> str:
 
 
 def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
-    declaration = getattr(autoencoder, "declaration", None)
+    declaration = autoencoder.declaration
     if declaration is None:
         return "", ""
     model: ModelSpec = declaration.model
@@ -146,7 +146,9 @@ def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
     )
 
 
-def _network(spec: MLPSpec | ConvSpec) -> str:
+def _network(spec: EncoderSpec) -> str:
+    if isinstance(spec, MirrorSpec):
+        return spec.kind
     return f"{spec.kind} {'-'.join(map(str, spec.widths))} ({spec.activation})"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PyrovaeError(ValueError):
     """An input that cannot work, said in one sentence: where, what was wrong, what would be right.
@@ -24,3 +27,17 @@ class CheckpointError(PyrovaeError):
 
 class DivergenceError(PyrovaeError):
     """A value that is not finite appeared in training; names step, site and parameter."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a sentence: the choice that was probably meant, or all of them.
+
+    Example:
+        >>> nearest("vapm", ["normal", "vamp"])
+        "did you mean 'vamp'?"
+        >>> nearest("flow", ["normal", "vamp"])
+        'choose one of: normal, vamp'
+    """
+    choices = list(choices)
+    close = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
 from pyrovae.data import Dataset
-from pyrovae.objectives import Objective
+from pyrovae.objectives import Objective, build_objective
 from pyrovae.randomness import seeded
+from pyrovae.specs.inference import ELBOSpec
 from pyrovae.tally import Summary, Tally
 
 EVALUATION_SEED = 1
@@ -43,7 +44,11 @@ def batches(data: Dataset, device: torch.device, size: int = BATCH) -> Iterator[
 
 
 def evaluate(
-    autoencoder: Autoencoder, objective: Objective, data: Dataset, *, beta: float = 1.0
+    autoencoder: Autoencoder,
+    data: Dataset,
+    objective: Objective | None = None,
+    *,
+    beta: float = 1.0,
 ) -> Summary:
     """The bound on a split, its parts, and the loss at some β, in nats per datum.
 
@@ -51,11 +56,21 @@ def evaluate(
 
     Args:
         autoencoder: Model and guide.
-        objective: What is optimised.
-        data: The split.
+        data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
+        objective: What is optimised; by default the ELBO, its KL exact where it can be.
         beta: Weight of the KL in the loss; the ELBO is at β = 1 whatever it is.
+
+    Example:
+        >>> from pyrovae import build, load_data
+        >>> data = load_data("digits")
+        >>> summary = evaluate(build("vae", "svi", data), data.test)
+        >>> abs(summary.elbo - (summary.reconstruction - summary.kl)) < 1e-9
+        True
     """
     device = next(autoencoder.parameters()).device
+    if objective is None:
+        few = data.batch(torch.arange(min(2, len(data)))).to(device)
+        objective = build_objective(ELBOSpec(), autoencoder, few)
     tally = Tally()
     with evaluating(autoencoder, device):
         for x in batches(data, device):

@@ -194,7 +194,7 @@ def finish(run: Run, training: Training) -> None:
     if training.spec.early_stopping is not None:
         training.use_best()
     save(autoencoder, run.folder / "weights.safetensors")
-    summary = evaluate(autoencoder, training.objective, test)
+    summary = evaluate(autoencoder, test, training.objective)
     means = codes(autoencoder, test)
     active = active_dimensions(means)
     where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}

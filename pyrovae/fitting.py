@@ -45,13 +45,13 @@ def fit(
         >>> [(record.epoch, record.split) for record in history]
         [(1, 'train'), (1, 'validation'), (2, 'train'), (2, 'validation')]
     """
-    if inference is None:
-        declaration = getattr(autoencoder, "declaration", None)
-        inference = declaration.inference if declaration else InferenceSpec()
+    declaration = autoencoder.declaration
+    declared = declaration.inference if declaration is not None else InferenceSpec()
+    spec = declared if inference is None else inference
     device = next(autoencoder.parameters()).device
-    with seeded(inference.seed, device):
-        training = Training(autoencoder, data, inference)
+    with seeded(spec.seed, device):
+        training = Training(autoencoder, data, spec)
         history = training.run(observers)
-    if inference.early_stopping is not None:
+    if spec.early_stopping is not None:
         training.use_best()
     return history

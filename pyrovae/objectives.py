@@ -107,6 +107,7 @@ class SampledELBO(Objective):
         if any(not is_identically_zero(part.score_function) for part in parts):
             # A site that cannot be reparameterised: Pyro's score-function estimator.
             particle = Trace_ELBO._differentiable_loss_particle
+            loss: Any
             value, loss = particle(self, model_trace, guide_trace)
             return loss + (value - loss).detach()
         log_q = torch.stack([part.entropy_term.sum() for part in parts]).sum()

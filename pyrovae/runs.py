@@ -52,7 +52,7 @@ def declarations(training: Training) -> dict[str, str]:
     if isinstance(autoencoder, Handwritten):
         model = {"model.py": autoencoder.path.read_text(encoding="utf-8")}
         return {**model, "inference.toml": to_toml(training.spec)}
-    declaration = getattr(autoencoder, "declaration", None)
+    declaration = autoencoder.declaration
     if declaration is None:
         return {"inference.toml": to_toml(training.spec)}
     return {

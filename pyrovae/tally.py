@@ -38,7 +38,7 @@ class Summary:
 
 
 class Tally:
-    """Running sums in float64, on the device of the numbers until :meth:`summary`."""
+    """Running sums of terms (which are float64), on their device until :meth:`summary`."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -176,7 +176,7 @@ class Training:
         where = {"epoch": self.epoch, "step": self.step, "beta": self.beta.item()}
         train = self.tally.summary()
         validation = evaluate(
-            self.autoencoder, self.objective, self.splits.validation, beta=where["beta"]
+            self.autoencoder, self.splits.validation, self.objective, beta=where["beta"]
         )
         self.tally = Tally()
         self.seconds = time.monotonic() - self._started

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import pyro
@@ -17,7 +16,6 @@ from pyrovae.guides import Guide
 from pyrovae.likelihoods import Likelihood
 from pyrovae.networks import Decoder
 from pyrovae.priors import Prior
-from pyrovae.specs import InferenceSpec, ModelSpec
 
 _counter = itertools.count()
 _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
@@ -26,22 +24,6 @@ _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 def _name(module: nn.Module) -> str:
     """A name in Pyro's global parameter store that no other module, or copy of it, has."""
     return _names.setdefault(module, f"pyrovae{next(_counter)}")
-
-
-class Declaration(NamedTuple):
-    """All that an autoencoder is built from again, but for its weights.
-
-    Attributes:
-        model: Specification of the model, resolved.
-        inference: Specification of the inference, resolved.
-        shape: Shape of one observation.
-        levels: Largest intensity that the model sees; None for real-valued data.
-    """
-
-    model: ModelSpec
-    inference: InferenceSpec
-    shape: tuple[int, ...]
-    levels: float | None
 
 
 class VAE(Autoencoder):
@@ -84,8 +66,6 @@ class VAE(Autoencoder):
 
     # Particles may be drawn at once, in a dimension to the left of the data.
     vectorisable = True
-    # What it was built from, where that was specifications and not parts.
-    declaration: Declaration | None = None
 
     def __init__(
         self, *, prior: Prior, decoder: Decoder, likelihood: Likelihood, guide: Guide

@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from pyrovae.autoencoder import Autoencoder
+from pyrovae.autoencoder import Autoencoder, Declaration
 from pyrovae.building import declared
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
-from pyrovae.vae import VAE, Declaration
+from pyrovae.vae import VAE
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -37,7 +37,7 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
         path: The file, usually ``*.safetensors``; replaced if it exists.
     """
     weights = {name: value.contiguous() for name, value in autoencoder.state_dict().items()}
-    declaration = getattr(autoencoder, "declaration", None)
+    declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
     write_atomically(Path(path), to_bytes(weights, metadata))
 

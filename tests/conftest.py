@@ -1,17 +1,17 @@
-"""A clean slate for every test, and the autoencoders that several files are about."""
+"""The autoencoders that several files are about."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
-import pyro
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
+from pyrovae.autoencoder import Declaration
 from pyrovae.building import declared
 from pyrovae.guides import DiagonalGuide, FullRankGuide
 from pyrovae.likelihoods import NormalLikelihood
@@ -20,18 +20,8 @@ from pyrovae.priors import MixturePrior, NormalPrior
 from pyrovae.scale import positive, raw_scale
 from pyrovae.specs.inference import GuideSpec
 from pyrovae.specs.model import LikelihoodSpec, PriorSpec
-from pyrovae.vae import Declaration
 
 TOTAL_COUNT = 3
-
-
-@pytest.fixture(autouse=True)
-def clean_slate() -> None:
-    """No randomness, parameter or switch is left over from another test."""
-    pyro.set_rng_seed(0)
-    pyro.clear_param_store()
-    pyro.enable_validation(True)
-    torch.set_num_threads(1)  # the networks are too small for more
 
 
 class ZScore(Protocol):

@@ -35,7 +35,7 @@ def vae(few_digits: Splits) -> VAE:
 
 
 LOOKS: dict[str, Callable[[VAE, Splits], Any]] = {
-    "evaluate": lambda vae, data: evaluate(vae, SampledELBO(), data.train),
+    "evaluate": lambda vae, data: evaluate(vae, data.train, SampledELBO()),
     "codes": lambda vae, data: codes(vae, data.train),
     "reconstruct": lambda vae, data: reconstruct(vae, data.train.batch(torch.arange(4))),
     "prior_means": lambda vae, data: prior_means(vae, data.train.batch(torch.arange(4))),
@@ -78,7 +78,7 @@ def test_evaluation_leaves_the_mode_of_a_part_that_was_frozen(
     vae.train()
     vae.posterior.encoder.eval()
     before = modes(vae)
-    evaluate(vae, AnalyticELBO(), few_digits.train)
+    evaluate(vae, few_digits.train, AnalyticELBO())
     assert modes(vae) == before
 
 
@@ -136,9 +136,9 @@ def test_evaluation_is_in_evaluation_mode_and_without_gradients(
 
 
 def test_dropout_is_off_in_evaluation(vae: VAE, few_digits: Splits) -> None:
-    plain = evaluate(vae, AnalyticELBO(), few_digits.train)
+    plain = evaluate(vae, few_digits.train, AnalyticELBO())
     vae.posterior.encoder.layers.append(nn.Dropout(0.5))
-    assert evaluate(vae, AnalyticELBO(), few_digits.train) == plain
+    assert evaluate(vae, few_digits.train, AnalyticELBO()) == plain
 
 
 def test_the_mode_comes_back_when_evaluation_fails(vae: VAE) -> None:
@@ -179,19 +179,19 @@ def test_the_kl_of_every_record_is_the_sum_of_its_parts(history: list[Record]) -
 
 
 def test_only_kls_that_factorise_are_given_per_dimension(vae: VAE, few_digits: Splits) -> None:
-    assert evaluate(vae, AnalyticELBO(), few_digits.train).kl_per_dim is not None
+    assert evaluate(vae, few_digits.train, AnalyticELBO()).kl_per_dim is not None
     full_rank = build(ModelSpec(latent_dim=2, decoder=TANH), "full_rank", few_digits)
-    assert evaluate(full_rank, AnalyticELBO(), few_digits.train).kl_per_dim is None
+    assert evaluate(full_rank, few_digits.train, AnalyticELBO()).kl_per_dim is None
 
 
 def test_the_elbo_of_an_evaluation_does_not_depend_on_beta(vae: VAE, few_digits: Splits) -> None:
-    one, four = (evaluate(vae, SampledELBO(), few_digits.train, beta=b) for b in (1.0, 4.0))
+    one, four = (evaluate(vae, few_digits.train, SampledELBO(), beta=b) for b in (1.0, 4.0))
     assert (one.elbo, one.kl, one.reconstruction) == (four.elbo, four.kl, four.reconstruction)
 
 
 def test_an_analytic_loss_is_beta_kl_minus_reconstruction(vae: VAE, few_digits: Splits) -> None:
     for beta in (0.0, 1.0, 4.0):
-        summary = evaluate(vae, AnalyticELBO(), few_digits.train, beta=beta)
+        summary = evaluate(vae, few_digits.train, AnalyticELBO(), beta=beta)
         expected = beta * summary.kl - summary.reconstruction
         assert summary.loss == pytest.approx(expected, rel=1e-5)  # batches in float32
 

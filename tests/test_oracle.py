@@ -153,7 +153,7 @@ def test_evaluation_reports_the_evidence_and_its_spread(make_linear_gaussian: An
     # than one batch holds, and the last batch short.
     oracle = make_linear_gaussian(prior="mixture", data=1100)
     mean, spread = oracle.evidence.mean().item(), oracle.evidence.std().item()
-    summary = evaluate(oracle.vae.float(), SampledELBO(), as_dataset(oracle.x))
+    summary = evaluate(oracle.vae.float(), as_dataset(oracle.x), SampledELBO())
     # Data and weights are in float32, the densities of order ten: 1e-4 is a hundred roundings.
     assert math.isclose(summary.elbo, mean, abs_tol=1e-4)
     assert math.isclose(summary.loss, -mean, abs_tol=1e-4)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, nearest
 
 NAMES = ("digits", *IMAGE_SETS, "dsprites")
 
@@ -73,7 +73,7 @@ def read_digits() -> Splits:
     """
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits: Any = load_digits()
     return split(
         "digits",
         torch.from_numpy(digits.images.astype(np.uint8))[:, None],
@@ -85,6 +85,4 @@ def read_digits() -> Splits:
 
 def unknown(source: str) -> str:
     """The sentence for what is neither a name nor a path, with the nearest name if one is near."""
-    nearest = difflib.get_close_matches(source, NAMES, n=1)
-    guess = f', did you mean "{nearest[0]}"' if nearest else ""
-    return f'data "{source}" is neither a name nor a path{guess}: choose one of {", ".join(NAMES)}'
+    return f"data '{source}' is neither a name nor a path; {nearest(source, NAMES)}"

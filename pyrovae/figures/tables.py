@@ -105,7 +105,8 @@ def _draw_plane(
 def _draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float) -> None:
     x = x[:, :MOST_VARIABLES]
     places = torch.arange(1, x.shape[1] + 1) + shift
-    axes.vlines(places, *x.quantile(torch.tensor([0.05, 0.95]), 0), color=colour, linewidth=2)
+    low, high = x.quantile(torch.tensor([0.05, 0.95]), 0)
+    axes.vlines(places, low, high, color=colour, linewidth=2)
     axes.plot(places, x.mean(0), "o", color=colour, markersize=5, label=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 import pyro.distributions as dist
 import torch
@@ -39,6 +39,7 @@ class NormalLikelihood(Likelihood):
     """
 
     advice = "finite numbers only: remove or fill in the others"
+    noise: Noise
     raw_scale: Tensor
 
     def __init__(self, shape: Sequence[int], noise: Noise = "learned", scale: float = 0.1) -> None:
@@ -67,3 +68,5 @@ class NormalLikelihood(Likelihood):
                 return "one learned scale"
             case "per_pixel":
                 return "scale(z)"
+            case _:
+                assert_never(self.noise)

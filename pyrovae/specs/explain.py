@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pyrovae.errors import nearest
 from pyrovae.specs.base import Spec
 
 Location = tuple[int | str, ...]
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The end of a sentence: the choice that was probably meant, or all of them.
-
-    Example:
-        >>> nearest("vapm", ["normal", "vamp"])
-        "did you mean 'vamp'?"
-        >>> nearest("flow", ["normal", "vamp"])
-        'choose one of: normal, vamp'
-    """
-    choices = list(choices)
-    close = difflib.get_close_matches(word, choices, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"
 
 
 def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> dict[str, str]:
@@ -45,7 +31,7 @@ def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> d
 
 
 def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> str:
-    location, value = detail["loc"], detail["input"]
+    location, value, context = detail["loc"], detail["input"], detail.get("ctx", {})
     key = _dotted(_keys(location, tree))
     match detail["type"]:
         case "extra_forbidden":
@@ -56,11 +42,11 @@ def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> s
         case "missing":
             return f"{key} is missing"
         case "union_tag_invalid":
-            kind = detail["ctx"]["tag"]
-            kinds = [tag.strip(" '") for tag in detail["ctx"]["expected_tags"].split(",")]
+            kind = context["tag"]
+            kinds = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
             return f"no {key} of kind '{kind}'; {nearest(kind, kinds)}"
         case "literal_error":
-            choices = [str(choice) for choice in _choices(detail["ctx"]["expected"])]
+            choices = [str(choice) for choice in _choices(context["expected"])]
             return f"{key} = {value!r} is not known; {nearest(str(value), choices)}"
         case "model_type" | "model_attributes_type":
             return f"{key} = {value!r} is not a table; write [{key}] and its keys below it"

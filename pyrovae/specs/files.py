@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import tomli_w
 from pydantic import ValidationError
 
-from pyrovae.errors import SpecError
+from pyrovae.errors import SpecError, nearest
 from pyrovae.specs.base import Spec
-from pyrovae.specs.explain import explain, nearest
+from pyrovae.specs.explain import explain
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 Tree = dict[str, Any]
