@@ -51,12 +51,14 @@ class Autoencoder(nn.Module, ABC):
         vectorisable: Whether particles may be drawn at once, in a dimension left of the data.
         contract: How the programs want their data.
         declaration: What it was built from, where that was specifications.
+        source: What errors about the programs begin with, where they are a user's own.
         advice: Which data p(x | z) takes and what to choose for others; ends a sentence.
     """
 
     vectorisable: bool
     contract: Contract = Contract()
     declaration: Declaration | None = None
+    source: str = ""
     advice: str = "none outside its support: change the data or the program"
 
     @abstractmethod

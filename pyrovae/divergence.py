@@ -23,7 +23,7 @@ def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
         trace.compute_log_prob()
     found = [*_sites("guide", traces.guide), *_sites("model", traces.model)]
     at = found[0] if found else "every site is finite, so it came up in the gradient"
-    return f"{at}; {_parameter(autoencoder)}"
+    return f"{at}; {find_parameter(autoencoder)}"
 
 
 def _sites(program: str, trace: Trace) -> Iterator[str]:
@@ -50,7 +50,8 @@ def _parameters(distribution: TorchDistributionMixin) -> dict[str, Tensor]:
     return {name: vars(base)[name] for name in names if isinstance(vars(base)[name], Tensor)}
 
 
-def _parameter(module: nn.Module) -> str:
+def find_parameter(module: nn.Module) -> str:
+    """Names the first parameter that is not finite, or whose gradient is not."""
     for name, parameter in module.named_parameters():
         if not torch.isfinite(parameter).all():
             return f"parameter '{name}' is not finite"

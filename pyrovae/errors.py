@@ -17,6 +17,17 @@ class SpecError(PyrovaeError):
     """A specification, or a pair of parts, that cannot be built."""
 
 
+class ProgramError(SpecError):
+    """A handwritten program that fails where it is run.
+
+    Pyro's trace adds its shapes below the message of what passes through it; a sentence has no
+    use for them.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.partition("\n")[0])
+
+
 class DataError(PyrovaeError):
     """Data that cannot be found, read, or explained by the likelihood."""
 
@@ -27,6 +38,16 @@ class CheckpointError(PyrovaeError):
 
 class DivergenceError(PyrovaeError):
     """A value that is not finite appeared in training; names step, site and parameter."""
+
+
+def reason(error: BaseException) -> str:
+    r"""What an exception of other software says, on one line and not too long.
+
+    Example:
+        >>> reason(KeyError("a\nb"))
+        "'a b'"
+    """
+    return " ".join(str(error).replace("\\n", " ").split())[:200] or type(error).__name__
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

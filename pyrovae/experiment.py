@@ -18,7 +18,7 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.building import build
 from pyrovae.data import load_data
 from pyrovae.data.named import NAMES
-from pyrovae.errors import DivergenceError, SpecError
+from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
 from pyrovae.evaluation import active_dimensions, codes, evaluate
 from pyrovae.handwritten import Handwritten
 from pyrovae.randomness import seeded
@@ -62,7 +62,7 @@ def train(request: Request, command: str) -> int:
     console.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
-            training.load_state_dict(state)
+            restore(training, state, run.folder)
         fit(training, run)
     if training.interrupted:
         run.describe({"status": "interrupted"})
@@ -70,6 +70,20 @@ def train(request: Request, command: str) -> int:
         return 128 + received[0]
     finish(run, training)
     return 0
+
+
+def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
+    """Put the training where a run was.
+
+    Raises:
+        CheckpointError: The state is not one of such a training.
+    """
+    try:
+        training.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint was not written by this version of pyrovae: {reason(error)}"
+        ) from None
 
 
 def open_run(
@@ -121,8 +135,7 @@ def prepare(request: Request) -> Training:
         autoencoder: Autoencoder = build(request.model, request.inference, data)
     else:
         with seeded(request.inference.seed):
-            few = data.train.batch(torch.arange(2))
-            autoencoder = Handwritten(request.model, few)
+            autoencoder = Handwritten(request.model, data)
     return Training(autoencoder.to(device), data, request.inference)
 
 
@@ -145,7 +158,7 @@ def begin(run: Run, request: Request, training: Training, command: str) -> None:
     for name, text in run.identity.declarations.items():
         (run.folder / name).write_text(text, encoding="utf-8")
     data = training.splits
-    source = request.data if request.data in NAMES else Path(request.data).absolute()
+    source = request.data if request.data in NAMES else Path(request.data).expanduser().absolute()
     run.describe(
         {
             "status": "running",
@@ -159,7 +172,7 @@ def begin(run: Run, request: Request, training: Training, command: str) -> None:
             "kl": console.kl_kinds(training),
             "data": {
                 "source": str(source),
-                "root": str(request.data_root.resolve()),
+                "root": str(request.data_root.expanduser().absolute()),
                 "fingerprint": run.identity.fingerprint,
                 "shape": list(data.train.shape),
                 "levels": data.train.levels,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pyro
+import torch
+from pyro.poutine.runtime import NonlocalExit
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
@@ -18,8 +22,10 @@ from pyrovae.autoencoder import (
     latent_sites,
     observed_sites,
 )
+from pyrovae.data import Splits
 from pyrovae.data.contract import Contract
-from pyrovae.errors import SpecError
+from pyrovae.data.dataset import Binarisation
+from pyrovae.errors import ProgramError, PyrovaeError, SpecError, nearest, reason
 
 
 class Handwritten(Autoencoder):
@@ -32,56 +38,61 @@ class Handwritten(Autoencoder):
 
     Args:
         path: The Python file.
-        example: A batch of data ``(batch, *shape)``; both programs run on it once, so that
-            every parameter exists.
+        data: The data as loaded; both programs run on a few of them once, so that every
+            parameter exists.
 
     Raises:
         SpecError: The file cannot be run, lacks ``model`` or ``guide``, or either fails on
-            the example.
+            the data.
     """
 
     # Another person's program need not broadcast: particles are drawn one after the other.
     vectorisable = False
 
-    def __init__(self, path: Path, example: Tensor) -> None:
+    def __init__(self, path: Path, data: Splits) -> None:
         super().__init__()
         self.path = path
+        self.source = f"{path}: "
         self.file = load_file(path)
         self.contract = Contract(getattr(self.file, "binarisation", "none"))
         self._store: Any = {"params": {}, "constraints": {}}
-        for name, value in vars(self.file).items():
+        for name, value in vars(self.file).copy().items():
             if isinstance(value, nn.Module):
-                self.add_module(name, value)
-        self._formulas = self._try(example)
+                self.add_module(self._free(name), value)
+        self._formulas = self._try(self.contract.apply(data).train.batch(torch.arange(2)))
         self._adopt_parameters()
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise SpecError(f"{path}: model(x) and guide(x) have no parameter to fit")
 
     def model(self, x: Tensor) -> Any:
         """The file's ``model(x)``."""
-        with pyro.get_param_store().scope(self._store):
+        with self._running("model", x):
             return self.file.model(x)
 
     def guide(self, x: Tensor) -> Any:
         """The file's ``guide(x)``."""
-        with pyro.get_param_store().scope(self._store):
+        with self._running("guide", x):
             return self.file.guide(x)
 
     def formulas(self) -> Formulas:
         """The families of the distributions at the sites of both programs."""
         return self._formulas
 
-    def _try(self, example: Tensor) -> Formulas:
+    @contextmanager
+    def _running(self, program: str, x: Tensor) -> Iterator[None]:
+        """In the file's own parameter store; what goes wrong is said of the file."""
         try:
-            traces = Traces.of(self, example)
-            for trace in traces:
-                trace.compute_log_prob()
+            with pyro.get_param_store().scope(self._store):
+                yield
+        except (PyrovaeError, NonlocalExit):
+            raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise SpecError(
-                f"{self.path}: model(x) and guide(x) fail on x of shape "
-                f"{tuple(example.shape)}: {reason}"
+            raise ProgramError(
+                f"{self.path}: {program}(x) fails on x of shape {tuple(x.shape)}: {reason(error)}"
             ) from error
+
+    def _try(self, example: Tensor) -> Formulas:
+        traces = Traces.of(self, example)
         latent, guided = latent_sites(traces.model), latent_sites(traces.guide)
         if not latent or set(latent) != set(guided):
             raise SpecError(
@@ -103,14 +114,20 @@ class Handwritten(Autoencoder):
             if id(value) not in known:
                 parameter = nn.Parameter(value.detach())
                 self._store["params"][name] = parameter
-                self.register_parameter(name.replace(".", "/"), parameter)
+                self.register_parameter(self._free(name.replace(".", "/")), parameter)
+
+    def _free(self, name: str) -> str:
+        """The name, or one like it that no attribute has."""
+        while hasattr(self, name):
+            name += "_"
+        return name
 
 
 def load_file(path: Path) -> ModuleType:
     """A Python file as a fresh module, with functions ``model`` and ``guide``.
 
     Raises:
-        SpecError: It cannot be run, or lacks one of the two.
+        SpecError: It cannot be run, lacks one of the two, or asks for an unknown binarisation.
     """
     definition = importlib.util.spec_from_file_location(f"handwritten_{path.stem}", path)
     if definition is None or definition.loader is None:
@@ -119,10 +136,14 @@ def load_file(path: Path) -> ModuleType:
     try:
         definition.loader.exec_module(module)
     except Exception as error:
-        raise SpecError(f"{path}: {type(error).__name__}: {error}") from error
+        raise SpecError(f"{path}: {type(error).__name__}: {reason(error)}") from error
     for name in ("model", "guide"):
         if not callable(getattr(module, name, None)):
             raise SpecError(f"{path} has no function {name}(x); it needs model(x) and guide(x)")
+    binarisation = getattr(module, "binarisation", "none")
+    if binarisation not in get_args(Binarisation):
+        choice = nearest(str(binarisation), get_args(Binarisation))
+        raise SpecError(f"{path}: binarisation = {binarisation!r} is not known; {choice}")
     return module
 
 

@@ -105,9 +105,12 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{folder} is not the folder of a run: it has no run.json")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(run, dict) or not isinstance(run.get("data", {}), dict):
+        raise CheckpointError(f"{path} is damaged: it does not describe a run")
+    return run
 
 
 def _own_files(folder: Path) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import platform
 import time
 import tomllib
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +18,7 @@ import pyro
 import torch
 
 import pyrovae
-from pyrovae.errors import CheckpointError, PyrovaeError
+from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
 from pyrovae.records import Record
@@ -85,12 +87,12 @@ class Run(Observer):
         self._checkpoint(training)
 
     def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
-        """Add the epoch's records, then keep the state and the weights."""
+        """Add the epoch's records and weights, then the state, which says that they are there."""
         self.record(records)
-        self._checkpoint(training)
         save(training.autoencoder, self.folder / "last.safetensors")
         if training.best.epoch == training.epoch:
             save(training.autoencoder, self.folder / "best.safetensors")
+        self._checkpoint(training)
 
     def ended(self, training: Training) -> None:
         """Keep the state, also in the middle of an epoch."""
@@ -119,15 +121,24 @@ def new_folder(wanted: Path | None, model: str, inference: str) -> Path:
     Raises:
         PyrovaeError: The folder cannot be made.
     """
-    if wanted is None:
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{inference}"
-        names = [stem, *(f"{stem}-{count}" for count in range(2, 1000))]
-        wanted = next(p for n in names if not (p := Path("runs") / n).exists())
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{inference}"
+    names = (stem if count == 1 else f"{stem}-{count}" for count in itertools.count(1))
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
+        if wanted is not None:
+            wanted.mkdir(parents=True, exist_ok=True)
+            return wanted
+        return next(folder for name in names if (folder := _made(Path("runs") / name)))
     except OSError as error:
-        raise PyrovaeError(f"{wanted} cannot be written: {error.strerror}") from None
-    return wanted
+        raise PyrovaeError(f"{error.filename} cannot be made: {error.strerror}") from None
+
+
+def _made(folder: Path) -> Path | None:
+    """The folder, or None if another run has just made it."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return None
+    return folder
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -148,7 +159,7 @@ def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
     Raises:
         CheckpointError: It is missing, damaged or truncated, or is of another run.
     """
-    saved = _load_checkpoint(folder)
+    saved = _load_checkpoint(folder / CHECKPOINT)
     for name, text in identity.declarations.items():
         changed = _differences(saved["declarations"].get(name, ""), text)
         if changed:
@@ -161,15 +172,23 @@ def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
     return saved["state"]
 
 
-def _load_checkpoint(folder: Path) -> dict[str, Any]:
-    path = folder / CHECKPOINT
+def _load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{folder} has no {CHECKPOINT} to resume from")
+        raise CheckpointError(f"there is no {path} to resume from")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damage makes it raise
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged or truncated: {reason}") from None
+        # torch writes check sums and does not look at them.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"{path} is damaged: {damaged} is not as it was written")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except PyrovaeError:
+        raise
+    except Exception as error:  # zipfile and torch raise whatever the damage makes them raise
+        raise CheckpointError(f"{path} is damaged or truncated: {reason(error)}") from None
+    if not isinstance(saved, dict) or saved.keys() != {*Identity._fields, "state"}:
+        raise CheckpointError(f"{path} is not the checkpoint of a run")
+    return saved
 
 
 def _differences(saved: str, text: str) -> str:

@@ -35,6 +35,6 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
             outside = ~likelihood.support.check(x)
             if outside.any():
                 raise DataError(
-                    f"{data.name} has the value {x[outside][0].item():g}, and p(x | z) = "
+                    f"{autoencoder.source}{data.name} has the value {x[outside][0].item():g}, and p(x | z) = "
                     f"{autoencoder.formulas().likelihood} takes {autoencoder.advice}"
                 )

@@ -13,8 +13,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
-from pyrovae.divergence import find_divergence
-from pyrovae.errors import DivergenceError
+from pyrovae.divergence import find_divergence, find_parameter
+from pyrovae.errors import DivergenceError, ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation import evaluate
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
@@ -99,7 +99,10 @@ class Training:
             good = None if self.watchful else self.state_dict()
             while not (self.finished or self.interrupted):
                 self._train_epoch(observers)
-                if good is not None and not torch.isfinite(self.tally.sums["loss"]):
+                if not self._is_finite():
+                    if good is None:
+                        culprit = find_parameter(self.autoencoder)
+                        raise self._divergence(self.step, "update", culprit)
                     self.load_state_dict(good)
                     self.watchful, good = True, None
                 elif self.step % self.budget.steps_per_epoch == 0:
@@ -164,7 +167,8 @@ class Training:
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if random is not None and not torch.isfinite(loss + norm):
             set_stream_state(random, self.device)
-            raise self._divergence(x, loss)
+            what = "gradient" if torch.isfinite(loss) else "loss"
+            raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, x))
         if self.spec.clip_norm is not None:
             clip_grads_with_norm_(self.parameters, self.spec.clip_norm, norm)
         self.optimiser.step()
@@ -195,11 +199,14 @@ class Training:
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.autoencoder.state_dict().items()}
 
-    def _divergence(self, x: Tensor, loss: Tensor) -> DivergenceError:
-        where = f"epoch {self.epoch + 1}, step {self.step + 1}"
-        what = "loss" if not torch.isfinite(loss) else "gradient"
-        culprit = find_divergence(self.autoencoder, x)
-        return DivergenceError(f"{where}: the {what} is not finite; {culprit}")
+    def _is_finite(self) -> bool:
+        """Whether the epoch's losses and the weights after it are."""
+        numbers = [self.tally.sums["loss"], *self.parameters]
+        return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
+
+    def _divergence(self, step: int, what: str, culprit: str) -> DivergenceError:
+        epoch = 1 + (step - 1) // self.budget.steps_per_epoch
+        return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
 
 
 def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ELBOSpec) -> Objective:
@@ -215,9 +222,17 @@ def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ELBOSpec) -> Object
         check_support(autoencoder, split)
     device = next(autoencoder.parameters()).device
     few = splits.train.batch(torch.arange(2)).to(device)
-    objective = build_objective(spec, autoencoder, few)
-    with torch.no_grad(), seeded(0, device), pyro.validation_enabled(True):
-        objective.loss_and_terms(autoencoder, few)
+    try:
+        objective = build_objective(spec, autoencoder, few)
+        for checked in (False, True):  # our sentences, then whatever Pyro has to say
+            with torch.no_grad(), seeded(0, device), pyro.validation_enabled(checked):
+                objective.loss_and_terms(autoencoder, few)
+    except ProgramError:
+        raise
+    except PyrovaeError as error:
+        raise SpecError(f"{autoencoder.source}{error}") from None
+    except Exception as error:  # Pyro raises whatever a program does wrong
+        raise SpecError(f"{autoencoder.source}{reason(error)}") from error
     return objective
 
 

@@ -36,7 +36,8 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
             (from parts, or handwritten) the file holds the weights alone.
         path: The file, usually ``*.safetensors``; replaced if it exists.
     """
-    weights = {name: value.contiguous() for name, value in autoencoder.state_dict().items()}
+    # Copies, because safetensors refuses a parameter that has two names.
+    weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
     write_atomically(Path(path), to_bytes(weights, metadata))
@@ -96,7 +97,7 @@ def _declaration(path: Path) -> Declaration:
             tuple(tree["shape"]),
             tree["levels"],
         )
-    except (SpecError, KeyError, ValueError) as error:
+    except (SpecError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read by this version: {error}") from None
 
 

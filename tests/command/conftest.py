@@ -1,0 +1,246 @@
+"""The command, run in this process, in an empty folder, on the CPU and without a network."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import pyrovae.figures
+from pyrovae import InferenceSpec, ModelSpec, Training, build, load_data
+from pyrovae.data import Splits
+from pyrovae.specs.files import validate
+from pyrovae.train import main
+
+COUNTS = np.random.default_rng(0).integers(0, 17, (20, 8, 8))  # 16 to train, 2 and 2 to judge
+SMALL = (
+    "inference.batch_size=8",  # two steps an epoch
+    "inference.epochs=2",
+    "model.decoder.widths=[16]",
+)
+PROGRAM = """\
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+encoder = nn.Linear(64, 2)
+decoder = nn.Linear(2, 64)
+
+
+def model(x):
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), x.new_ones(2)).to_event(1))
+        logits = decoder(z).reshape(x.shape)
+        pyro.sample("x", dist.Binomial(16, logits=logits).to_event(3), obs=x)
+
+
+def guide(x):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        loc, scale = encoder(x.flatten(1) / 16), x.new_ones(2)
+        pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+"""
+
+
+class Outcome(NamedTuple):
+    """What a command came to: exit status, and what it wrote to stdout and stderr."""
+
+    status: int | str | None
+    out: str
+    err: str
+
+
+class Command(Protocol):
+    """Run ``python -m pyrovae.train`` with these arguments, in this process."""
+
+    def __call__(self, *arguments: str | Path) -> Outcome: ...
+
+
+class Train(Protocol):
+    """Train a small model on a few images to the end; the folder of the run."""
+
+    def __call__(
+        self, *arguments: str | Path, settings: tuple[str, ...] = (), output: str = "run"
+    ) -> Path: ...
+
+
+class Refused(Protocol):
+    """A command stops with exit status 2 and one line with these words, and writes nothing."""
+
+    def __call__(self, *arguments: str | Path, words: tuple[str, ...]) -> None: ...
+
+
+class WriteProgram(Protocol):
+    """Write a small handwritten program to a file, with pieces of its text replaced."""
+
+    def __call__(self, *changes: tuple[str, str], name: str = "program.py") -> Path: ...
+
+
+class MakeTraining(Protocol):
+    """A small declared autoencoder on a few images, about to be trained; always the same one."""
+
+    def __call__(
+        self, inference: dict[str, Any] | None = None, model: dict[str, Any] | None = None
+    ) -> Training: ...
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, no network and no GPU."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw nothing: four pictures take longer than all the rest."""
+    monkeypatch.setattr(pyrovae.figures, "draw_figures", lambda *_: [])
+
+
+@pytest.fixture(scope="session")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images like scikit-learn's digits: integers 0 to 16, 8 x 8."""
+    path = tmp_path_factory.mktemp("data") / "counts.npy"
+    np.save(path, COUNTS)
+    return path
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        try:
+            status: int | str | None = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse's own mistakes
+            status = stop.code
+        return Outcome(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def overrides() -> Callable[..., list[str]]:
+    """``--set`` for each setting, after those that make everything small."""
+
+    def spelled(*settings: str, declared: bool = True) -> list[str]:
+        small = [key for key in SMALL if declared or not key.startswith("model.")]
+        return [word for setting in (*small, *settings) for word in ("--set", setting)]
+
+    return spelled
+
+
+@pytest.fixture
+def train(command: Command, counts: Path, overrides: Callable[..., list[str]]) -> Train:
+    def run(*arguments: str | Path, settings: tuple[str, ...] = (), output: str = "run") -> Path:
+        program = any(str(a).endswith(".py") or a == "handwritten" for a in arguments)
+        words = overrides(*settings, declared=not program)
+        outcome = command(*arguments, "--data", counts, "--output", output, *words)
+        assert outcome.status == 0, outcome.err
+        return Path(output)
+
+    return run
+
+
+@pytest.fixture
+def refused(command: Command, here: Path) -> Refused:
+    def check(*arguments: str | Path, words: tuple[str, ...]) -> None:
+        before = contents(here)
+        outcome = command(*arguments)
+        assert outcome.status == 2
+        assert outcome.out == ""
+        assert "Traceback" not in outcome.err
+        missing = [word for word in words if word not in outcome.err]
+        assert missing == [], outcome.err
+        assert len(outcome.err.splitlines()) == 1, outcome.err
+        assert contents(here) == before
+
+    return check
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder, without what Python caches."""
+    paths = [p for p in folder.rglob("*") if "__pycache__" not in p.parts]
+    return {str(p): p.read_bytes() if p.is_file() else None for p in paths}
+
+
+@pytest.fixture
+def write_program(here: Path) -> WriteProgram:
+    def write(*changes: tuple[str, str], name: str = "program.py") -> Path:
+        text = PROGRAM
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (here / name).write_text(text, encoding="utf-8")
+        return Path(name)
+
+    return write
+
+
+@pytest.fixture
+def few(counts: Path) -> Splits:
+    """The twenty images, split."""
+    return load_data(counts)
+
+
+@pytest.fixture
+def make_training(few: Splits) -> MakeTraining:
+    def make(
+        inference: dict[str, Any] | None = None, model: dict[str, Any] | None = None
+    ) -> Training:
+        small = {"decoder": {"kind": "mlp", "widths": [16]}}
+        declared = validate({**small, **(model or {})}, ModelSpec, "model")
+        short = {"epochs": 3, "batch_size": 6}  # three steps an epoch, the last one short
+        spec = validate({**short, **(inference or {})}, InferenceSpec, "inference")
+        training = Training(build(declared, spec, few), few, spec)
+        torch.manual_seed(spec.seed)
+        return training
+
+    return make
+
+
+@pytest.fixture
+def same() -> Callable[[Any, Any], bool]:
+    """Whether two trees of numbers and tensors are bit for bit the same, but for seconds."""
+    return equal
+
+
+def equal(first: Any, second: Any) -> bool:
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        keys = (first.keys() | second.keys()) - {"seconds"}
+        return all(k in first and k in second and equal(first[k], second[k]) for k in keys)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
+
+
+@pytest.fixture
+def metrics() -> Callable[[Path], list[dict[str, Any]]]:
+    """The records of a run's metrics, without seconds."""
+
+    def read(folder: Path) -> list[dict[str, Any]]:
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines]
+        for record in records:
+            del record["seconds"]
+        return records
+
+    return read

@@ -1,0 +1,167 @@
+"""Each mistake yields one sentence: where, which key, the value, and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyrovae.errors import SpecError
+from pyrovae.request import Request
+from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs.base import Spec
+from pyrovae.specs.files import parse_override, read
+
+FILE = "mine.toml"
+IN_MODEL: dict[str, tuple[str, list[str]]] = {
+    "key": ("latent_dims = 3", ["'latent_dims'", "'latent_dim'?"]),
+    "far key": ("zebra = 3", ["'zebra'", "choose one of: latent_dim, binarisation, prior"]),
+    "key of a kind": (
+        '[prior]\nkind = "vamp"\npseudo_input = 3',
+        ["prior.vamp has no key 'pseudo_input'", "'pseudo_inputs'?"],
+    ),
+    "key of another kind": (
+        "[prior]\ncomponents = 3",
+        ["prior.normal has no key 'components'", "choose one of: kind"],
+    ),
+    "kind": ('[prior]\nkind = "vapm"', ["no prior of kind 'vapm'", "'vamp'?"]),
+    "far kind": ('[prior]\nkind = "flow"', ["'flow'", "choose one of: normal, mixture, vamp"]),
+    "kind that is no word": (
+        "[prior]\nkind = 3",
+        ["no prior of kind '3'", "normal, mixture, vamp"],
+    ),
+    "kind for encoders only": ('[decoder]\nkind = "mirror"', ["decoder", "'mirror'", "mlp, conv"]),
+    "word for a number": ('latent_dim = "x"', ["latent_dim = 'x'", "integer"]),
+    "fraction": ("latent_dim = 2.5", ["latent_dim = 2.5", "integer"]),
+    "truth for a number": ("latent_dim = true", ["latent_dim = True", "integer"]),
+    "zero": ("latent_dim = 0", ["latent_dim = 0", "greater than 0"]),
+    "nan": ('[likelihood]\nkind = "normal"\nscale = nan', ["likelihood.scale = nan", "finite"]),
+    "choice": ('binarisation = "dynamc"', ["binarisation = 'dynamc'", "'dynamic'?"]),
+    "choice in a table": ('[decoder]\nactivation = "rleu"', ["decoder.activation", "'relu'?"]),
+    "number or word": (
+        "[likelihood]\ntotal_count = 0",
+        ["likelihood.total_count = 0", "0", "data"],
+    ),
+    "word or number": (
+        '[likelihood]\ntotal_count = "dat"',
+        ["likelihood.total_count = 'dat'", "'data'"],
+    ),
+    "no items": ("[decoder]\nwidths = []", ["decoder.widths = []", "at least 1"]),
+    "item": ("[decoder]\nwidths = [16, 0]", ["decoder.widths.1 = 0", "greater than 0"]),
+    "only item": ("[decoder]\nwidths = [0]", ["decoder.widths.0 = 0", "greater than 0"]),
+    "no list": ("[decoder]\nwidths = 16", ["decoder.widths = 16"]),
+    "no table": ('prior = "vamp"', ["prior = 'vamp'", "[prior]"]),
+    "list of tables": ('[[prior]]\nkind = "vamp"', ["prior = ", "[prior]"]),
+    "no TOML": ("latent_dim =", ["not a TOML file"]),
+    "twice": ("latent_dim = 2\nlatent_dim = 3", ["not a TOML file", "overwrite"]),
+}
+IN_INFERENCE: dict[str, tuple[str, list[str]]] = {
+    "missing": ('[learning_rate_schedule]\nkind = "multi_step"', ["milestones is missing"]),
+    "below range": ("seed = -1", ["seed = -1", "greater than or equal to 0"]),
+    "above range": (f"seed = {2**32}", [f"seed = {2**32}", f"less than {2**32}"]),
+    "negative": ("[beta]\nvalue = -1.0", ["beta.value = -1.0", "greater than or equal to 0"]),
+    "infinite": ("[beta]\nvalue = inf", ["beta.value = inf", "finite"]),
+    "rate": ("[optimiser]\nlearning_rate = 0", ["optimiser.learning_rate = 0", "than 0"]),
+    "pair": ("[optimiser]\nbetas = [0.9, 1.0]", ["optimiser.betas.1 = 1.0", "less than 1"]),
+    "optional table": ("early_stopping = 3", ["early_stopping = 3", "[early_stopping]"]),
+    "key of an optional table": (
+        "[early_stopping]\npatince = 3",
+        ["early_stopping has no key 'patince'", "'patience'?"],
+    ),
+    "nested kind": (
+        '[guide.encoder]\nkind = "mlq"',
+        ["no guide.encoder of kind 'mlq'", "'mlp'?"],
+    ),
+    "nested key": (
+        '[guide.encoder]\nkind = "mlp"\nwidts = [3]',
+        ["guide.diagonal.encoder.mlp has no key 'widts'", "'widths'?"],
+    ),
+    "nested no table": ('[guide]\nencoder = "mlp"', ["guide.encoder = 'mlp'", "[guide.encoder]"]),
+}
+OVERRIDES: dict[str, tuple[list[str], list[str]]] = {
+    "key": (["model.latent_dims=3"], ["--set model.latent_dims", "'latent_dim'?"]),
+    "kind": (["model.prior.kind=vapm"], ["--set model.prior.kind", "'vapm'", "'vamp'?"]),
+    "value": (["inference.epochs=abc"], ["--set inference.epochs", "'abc'", "integer"]),
+    "key beside a good kind": (
+        ["model.prior.kind=vamp", "model.prior.pseudo_input=3"],
+        ["--set model.prior.pseudo_input:", "'pseudo_inputs'?"],
+    ),
+    "value beside a good kind": (
+        ["model.prior.kind=vamp", "model.prior.pseudo_inputs=0"],
+        ["--set model.prior.pseudo_inputs:", "prior.pseudo_inputs = 0"],
+    ),
+    "missing for a kind": (
+        ["inference.learning_rate_schedule.kind=multi_step"],
+        ["--set inference.learning_rate_schedule.kind:", "milestones is missing"],
+    ),
+    "below a value": (["model.latent_dim.x=3"], ["--set model.latent_dim.x", "'latent_dim'"]),
+    "no kind": (["model.prior={components = 3}"], ["--set model.prior", "kind"]),
+    "no equals sign": (["model.latent_dim"], ["--set model.latent_dim", "KEY=VALUE"]),
+    "no section": (["latent_dim=3"], ["--set latent_dim=3", "'model.'", "'inference.'"]),
+    "no key": (["model.=3"], ["--set model.", "''"]),
+}
+
+
+def mistakes(tmp_path: Path, text: str, spec: type[Spec]) -> list[str]:
+    """The sentences for a file with mistakes."""
+    file = tmp_path / FILE
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as error:
+        read(file, spec)
+    return str(error.value).splitlines()
+
+
+def assert_says(sentences: list[str], words: list[str]) -> None:
+    assert len(sentences) == 1, sentences
+    missing = [word for word in words if word not in sentences[0]]
+    assert missing == [], sentences[0]
+
+
+@pytest.mark.parametrize(("text", "words"), IN_MODEL.values(), ids=IN_MODEL.keys())
+def test_a_mistake_in_a_models_file_is_said_in_one_sentence(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    assert_says(mistakes(tmp_path, text, ModelSpec), [FILE, *words])
+
+
+@pytest.mark.parametrize(("text", "words"), IN_INFERENCE.values(), ids=IN_INFERENCE.keys())
+def test_a_mistake_in_an_inference_file_is_said_in_one_sentence(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    assert_says(mistakes(tmp_path, text, InferenceSpec), [FILE, *words])
+
+
+@pytest.mark.parametrize(("settings", "words"), OVERRIDES.values(), ids=OVERRIDES.keys())
+def test_a_mistake_after_set_is_blamed_on_that_set(settings: list[str], words: list[str]) -> None:
+    with pytest.raises(SpecError) as error:
+        Request.read(overrides=dict(parse_override(setting) for setting in settings))
+    assert_says(str(error.value).splitlines(), words)
+
+
+def test_a_mistake_in_the_file_is_not_blamed_on_a_set(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    file.write_text('latent_dim = 0\n[prior]\nkind = "vamp"\npseudo_inputs = 0\n')
+    overrides: dict[str, Any] = {"decoder.widths": [3]}
+    with pytest.raises(SpecError) as error:
+        read(file, ModelSpec, overrides)
+    sentences = str(error.value).splitlines()
+    assert [sentence.partition(": ")[0] for sentence in sentences] == [str(file)] * 2
+
+
+def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
+    text = 'latent_dim = 0\nfoo = 3\n[prior]\nkind = "no"\n[decoder]\nwidth = 3\n'
+    sentences = mistakes(tmp_path, text, ModelSpec)
+    assert len(sentences) == 4
+    for sentence, word in zip(sorted(sentences), ["decoder", "latent_dim", "no prior", "foo"],
+                              strict=True):  # fmt: skip
+        assert FILE in sentence
+        assert word in sentence
+
+
+def test_a_file_that_is_no_text_is_said_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="not a TOML file") as error:
+        read(file, ModelSpec)
+    assert "\n" not in str(error.value)
