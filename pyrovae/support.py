@@ -34,7 +34,8 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
         for x in batches(data, device):
             outside = ~likelihood.support.check(x)
             if outside.any():
+                value = x[outside][0].item()
                 raise DataError(
-                    f"{autoencoder.source}{data.name} has the value {x[outside][0].item():g}, and p(x | z) = "
+                    f"{autoencoder.source}{data.name} has the value {value:g}, and p(x | z) = "
                     f"{autoencoder.formulas().likelihood} takes {autoencoder.advice}"
                 )

@@ -78,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = f"python -m pyrovae.train {shlex.join(words)}".strip()
     try:
         asked = request(options)
-        # Threads that wait by spinning take the cores from each other as soon as anything else
-        # runs on the machine; read when torch loads OpenMP.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Threads that spin for long while they wait take the cores from each other as soon as
+        # anything else runs on the machine. OpenMP reads this when torch loads it.
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         from pyrovae.experiment import dry_run, train
 
         return dry_run(asked) if options.dry_run else train(asked, command)
