@@ -92,13 +92,16 @@ def plan(training: Training, writes_to: str) -> str:
     return "\n".join(f"{name:<11} {text}" for name, text in rows.items())
 
 
-def result(summary: Summary, active: int, dims: int, folder: str) -> str:
+def result(training: Training, summary: Summary, active: int, dims: int, folder: str) -> str:
     """What training has come to, on the test data."""
+    best = training.spec.early_stopping is not None
+    epoch = training.best.epoch if best else training.epoch
     return (
         f"test ELBO   {summary.elbo:.2f} ± {summary.standard_error:.2f} nats per datum "
         f"(standard error over {summary.count} data)\n"
         f"            reconstruction {summary.reconstruction:.2f}, KL {summary.kl:.2f}\n"
         f"active      {active} of {dims} latent dimensions\n"
+        f"weights     {'best by validation ELBO' if best else 'last'}, of epoch {epoch}\n"
         f"run         {folder}"
     )
 

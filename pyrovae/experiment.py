@@ -220,4 +220,4 @@ def finish(run: Run, training: Training) -> None:
             "figures": [figure.name for figure in figures],
         }
     )
-    console.say(console.result(summary, active, means.shape[1], str(run.folder)))
+    console.say(console.result(training, summary, active, means.shape[1], str(run.folder)))

@@ -11,6 +11,7 @@ step, for which a GPU has to wait).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,9 +88,9 @@ class Objective(Trace_ELBO):
         loss = self._loss(model_trace, guide_trace)
         return loss.detach(), loss
 
+    @abstractmethod
     def _loss(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         """Negative bound of one particle, with its value and its gradient."""
-        raise NotImplementedError
 
 
 class SampledELBO(Objective):

@@ -90,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has gone; say nothing more to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, a folder taken away
+        sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; whatever was saved is still there\n")
         return 130
