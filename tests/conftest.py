@@ -130,7 +130,8 @@ def make_exact(guide: DiagonalGuide | FullRankGuide, oracle: LinearGaussian) -> 
     raw = [raw_scale(scale) for scale in scale_tril.diagonal().tolist()]
     set_linear(guide.scale, 0.0, torch.tensor(raw, dtype=torch.float64))
     if isinstance(guide, FullRankGuide):
-        set_linear(guide.below, 0.0, scale_tril.flatten())
+        below = scale_tril / scale_tril.diagonal().unsqueeze(-1)  # in units of the row's scale
+        set_linear(guide.below, 0.0, below.flatten())
 
 
 def set_linear(layer: nn.Linear, weight: Tensor | float, bias: Tensor) -> None:
@@ -220,6 +221,8 @@ def make_vae() -> MakeVAE:
                 # Away from zeros and equal numbers, where two mistakes may cancel; small enough
                 # to keep pseudo-inputs within their bounds.
                 parameter.add_(0.02 * torch.randn_like(parameter))
+            if isinstance(vae.posterior, FullRankGuide):  # starts without correlations
+                vae.posterior.below.weight.normal_()
         return vae
 
     return make

@@ -20,7 +20,12 @@ class FullRankGuide(Guide):
     r"""Normal with a full covariance, through its lower-triangular factor.
 
     .. math::
-        q(z \mid x) = \mathcal{N}(z \mid \mu(x), L(x) L(x)^\top)
+        q(z \mid x) = \mathcal{N}(z \mid \mu(x), L(x) L(x)^\top), \qquad
+        L(x) = \operatorname{diag} \sigma(x)\, (I + B(x))
+
+    What lies below the diagonal, strictly lower-triangular :math:`B`, is in units of the scale
+    of its row, so that an error of the network in it does no more harm to a narrow posterior
+    than to a wide one; it starts at zero, as a diagonal guide.
 
     Args:
         encoder: Network from data to features.
@@ -46,12 +51,15 @@ class FullRankGuide(Guide):
         self.loc = nn.Linear(encoder.features, latent_dim)
         self.scale = nn.Linear(encoder.features, latent_dim)
         self.below = nn.Linear(encoder.features, latent_dim * latent_dim)
+        nn.init.zeros_(self.below.weight)
+        nn.init.zeros_(self.below.bias)
 
     def forward(self, x: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """q(z | x) for data of shape ``(*batch, *shape)``."""
         features = self.encoder(x)
         below = self.below(features).unflatten(-1, (self.latent_dim, self.latent_dim)).tril(-1)
-        scale_tril = below + positive(self.scale(features)).diag_embed()
+        scale = positive(self.scale(features))
+        scale_tril = scale.diag_embed() + scale.unsqueeze(-1) * below
         return dist.MultivariateNormal(self.loc(features), scale_tril=scale_tril)
 
 
