@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from torch import nn
@@ -33,7 +34,8 @@ class Bar(Observer):
             total=training.budget.steps,
             initial=training.step,
             unit="step",
-            bar_format="{percentage:3.0f}% {bar:20} {remaining} left {postfix}",
+            ncols=shutil.get_terminal_size().columns,  # tqdm draws nothing where a size is 0
+            bar_format="{percentage:3.0f}% {bar:10} {remaining} left{postfix}",
         )
 
     def stepped(self, training: Training) -> None:
@@ -44,8 +46,8 @@ class Bar(Observer):
         """Show the epoch's numbers."""
         train, validation = records
         self.bar.set_postfix_str(
-            f"epoch {train.epoch} ELBO {train.elbo:.1f}, validation {validation.elbo:.1f} = "
-            f"{validation.reconstruction:.1f} − KL {validation.kl:.1f}",
+            f"ELBO {train.elbo:.1f}, validation {validation.elbo:.1f} = "
+            f"{validation.reconstruction:.1f} - KL {validation.kl:.1f}",
             refresh=False,
         )
 
