@@ -40,7 +40,20 @@ _HOMES = {
     "save": "weights",
 }
 
-__all__ = list(_HOMES)
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "InferenceSpec",
+    "ModelSpec",
+    "Splits",
+    "Training",
+    "build",
+    "evaluate",
+    "fit",
+    "load",
+    "load_data",
+    "save",
+]
 
 
 def __getattr__(name: str) -> object:
