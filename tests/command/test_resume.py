@@ -245,7 +245,7 @@ def test_a_finished_run_is_finished_again_without_training(
     before = metrics(run), state_of(run)
     outcome = command("--resume", run)
     assert outcome.status == 0
-    assert "epoch " not in outcome.out.partition("writes to")[2]
+    assert "training ELBO" not in outcome.out
     assert metrics(run) == before[0]
     assert same(state_of(run), before[1])
 
@@ -423,7 +423,8 @@ def test_a_process_that_was_killed_and_ended_goes_on_bit_for_bit(
     wait_for_epochs(3, killed)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    assert 6 <= state_of(Path("run"))["step"] < 24
+    # The third epoch's state may not have been written yet, after its metrics.
+    assert 4 <= state_of(Path("run"))["step"] < 24
     ended = start("--resume", "run")
     wait_for_epochs(5, ended)
     ended.terminate()
