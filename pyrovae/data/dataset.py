@@ -6,12 +6,12 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Binarisation = Literal["none", "threshold", "dynamic", "static"]
+from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
 """Observations handled at once wherever a pass over all of them must not copy the whole store."""

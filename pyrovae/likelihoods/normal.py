@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, assert_never
+from typing import assert_never
 
 import pyro.distributions as dist
 import torch
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from pyrovae.likelihoods.abstract import Likelihood
 from pyrovae.scale import positive, raw_scale
-
-Noise = Literal["fixed", "learned", "per_pixel"]
+from pyrovae.specs.model import Noise
 
 
 class NormalLikelihood(Likelihood):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
+from typing import assert_never
 
 from torch import nn
 
-Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
+from pyrovae.specs.networks import Activation as Activation
 
 
 def activation(name: Activation) -> nn.Module:

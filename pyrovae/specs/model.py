@@ -9,6 +9,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pyrovae.specs.base import Spec
 from pyrovae.specs.networks import MLPSpec, NetworkSpec
 
+Binarisation = Literal["none", "threshold", "dynamic", "static"]
+Noise = Literal["fixed", "learned", "per_pixel"]
+
 
 class NormalPriorSpec(Spec):
     """Standard normal."""
@@ -52,7 +55,7 @@ class NormalLikelihoodSpec(Spec):
     """Real-valued data; ``scale`` is where the noise starts, or stays when ``fixed``."""
 
     kind: Literal["normal"] = "normal"
-    noise: Literal["fixed", "learned", "per_pixel"] = "learned"
+    noise: Noise = "learned"
     scale: PositiveFloat = 0.1
 
 
@@ -68,7 +71,7 @@ class ModelSpec(Spec):
     section: ClassVar[str] = "model"
 
     latent_dim: PositiveInt = 8
-    binarisation: Literal["none", "threshold", "dynamic", "static"] = "none"
+    binarisation: Binarisation = "none"
     prior: PriorSpec = NormalPriorSpec()
     decoder: NetworkSpec = MLPSpec()
     likelihood: LikelihoodSpec = BinomialLikelihoodSpec()
