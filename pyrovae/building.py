@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Declaration
-from pyrovae.data import Splits
+from pyrovae.data import Splits, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
 from pyrovae.guides import DiagonalGuide, FullRankGuide, Guide
@@ -66,8 +66,6 @@ def build(
         'Normal(loc(x), L(x) L(x)ᵀ)'
     """
     if data is None:
-        from pyrovae.data import load_data
-
         data = load_data("digits")
     if not isinstance(model, ModelSpec):
         model = read(find(str(model), "models"), ModelSpec)

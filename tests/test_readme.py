@@ -13,7 +13,9 @@ from pyrovae.train import parser, request
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
-    p for folder in (".", "docs", "models", "inference") for p in (ROOT / folder).glob("*.md")
+    p
+    for folder in (".", "benchmarks", "docs", "models", "inference")
+    for p in (ROOT / folder).glob("*.md")
 ]
 COMMANDS = re.findall(r"^\$ python -m pyrovae\.train ?([^#\n]*)", README, flags=re.MULTILINE)
 
