@@ -1,10 +1,8 @@
-"""From specifications to parts: a ``match`` for each role, and no registry."""
+"""From two specifications to an autoencoder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -13,30 +11,16 @@ from pyrovae.autoencoder import Declaration
 from pyrovae.data import Splits, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
-from pyrovae.guides import DiagonalGuide, FullRankGuide, Guide
-from pyrovae.likelihoods import (
-    BernoulliLikelihood,
-    BinomialLikelihood,
-    Likelihood,
-    NormalLikelihood,
-)
-from pyrovae.networks import ConvDecoder, ConvEncoder, Decoder, Encoder, MLPDecoder, MLPEncoder
-from pyrovae.priors import MixturePrior, NormalPrior, Prior, VampPrior
+from pyrovae.guides.building import build_guide
+from pyrovae.likelihoods.building import build_likelihood
+from pyrovae.networks.building import build_decoder, build_encoder
+from pyrovae.priors.building import build_prior
 from pyrovae.randomness import seeded
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
-from pyrovae.specs.inference import DiagonalGuideSpec, FullRankGuideSpec, GuideSpec
-from pyrovae.specs.model import (
-    BernoulliLikelihoodSpec,
-    BinomialLikelihoodSpec,
-    LikelihoodSpec,
-    MixturePriorSpec,
-    NormalLikelihoodSpec,
-    NormalPriorSpec,
-    PriorSpec,
-    VampPriorSpec,
-)
-from pyrovae.specs.networks import ConvSpec, MirrorSpec, MLPSpec, NetworkSpec
+from pyrovae.specs.likelihoods import NormalLikelihoodSpec
+from pyrovae.specs.networks import MirrorSpec
+from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 from pyrovae.vae import VAE
 
@@ -110,76 +94,3 @@ def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> V
 def contract(model: ModelSpec) -> Contract:
     """How the model wants its data."""
     return Contract(model.binarisation, isinstance(model.likelihood, NormalLikelihoodSpec))
-
-
-def build_prior(
-    spec: PriorSpec,
-    latent_dim: int,
-    shape: Sequence[int],
-    levels: float | None,
-    pseudo_inputs: Tensor | None,
-) -> Prior:
-    """p(z)."""
-    match spec:
-        case NormalPriorSpec():
-            return NormalPrior(latent_dim)
-        case MixturePriorSpec():
-            return MixturePrior(latent_dim, spec.components)
-        case VampPriorSpec():
-            if pseudo_inputs is None:
-                pseudo_inputs = torch.zeros(spec.pseudo_inputs, *shape)
-            return VampPrior(latent_dim, pseudo_inputs, levels)
-        case _:
-            assert_never(spec)
-
-
-def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
-    """p(x | z), given the decoder's outputs."""
-    match spec:
-        case BernoulliLikelihoodSpec():
-            return BernoulliLikelihood(shape)
-        case BinomialLikelihoodSpec():
-            if spec.total_count == "data":
-                raise SpecError("model.likelihood.total_count must be resolved to a number")
-            return BinomialLikelihood(shape, spec.total_count)
-        case NormalLikelihoodSpec():
-            return NormalLikelihood(shape, spec.noise, spec.scale)
-        case _:
-            assert_never(spec)
-
-
-def build_decoder(
-    spec: NetworkSpec, latent_dim: int, shape: Sequence[int], outputs: int
-) -> Decoder:
-    """The network from codes to the likelihood's numbers."""
-    match spec:
-        case MLPSpec():
-            return MLPDecoder(
-                latent_dim, shape, outputs, spec.widths, spec.activation, gated=spec.gated
-            )
-        case ConvSpec():
-            return ConvDecoder(latent_dim, shape, outputs, spec.widths, spec.activation)
-        case _:
-            assert_never(spec)
-
-
-def build_encoder(spec: NetworkSpec, shape: Sequence[int], levels: float) -> Encoder:
-    """The network from data to features."""
-    match spec:
-        case MLPSpec():
-            return MLPEncoder(shape, spec.widths, spec.activation, gated=spec.gated, levels=levels)
-        case ConvSpec():
-            return ConvEncoder(shape, spec.widths, spec.activation, levels=levels)
-        case _:
-            assert_never(spec)
-
-
-def build_guide(spec: GuideSpec, encoder: Encoder, latent_dim: int) -> Guide:
-    """q(z | x), given its encoder."""
-    match spec:
-        case DiagonalGuideSpec():
-            return DiagonalGuide(encoder, latent_dim)
-        case FullRankGuideSpec():
-            return FullRankGuide(encoder, latent_dim)
-        case _:
-            assert_never(spec)

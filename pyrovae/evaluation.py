@@ -15,7 +15,7 @@ from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observe
 from pyrovae.data import Dataset
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.randomness import seeded
-from pyrovae.specs.inference import ELBOSpec
+from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.tally import Summary, Tally
 
 EVALUATION_SEED = 1

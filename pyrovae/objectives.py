@@ -26,7 +26,7 @@ from torch import Tensor
 from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
 from pyrovae.errors import SpecError
 from pyrovae.randomness import seeded
-from pyrovae.specs.inference import ELBOSpec
+from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.terms import Terms, average, exact_kl, terms
 
 

@@ -23,7 +23,7 @@ from pyrovae.randomness import seeded, set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs import InferenceSpec
-from pyrovae.specs.inference import ELBOSpec
+from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.support import check_support
 from pyrovae.tally import Tally
 

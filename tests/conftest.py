@@ -18,8 +18,9 @@ from pyrovae.likelihoods import NormalLikelihood
 from pyrovae.networks import MLPDecoder, MLPEncoder
 from pyrovae.priors import MixturePrior, NormalPrior
 from pyrovae.scale import positive, raw_scale
-from pyrovae.specs.inference import GuideSpec
-from pyrovae.specs.model import LikelihoodSpec, PriorSpec
+from pyrovae.specs.guides import GuideSpec
+from pyrovae.specs.likelihoods import LikelihoodSpec
+from pyrovae.specs.priors import PriorSpec
 
 TOTAL_COUNT = 3
 

@@ -25,7 +25,7 @@ from pyrovae.objectives import (
     build_objective,
     exact_sites,
 )
-from pyrovae.specs.inference import ELBOSpec
+from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.terms import exact_kl, exact_kl_per_dim
 
 # The same sums in another order, in float64.

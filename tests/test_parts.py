@@ -18,7 +18,7 @@ from pyrovae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from pyrovae.objectives import build_objective
 from pyrovae.priors import MixturePrior, NormalPrior, VampPrior
 from pyrovae.scale import SCALE_FLOOR, positive, raw_scale
-from pyrovae.specs.inference import ELBOSpec
+from pyrovae.specs.objectives import ELBOSpec
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64
 NETWORKS = {

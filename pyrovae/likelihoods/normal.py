@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyrovae.likelihoods.abstract import Likelihood
 from pyrovae.scale import positive, raw_scale
-from pyrovae.specs.model import Noise
+from pyrovae.specs.likelihoods import Noise
 
 
 class NormalLikelihood(Likelihood):

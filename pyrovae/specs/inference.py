@@ -7,36 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pyrovae.specs.base import Spec
-from pyrovae.specs.networks import EncoderSpec, MirrorSpec
+from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
+from pyrovae.specs.objectives import ELBOSpec
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class DiagonalGuideSpec(Spec):
-    """Normal with independent latent dimensions."""
-
-    kind: Literal["diagonal"] = "diagonal"
-    encoder: EncoderSpec = MirrorSpec()
-
-
-class FullRankGuideSpec(Spec):
-    """Normal with a lower-triangular scale."""
-
-    kind: Literal["full_rank"] = "full_rank"
-    encoder: EncoderSpec = MirrorSpec()
-
-
-GuideSpec = Annotated[DiagonalGuideSpec | FullRankGuideSpec, Field(discriminator="kind")]
-
-
-class ELBOSpec(Spec):
-    """Evidence lower bound; the KL in closed form ("analytic"), or sampled, or as it can."""
-
-    kind: Literal["elbo"] = "elbo"
-    kl: Literal["auto", "analytic", "sampled"] = "auto"
-    particles: PositiveInt = 1
 
 
 class ConstantBetaSpec(Spec):

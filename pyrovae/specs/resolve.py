@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pyrovae.errors import SpecError
 from pyrovae.specs.inference import InferenceSpec
-from pyrovae.specs.model import BinomialLikelihoodSpec, ModelSpec
+from pyrovae.specs.likelihoods import BinomialLikelihoodSpec
+from pyrovae.specs.model import ModelSpec
 from pyrovae.specs.networks import MirrorSpec
 
 

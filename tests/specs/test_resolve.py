@@ -6,8 +6,8 @@ import pytest
 
 from pyrovae.errors import SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
-from pyrovae.specs.inference import DiagonalGuideSpec, FullRankGuideSpec
-from pyrovae.specs.model import BernoulliLikelihoodSpec, BinomialLikelihoodSpec
+from pyrovae.specs.guides import DiagonalGuideSpec, FullRankGuideSpec
+from pyrovae.specs.likelihoods import BernoulliLikelihoodSpec, BinomialLikelihoodSpec
 from pyrovae.specs.networks import ConvSpec, MLPSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 

@@ -1,0 +1,37 @@
+"""From the specification of a network to an encoder or a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from pyrovae.networks.abstract import Decoder, Encoder
+from pyrovae.networks.conv import ConvDecoder, ConvEncoder
+from pyrovae.networks.mlp import MLPDecoder, MLPEncoder
+from pyrovae.specs.networks import ConvSpec, MLPSpec, NetworkSpec
+
+
+def build_decoder(
+    spec: NetworkSpec, latent_dim: int, shape: Sequence[int], outputs: int
+) -> Decoder:
+    """The network from codes to the likelihood's numbers."""
+    match spec:
+        case MLPSpec():
+            return MLPDecoder(
+                latent_dim, shape, outputs, spec.widths, spec.activation, gated=spec.gated
+            )
+        case ConvSpec():
+            return ConvDecoder(latent_dim, shape, outputs, spec.widths, spec.activation)
+        case _:
+            assert_never(spec)
+
+
+def build_encoder(spec: NetworkSpec, shape: Sequence[int], levels: float) -> Encoder:
+    """The network from data to features."""
+    match spec:
+        case MLPSpec():
+            return MLPEncoder(shape, spec.widths, spec.activation, gated=spec.gated, levels=levels)
+        case ConvSpec():
+            return ConvEncoder(shape, spec.widths, spec.activation, levels=levels)
+        case _:
+            assert_never(spec)

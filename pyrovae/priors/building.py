@@ -1,0 +1,36 @@
+"""From the specification of a prior to the part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from pyrovae.priors.abstract import Prior
+from pyrovae.priors.mixture import MixturePrior
+from pyrovae.priors.normal import NormalPrior
+from pyrovae.priors.vamp import VampPrior
+from pyrovae.specs.priors import MixturePriorSpec, NormalPriorSpec, PriorSpec, VampPriorSpec
+
+
+def build_prior(
+    spec: PriorSpec,
+    latent_dim: int,
+    shape: Sequence[int],
+    levels: float | None,
+    pseudo_inputs: Tensor | None,
+) -> Prior:
+    """p(z)."""
+    match spec:
+        case NormalPriorSpec():
+            return NormalPrior(latent_dim)
+        case MixturePriorSpec():
+            return MixturePrior(latent_dim, spec.components)
+        case VampPriorSpec():
+            if pseudo_inputs is None:
+                pseudo_inputs = torch.zeros(spec.pseudo_inputs, *shape)
+            return VampPrior(latent_dim, pseudo_inputs, levels)
+        case _:
+            assert_never(spec)
