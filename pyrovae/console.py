@@ -9,8 +9,9 @@ from torch import nn
 from tqdm import tqdm
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compatibility import pairs
 from pyrovae.data import Splits
-from pyrovae.objectives import AnalyticELBO, exact_sites
+from pyrovae.kl import Kind, kl_kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
@@ -18,6 +19,12 @@ from pyrovae.specs import ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
 from pyrovae.tally import Summary
 from pyrovae.training import Training
+
+KL_KINDS: dict[Kind, str] = {
+    "exact": "exact",
+    "sampled": "sampled",
+    "point": "-log p(z), as the guide is a point (the ELBO is then no bound)",
+}
 
 
 def say(text: str) -> None:
@@ -122,21 +129,21 @@ def shapes(autoencoder: Autoencoder) -> str:
     return "\n".join(f"{name:<40} {tuple(parameter.shape)}" for name, parameter in rows)
 
 
-def kl_kinds(training: Training) -> dict[str, str]:
-    """For each latent site: how its KL is had in the reports, "exact" or "sampled"."""
+def kl_kinds(training: Training) -> dict[str, Kind]:
+    """For each latent site: how its KL is had in the reports."""
     train = training.splits.train
     x = train.batch(train.rows.new_zeros(1)).to(training.device)
-    exact = exact_sites(training.autoencoder, x)
-    return {site: "exact" if closed else "sampled" for site, closed in exact.items()}
+    return {site: kl_kind(pair.q, pair.p) for site, pair in pairs(training.autoencoder, x).items()}
 
 
 def _objective(training: Training) -> str:
-    optimised = "exact" if isinstance(training.objective, AnalyticELBO) else "sampled"
     particles = training.spec.objective.particles
-    reported = ", ".join(f"{kind} at {site}" for site, kind in kl_kinds(training).items())
+    reported = ", ".join(
+        f"{KL_KINDS[kind]} at {site}" for site, kind in kl_kinds(training).items()
+    )
     return (
-        f"ELBO ({training.objective.pyro_name}: KL {optimised}), "
-        f"{particles} particle{'s' if particles > 1 else ''}; reported KL {reported}"
+        f"{training.objective.title}, {particles} particle{'s' if particles > 1 else ''}; "
+        f"reported KL {reported}"
     )
 
 

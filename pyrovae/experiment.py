@@ -168,7 +168,7 @@ def begin(run: Run, request: Request, training: Training, command: str) -> None:
             "seed": training.spec.seed,
             "device": str(training.device),
             "versions": versions(),
-            "objective": training.objective.pyro_name,
+            "objective": training.objective.title,
             "kl": console.kl_kinds(training),
             "data": {
                 "source": str(source),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pyrovae.kl import Kind
 from pyrovae.tally import Summary
 
 Split = Literal["train", "validation", "test"]
@@ -23,6 +24,7 @@ class Record:
         kl: Over all latent sites.
         kl_per_site: For each latent site.
         kl_per_dim: For each latent dimension, where the KL is a sum over them.
+        kl_kind: For each latent site, whether ``kl`` is "exact", "sampled", or of a "point".
         loss: What was optimised.
         beta: Applied in the last step.
         seconds: Since training began, interruptions left out.
@@ -36,6 +38,7 @@ class Record:
     kl: float
     kl_per_site: dict[str, float]
     kl_per_dim: list[float] | None
+    kl_kind: dict[str, Kind]
     loss: float
     beta: float
     seconds: float

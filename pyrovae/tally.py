@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.kl import Kind
 from pyrovae.terms import Terms
 
 
@@ -24,6 +25,7 @@ class Summary:
         kl_per_site: For each latent site.
         kl_per_dim: For each latent dimension, sites one after the other; None when some
             site's KL is not a sum over its dimensions.
+        kl_kind: For each latent site, whether ``kl`` is "exact", "sampled", or of a "point".
         loss: What was optimised, at the β of the time.
     """
 
@@ -34,6 +36,7 @@ class Summary:
     kl: float
     kl_per_site: dict[str, float]
     kl_per_dim: list[float] | None
+    kl_kind: dict[str, Kind]
     loss: float
 
 
@@ -43,10 +46,12 @@ class Tally:
     def __init__(self) -> None:
         self.count = 0
         self.sums: dict[str, Tensor] = {}
+        self.kl_kind: dict[str, Kind] = {}
 
     def add(self, loss: Tensor, terms: Terms) -> None:
         """Take in a batch: its loss per datum and its terms."""
         self.count += len(terms.reconstruction)
+        self.kl_kind = terms.kl_kind
         self._sum("loss", loss.detach().double() * len(terms.reconstruction))
         self._sum("elbo", terms.elbo.sum())
         self._sum("elbo²", terms.elbo.square().sum())
@@ -71,16 +76,22 @@ class Tally:
             kl=sum(kl.values()),
             kl_per_site=kl,
             kl_per_dim=dims,
+            kl_kind=self.kl_kind,
             loss=mean["loss"],
         )
 
     def state_dict(self) -> dict[str, Any]:
         """What :meth:`load_state_dict` takes."""
-        return {"count": self.count, "sums": {k: v.clone() for k, v in self.sums.items()}}
+        return {
+            "count": self.count,
+            "kl_kind": self.kl_kind,
+            "sums": {k: v.clone() for k, v in self.sums.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on from where another tally was."""
         self.count = state["count"]
+        self.kl_kind = state["kl_kind"]
         self.sums = {key: total.to(device) for key, total in state["sums"].items()}
 
     def _sum(self, key: str, value: Tensor) -> None:

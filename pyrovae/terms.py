@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
 
 from pyrovae.autoencoder import Site, latent_sites, observed_sites
 from pyrovae.errors import SpecError
+from pyrovae.kl import Kind, exact_kl_per_dim, kl_kind, site_kl
 
 
 class Terms(NamedTuple):
@@ -28,11 +27,14 @@ class Terms(NamedTuple):
         reconstruction: ``(data,)``, summed over the observed sites.
         kl: ``(data,)`` for each latent site.
         kl_per_dim: ``(data, dims)`` for each site whose KL is a sum over its dimensions.
+        kl_kind: For each latent site, whether its KL is exact or sampled; or "point", where
+            the guide is a point and ``kl`` is -log p(z).
     """
 
     reconstruction: Tensor
     kl: dict[str, Tensor]
     kl_per_dim: dict[str, Tensor]
+    kl_kind: dict[str, Kind]
 
     @property
     def total_kl(self) -> Tensor:
@@ -56,10 +58,11 @@ def terms(model: Trace, guide: Trace, count: int) -> Terms:
     Raises:
         SpecError: A site's log-density is not one number per datum.
     """
-    kl, kl_per_dim = {}, {}
+    kl, kl_per_dim, kinds = {}, {}, {}
     for name in latent_sites(model):
         q: Site = guide.nodes[name]
         p: Site = model.nodes[name]
+        kinds[name] = kl_kind(q["fn"], p["fn"])
         per_dim = exact_kl_per_dim(q["fn"], p["fn"])
         if per_dim is None:
             kl[name] = _per_datum(site_kl(q, p), count, name)
@@ -67,7 +70,7 @@ def terms(model: Trace, guide: Trace, count: int) -> Terms:
             kl_per_dim[name] = _per_datum(per_dim, count, name, event_dim=1)
             kl[name] = kl_per_dim[name].sum(-1)
     observed = [_per_datum(_log_prob(model, name), count, name) for name in observed_sites(model)]
-    return Terms(sum(observed[1:], observed[0]), kl, kl_per_dim)
+    return Terms(sum(observed[1:], observed[0]), kl, kl_per_dim, kinds)
 
 
 def average(parts: Sequence[Terms]) -> Terms:
@@ -78,36 +81,8 @@ def average(parts: Sequence[Terms]) -> Terms:
         torch.stack([part.reconstruction for part in parts]).mean(0),
         {k: torch.stack([part.kl[k] for part in parts]).mean(0) for k in parts[0].kl},
         {k: torch.stack([p.kl_per_dim[k] for p in parts]).mean(0) for k in parts[0].kl_per_dim},
+        parts[0].kl_kind,
     )
-
-
-def site_kl(q: Site, p: Site) -> Tensor:
-    """KL of a latent site in nats: closed form where there is one, else at the guide's draw."""
-    exact = exact_kl(q["fn"], p["fn"])
-    return q["unscaled_log_prob"] - p["unscaled_log_prob"] if exact is None else exact
-
-
-def exact_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
-    """KL(q, p) in nats with q's batch shape, or None when torch knows no closed form."""
-    per_dim = exact_kl_per_dim(q, p)
-    if per_dim is not None:
-        return per_dim.sum(-1)
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return None
-
-
-def exact_kl_per_dim(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
-    """KL(q, p) for each dimension of a vector when both factorise over it, else None."""
-    if not (isinstance(q, Independent) and isinstance(p, Independent)):
-        return None
-    if {q.reinterpreted_batch_ndims, p.reinterpreted_batch_ndims} != {1}:
-        return None
-    try:
-        return kl_divergence(q.base_dist, p.base_dist)
-    except NotImplementedError:
-        return None
 
 
 def _log_prob(trace: Trace, name: str) -> Tensor:

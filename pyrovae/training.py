@@ -23,7 +23,7 @@ from pyrovae.randomness import seeded, set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs import InferenceSpec
-from pyrovae.specs.objectives import ELBOSpec
+from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.support import check_support
 from pyrovae.tally import Tally
 
@@ -161,6 +161,7 @@ class Training:
         rate = self.spec.optimiser.learning_rate
         for group in self.optimiser.param_groups:
             group["lr"] = rate * rate_at(self.spec.learning_rate_schedule, self.step, self.budget)
+        self.objective.advance(self.step, self.budget)
         self.optimiser.zero_grad()
         loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta)
         loss.backward()
@@ -209,7 +210,7 @@ class Training:
         return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
 
 
-def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ELBOSpec) -> Objective:
+def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec) -> Objective:
     """The objective, after the data and both programs have passed every check once.
 
     The loop then does without Pyro's own checks.
@@ -223,7 +224,7 @@ def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ELBOSpec) -> Object
     device = next(autoencoder.parameters()).device
     few = splits.train.batch(torch.arange(2)).to(device)
     try:
-        objective = build_objective(spec, autoencoder, few)
+        objective = build_objective(spec, autoencoder, few, len(splits.train))
         for checked in (False, True):  # our sentences, then whatever Pyro has to say
             with torch.no_grad(), seeded(0, device), pyro.validation_enabled(checked):
                 objective.loss_and_terms(autoencoder, few)

@@ -18,15 +18,14 @@ from torch.distributions import kl_divergence
 from pyrovae import VAE, Autoencoder
 from pyrovae.autoencoder import Formulas
 from pyrovae.errors import SpecError
+from pyrovae.kl import exact_kl, exact_kl_per_dim
 from pyrovae.objectives import (
     AnalyticELBO,
     Objective,
     SampledELBO,
     build_objective,
-    exact_sites,
 )
 from pyrovae.specs.objectives import ELBOSpec
-from pyrovae.terms import exact_kl, exact_kl_per_dim
 
 # The same sums in another order, in float64.
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
@@ -244,7 +243,7 @@ def test_terms_do_not_depend_on_beta(
 
     def terms(beta: float) -> Any:
         torch.manual_seed(3)
-        return estimator(**particles).loss_and_terms(vae, x, beta)[1]
+        return estimator(**particles).loss_and_terms(vae, x, beta)[1][:3]
 
     for beta in BETAS:
         torch.testing.assert_close(terms(beta), terms(1.0), rtol=0, atol=0)
@@ -264,7 +263,7 @@ def test_terms_are_per_datum_where_the_programs_scale_their_data(
     loss, terms = estimator().loss_and_terms(vae, x)
     torch.manual_seed(3)
     scaled_loss, scaled_terms = estimator().loss_and_terms(for_forty, x)
-    torch.testing.assert_close(scaled_terms, terms, **ROUNDING)
+    torch.testing.assert_close(scaled_terms[:3], terms[:3], **ROUNDING)
     torch.testing.assert_close(scaled_loss, 10 * loss, **ROUNDING)
 
 
@@ -449,7 +448,7 @@ def test_a_code_that_cannot_be_reparametrised_is_sampled_though_its_kl_is_known(
     binary_code: Programs,
 ) -> None:
     x = torch.tensor([-1.0, 0.3], dtype=torch.float64)
-    assert exact_sites(binary_code, x) == {"z": True}
+    assert SampledELBO().loss_and_terms(binary_code, x)[1].kl_kind == {"z": "exact"}
     assert isinstance(build_objective(ELBOSpec(), binary_code, x), SampledELBO)
     with pytest.raises(SpecError, match="cannot be reparameterised at site 'z'"):
         build_objective(ELBOSpec(kl="analytic"), binary_code, x)

@@ -50,6 +50,8 @@ def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> s
             return f"{key} = {value!r} is not known; {nearest(str(value), choices)}"
         case "model_type" | "model_attributes_type":
             return f"{key} = {value!r} is not a table; write [{key}] and its keys below it"
+        case "value_error":
+            return f"{key} = {value!r}: {context['error']}" if key else str(context["error"])
         case _:
             return f"{key} = {value!r}: {_lower(detail['msg'].replace('Input should', 'must'))}"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from pyrovae.specs.base import Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
-from pyrovae.specs.objectives import ELBOSpec
+from pyrovae.specs.objectives import ELBOSpec, MMDSpec, ObjectiveSpec, TotalCorrelationSpec
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -120,8 +120,18 @@ class InferenceSpec(Spec):
     seed: Seed = 0
     clip_norm: PositiveFloat | None = None
     guide: GuideSpec = DiagonalGuideSpec()
-    objective: ELBOSpec = ELBOSpec()
+    objective: ObjectiveSpec = ELBOSpec()
     beta: BetaSpec = ConstantBetaSpec()
     optimiser: OptimiserSpec = AdamSpec()
     learning_rate_schedule: RateSpec = ConstantRateSpec()
     early_stopping: EarlyStoppingSpec | None = None
+
+    @model_validator(mode="after")
+    def _enough_data_to_compare(self) -> InferenceSpec:
+        compares = isinstance(self.objective, TotalCorrelationSpec | MMDSpec)
+        if compares and self.batch_size == 1:
+            raise ValueError(
+                f"inference.objective.kind = '{self.objective.kind}' compares the data of a batch "
+                "with each other, and inference.batch_size = 1; choose 2 or more"
+            )
+        return self

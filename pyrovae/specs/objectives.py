@@ -2,16 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from pyrovae.specs.base import Spec
 
+Gradient = Literal["plain", "stl", "dreg"]
+Groups = Literal["dimensions", "site"]
 
-class ELBOSpec(Spec):
+
+class ParticlesSpec(Spec):
+    """What all objectives share: how many codes are drawn for each datum."""
+
+    particles: PositiveInt = 1
+
+
+class ELBOSpec(ParticlesSpec):
     """Evidence lower bound; the KL in closed form ("analytic"), or sampled, or as it can."""
 
     kind: Literal["elbo"] = "elbo"
     kl: Literal["auto", "analytic", "sampled"] = "auto"
-    particles: PositiveInt = 1
+
+
+class IWAESpec(ParticlesSpec):
+    """Importance-weighted bound (Burda et al. 2016)."""
+
+    kind: Literal["iwae"] = "iwae"
+    particles: PositiveInt = 5
+    gradient: Gradient = "plain"
+
+
+class RenyiSpec(ParticlesSpec):
+    """Rényi bound of order ``alpha`` (Li and Turner 2016)."""
+
+    kind: Literal["renyi"] = "renyi"
+    particles: PositiveInt = 5
+    gradient: Gradient = "plain"
+    alpha: float = 0.5
+
+    @field_validator("alpha")
+    @classmethod
+    def _not_one(cls, alpha: float) -> float:
+        if alpha == 1:
+            raise ValueError("the bound of order 1 is the ELBO; choose objective.kind 'elbo'")
+        return alpha
+
+
+class FreeBitsSpec(ParticlesSpec):
+    """ELBO whose KL is free below ``nats`` in each group (Kingma et al. 2016)."""
+
+    kind: Literal["free_bits"] = "free_bits"
+    nats: PositiveFloat = 0.5
+    groups: Groups = "dimensions"
+
+
+class CapacitySpec(ParticlesSpec):
+    """Reconstruction under a KL led to ``capacity`` nats (Burgess et al. 2018); β is their γ."""
+
+    kind: Literal["capacity"] = "capacity"
+    capacity: NonNegativeFloat = 25.0
+    warmup_epochs: PositiveFloat = 50.0
+
+
+class TotalCorrelationSpec(ParticlesSpec):
+    """β on the total correlation, these weights on the rest of the KL (Chen et al. 2018)."""
+
+    kind: Literal["tc"] = "tc"
+    mutual_information: NonNegativeFloat = 1.0
+    dimension_wise: NonNegativeFloat = 1.0
+
+
+class MMDSpec(ParticlesSpec):
+    """``weight`` times the MMD of q(z) from p(z), beside β KL (Zhao et al. 2019)."""
+
+    kind: Literal["mmd"] = "mmd"
+    weight: PositiveFloat = 100.0
+
+
+ObjectiveSpec = Annotated[
+    ELBOSpec | IWAESpec | RenyiSpec | FreeBitsSpec | CapacitySpec | TotalCorrelationSpec | MMDSpec,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,171 @@
+"""Which prior, guide and objective go together: asked of their distributions, in one place.
+
+A part declares what it is by the distribution that it returns: its support, whether draws can
+be reparameterised, whether it factorises over the dimensions, and through ``register_kl``
+which KL has a closed form. An objective declares its :class:`Need` s. So programs written by
+hand are asked the same questions, and no part can say of itself what is not so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from pyro.distributions import constraints
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites
+from pyrovae.errors import SpecError
+from pyrovae.kl import exact_kl, factorised, is_point, marginals
+from pyrovae.randomness import seeded
+
+
+class Pair(NamedTuple):
+    """Guide's and model's distribution at a latent site, and a draw of the guide's."""
+
+    q: Any
+    p: Any
+    z: Tensor
+
+
+Pairs = Mapping[str, Pair]
+
+
+class Need(NamedTuple):
+    """Something that the latent sites must have.
+
+    Attributes:
+        obstacle: What is in the way, or None.
+        advice: What to choose instead; the end of a sentence.
+    """
+
+    obstacle: Callable[[Pairs], str | None]
+    advice: str
+
+
+def pairs(autoencoder: Autoencoder, x: Tensor) -> Pairs:
+    """Both distributions at each latent site, from one run of the programs on ``x``."""
+    with torch.no_grad(), seeded(0, x.device):
+        traces = Traces.of(autoencoder, x)
+    q: Mapping[str, Site] = traces.guide.nodes
+    p: Mapping[str, Site] = traces.model.nodes
+    sites = latent_sites(traces.model)
+    return {site: Pair(q[site]["fn"], p[site]["fn"], q[site]["value"]) for site in sites}
+
+
+def find_obstacle(needs: Iterable[Need], found: Pairs) -> str | None:
+    """The first thing in the way, and what to choose instead."""
+    for need in needs:
+        if reason := need.obstacle(found):
+            return f"{reason}; choose {need.advice}"
+    return None
+
+
+def check(asked: str, needs: Iterable[Need], autoencoder: Autoencoder, x: Tensor) -> None:
+    """Refuse an objective that cannot work for these programs.
+
+    Args:
+        asked: The objective, as it was asked for.
+        needs: What it needs, beyond :data:`ALWAYS`.
+        autoencoder: Model and guide; both run once.
+        x: A few data, on the programs' device.
+
+    Raises:
+        SpecError: Names guide, prior, reason, and the nearest choice that works.
+    """
+    found, formulas = pairs(autoencoder, x), autoencoder.formulas()
+    sides = f"the guide, {formulas.guide}, and the prior, {formulas.prior}"
+    if obstacle := find_obstacle(ALWAYS, found):
+        raise SpecError(f"{sides} do not go together: {obstacle}")
+    if obstacle := find_obstacle(needs, found):
+        raise SpecError(f"{asked} cannot work for {sides}: {obstacle}")
+
+
+def _at_any_site(obstacle: Callable[[Pair], str | None]) -> Callable[[Pairs], str | None]:
+    """What is in the way at the first site where something is."""
+
+    def find(found: Pairs) -> str | None:
+        reasons = ((site, obstacle(pair)) for site, pair in found.items())
+        return next((f"{reason} at site '{site}'" for site, reason in reasons if reason), None)
+
+    return find
+
+
+def _is_spherical(distribution: Distribution) -> bool:
+    support: Any = distribution.support
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support is constraints.sphere
+
+
+def _no_prior_density(pair: Pair) -> str | None:
+    return "p(z) is made of points and has no density" if is_point(pair.p) else None
+
+
+def _off_the_sphere(pair: Pair) -> str | None:
+    # Densities on the sphere are per area, others per volume: their ratio means nothing.
+    if _is_spherical(pair.p) and not _is_spherical(pair.q):
+        return "codes of p(z) lie on a sphere and those of q(z | x) do not"
+    return None
+
+
+def _on_the_sphere(pair: Pair) -> str | None:
+    if _is_spherical(pair.q) and not _is_spherical(pair.p):
+        return "codes of q(z | x) lie on a sphere and those of p(z) do not"
+    return None
+
+
+def _outside_support(pair: Pair) -> str | None:
+    support: Any = pair.p.support
+    inside = support.check(pair.z).all()
+    return None if inside else "q(z | x) has codes at which p(z) is zero"
+
+
+def _no_density(pair: Pair) -> str | None:
+    return "q(z | x) is a point and has no density" if is_point(pair.q) else None
+
+
+def _not_reparameterised(pair: Pair) -> str | None:
+    return None if pair.q.has_rsample else "draws of q(z | x) cannot be reparameterised"
+
+
+def _no_closed_form(pair: Pair) -> str | None:
+    return "the KL has no closed form" if exact_kl(pair.q, pair.p) is None else None
+
+
+def _not_a_sum_over_dimensions(pair: Pair) -> str | None:
+    return None if factorised(pair.q, pair.p) else "the KL is not a sum over the dimensions"
+
+
+def _no_marginals(pair: Pair) -> str | None:
+    return "the marginals of q(z | x) are not known" if marginals(pair.q) is None else None
+
+
+def _several_sites(found: Pairs) -> str | None:
+    return f"there are several latent sites, {', '.join(found)}" if len(found) > 1 else None
+
+
+ALWAYS = (
+    Need(_at_any_site(_no_prior_density), "model.prior.kind 'normal' or another guide"),
+    Need(_at_any_site(_on_the_sphere), "model.prior.kind 'hyperspherical' or 'vamp'"),
+    Need(
+        _at_any_site(_off_the_sphere),
+        "inference.guide.kind 'von_mises_fisher' or model.prior.kind 'normal'",
+    ),
+    Need(_at_any_site(_outside_support), "a prior that has density wherever the guide has"),
+)
+DENSITY = Need(
+    _at_any_site(_no_density), "inference.guide.kind 'diagonal' or inference.objective.kind 'elbo'"
+)
+REPARAMETERISED = Need(
+    _at_any_site(_not_reparameterised),
+    "inference.objective.kind 'elbo' with kl 'auto' or 'sampled'",
+)
+CLOSED_FORM_KL = Need(_at_any_site(_no_closed_form), "inference.objective.kl 'auto' or 'sampled'")
+FACTORISED = Need(_at_any_site(_not_a_sum_over_dimensions), "inference.objective.groups 'site'")
+MARGINALS = Need(
+    _at_any_site(_no_marginals), "inference.guide.kind 'diagonal', 'laplace' or 'full_rank'"
+)
+ONE_SITE = Need(_several_sites, "inference.objective.kind 'elbo', or gradient 'plain'")

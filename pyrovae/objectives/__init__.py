@@ -1,0 +1,12 @@
+"""What is optimised: bounds and penalties over Pyro's own estimators."""
+
+from pyrovae.objectives.abstract import LatentScale as LatentScale
+from pyrovae.objectives.abstract import Objective as Objective
+from pyrovae.objectives.building import build_objective as build_objective
+from pyrovae.objectives.capacity import CapacityELBO as CapacityELBO
+from pyrovae.objectives.elbo import AnalyticELBO as AnalyticELBO
+from pyrovae.objectives.elbo import SampledELBO as SampledELBO
+from pyrovae.objectives.free_bits import FreeBitsELBO as FreeBitsELBO
+from pyrovae.objectives.mmd import MMDObjective as MMDObjective
+from pyrovae.objectives.renyi import RenyiBound as RenyiBound
+from pyrovae.objectives.total_correlation import TotalCorrelationELBO as TotalCorrelationELBO

@@ -1,0 +1,85 @@
+"""From the specification of an objective to the estimator, where it can work."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.compatibility import check, find_obstacle, pairs
+from pyrovae.objectives.abstract import Objective
+from pyrovae.objectives.capacity import CapacityELBO
+from pyrovae.objectives.elbo import AnalyticELBO, SampledELBO
+from pyrovae.objectives.free_bits import FreeBitsELBO
+from pyrovae.objectives.mmd import MMDObjective
+from pyrovae.objectives.renyi import RenyiBound
+from pyrovae.objectives.total_correlation import TotalCorrelationELBO
+from pyrovae.specs.objectives import (
+    CapacitySpec,
+    ELBOSpec,
+    FreeBitsSpec,
+    IWAESpec,
+    MMDSpec,
+    ObjectiveSpec,
+    RenyiSpec,
+    TotalCorrelationSpec,
+)
+
+
+def build_objective(
+    spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: int = 1
+) -> Objective:
+    """The estimator that a specification asks for, for these programs.
+
+    Args:
+        spec: The specification.
+        autoencoder: Model and guide; both run once.
+        x: A few data, on the programs' device.
+        data_size: Number of training data.
+
+    Raises:
+        SpecError: It cannot work for these programs; names guide, prior and reason.
+    """
+    objective = _build(spec, autoencoder, x, data_size)
+    asked = f"inference.objective.kind = '{spec.kind}'"
+    if isinstance(spec, ELBOSpec) and spec.kl == "analytic":
+        asked = "inference.objective.kl = 'analytic'"
+    check(asked, objective.needs, autoencoder, x)
+    return objective
+
+
+def _build(spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: int) -> Objective:
+    options: dict[str, Any] = {"num_particles": spec.particles}
+    if spec.particles > 1 and autoencoder.vectorisable:
+        options |= {"max_plate_nesting": 1, "vectorize_particles": True}
+    match spec:
+        case ELBOSpec():
+            analytic = spec.kl == "analytic" or (spec.kl == "auto" and _analytic(autoencoder, x))
+            return AnalyticELBO(**options) if analytic else SampledELBO(**options)
+        case IWAESpec():
+            return RenyiBound(alpha=0.0, gradient=spec.gradient, **options)
+        case RenyiSpec():
+            return RenyiBound(alpha=spec.alpha, gradient=spec.gradient, **options)
+        case FreeBitsSpec():
+            return FreeBitsELBO(nats=spec.nats, groups=spec.groups, **options)
+        case CapacitySpec():
+            return CapacityELBO(
+                capacity=spec.capacity, warmup_epochs=spec.warmup_epochs, **options
+            )
+        case TotalCorrelationSpec():
+            return TotalCorrelationELBO(
+                data_size=data_size,
+                mutual_information=spec.mutual_information,
+                dimension_wise=spec.dimension_wise,
+                **options,
+            )
+        case MMDSpec():
+            return MMDObjective(weight=spec.weight, **options)
+        case _:
+            assert_never(spec)
+
+
+def _analytic(autoencoder: Autoencoder, x: Tensor) -> bool:
+    """Whether every KL has a closed form that can be differentiated."""
+    return find_obstacle(AnalyticELBO.needs, pairs(autoencoder, x)) is None

@@ -1,0 +1,69 @@
+"""Controlled capacity: a KL that is led to a target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae.autoencoder import Traces, latent_sites
+from pyrovae.compatibility import DENSITY, REPARAMETERISED, Need
+from pyrovae.kl import site_kl
+from pyrovae.objectives.abstract import Objective
+from pyrovae.objectives.scaling import beta_of, data_scale, particle_mean, reconstruction
+from pyrovae.schedules import Budget
+
+
+class CapacityELBO(Objective):
+    r"""Reconstruction under a KL that is held at C nats.
+
+    .. math::
+        \frac1M \sum_m \mathbb{E}_q \log p(x_m \mid z) -
+        \beta\, \Big| \frac1M \sum_m \operatorname{KL}(x_m) - C \Big|
+
+    In training C rises from zero in proportion to the steps, until it is ``capacity`` after
+    ``warmup_epochs``; under ``SVI`` it is ``capacity`` throughout. β is the γ of the paper.
+
+    Args:
+        num_particles: Draws of the code.
+        capacity: Where C ends, in nats.
+        warmup_epochs: How long it rises.
+        options: Of Pyro's ``ELBO``.
+
+    References:
+        Burgess et al. (2018), *Understanding disentangling in beta-VAE*, arXiv:1804.03599.
+    """
+
+    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED)
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        capacity: float = 25.0,
+        warmup_epochs: float = 50.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(num_particles, **options)
+        self.capacity = capacity
+        self.warmup_epochs = warmup_epochs
+        self.now = capacity
+        self.title = f"ELBO with its KL held at {capacity:g} nats"
+
+    def advance(self, step: int, budget: Budget) -> None:
+        """Set C as it is in the step that follows ``step`` finished ones."""
+        progress = step / (self.warmup_epochs * budget.steps_per_epoch)
+        self.now = self.capacity * min(1.0, progress)
+
+    def _loss(self, traces: Sequence[Traces]) -> Tensor:
+        reconstructed = reconstruction(traces)
+        kl = particle_mean(_total_kl(trace) for trace in traces)
+        penalty = len(kl) * beta_of(traces[0]) * (kl.mean() - self.now).abs()
+        return (penalty - reconstructed.sum()) * data_scale(traces[0])
+
+
+def _total_kl(trace: Traces) -> Tensor:
+    names = latent_sites(trace.model)
+    kls = [site_kl(trace.guide.nodes[name], trace.model.nodes[name]) for name in names]
+    return torch.stack(kls).sum(0)

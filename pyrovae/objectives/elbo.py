@@ -1,0 +1,88 @@
+"""The evidence lower bound, with its KL sampled or in closed form.
+
+Both are SGVB estimators of Kingma and Welling (2014), arXiv:1312.6114: :class:`SampledELBO`
+is their estimator A (equation 6), :class:`AnalyticELBO` their estimator B (equation 7), whose
+KL is integrated by hand and only the reconstruction sampled.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pyro.distributions.util import is_identically_zero, scale_and_mask
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from pyrovae.autoencoder import Site, Traces, latent_sites, observed_sites
+from pyrovae.compatibility import CLOSED_FORM_KL, REPARAMETERISED, Need
+from pyrovae.errors import SpecError
+from pyrovae.kl import exact_kl
+from pyrovae.objectives.abstract import Objective
+
+
+class ELBO(Objective):
+    """A mean over particles, each with a loss of its own."""
+
+    def _loss(self, traces: Sequence[Traces]) -> Tensor:
+        losses = [self._particle_loss(trace.model, trace.guide) for trace in traces]
+        return torch.stack(losses).sum() / self.num_particles
+
+    @abstractmethod
+    def _particle_loss(self, model: Trace, guide: Trace) -> Tensor:
+        """Negative bound of one trace, summed over its particles and data."""
+
+
+class SampledELBO(ELBO):
+    r"""``Trace_ELBO``: the KL sampled like the reconstruction; right for any pair of programs.
+
+    .. math::
+        \frac1L \sum_l \log p(x \mid z^l) + \beta \log p(z^l) - \beta \log q(z^l \mid x),
+        \qquad z^l \sim q(z \mid x)
+    """
+
+    title = "ELBO (Trace_ELBO: KL sampled)"
+
+    def _particle_loss(self, model: Trace, guide: Trace) -> Tensor:
+        parts = [site["score_parts"] for site in _sample_sites(guide)]
+        if any(not is_identically_zero(part.score_function) for part in parts):
+            # A site that cannot be reparameterised: Pyro's score-function estimator.
+            loss: Any
+            value, loss = Trace_ELBO._differentiable_loss_particle(self, model, guide)
+            return loss + (value - loss).detach()
+        log_q = torch.stack([part.entropy_term.sum() for part in parts]).sum()
+        log_p: Any = model.log_prob_sum()
+        return log_q - log_p
+
+
+class AnalyticELBO(ELBO, TraceMeanField_ELBO):
+    r"""``TraceMeanField_ELBO``: the KL in closed form, which has less variance.
+
+    .. math::
+        \frac1L \sum_l \log p(x \mid z^l) - \beta \operatorname{KL}(q(z \mid x), p(z)),
+        \qquad z^l \sim q(z \mid x)
+
+    Pyro's falls back to a sampled KL without a word; this one raises SpecError.
+    """
+
+    needs: tuple[Need, ...] = (CLOSED_FORM_KL, REPARAMETERISED)
+    title = "ELBO (TraceMeanField_ELBO: KL exact)"
+
+    def _particle_loss(self, model: Trace, guide: Trace) -> Tensor:
+        observed = [model.nodes[name] for name in observed_sites(model)]
+        loss = -torch.stack([site["log_prob_sum"] for site in observed]).sum()
+        for name in latent_sites(model):
+            q: Site = guide.nodes[name]
+            p: Site = model.nodes[name]
+            kl = exact_kl(q["fn"], p["fn"])
+            if kl is None:
+                raise SpecError(f"the KL at site '{name}' has no closed form: use SampledELBO")
+            loss = loss + scale_and_mask(kl, scale=q["scale"], mask=q["mask"]).sum()
+        return loss
+
+
+def _sample_sites(trace: Trace) -> list[Site]:
+    return [site for site in trace.nodes.values() if site["type"] == "sample"]
