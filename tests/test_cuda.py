@@ -27,6 +27,7 @@ MODELS = {
     "mixture": {"prior": {"kind": "mixture"}},
     "bits": {"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}},
     "conv": {"decoder": {"kind": "conv", "widths": [8, 4]}},
+    "residual": {"decoder": {"kind": "residual", "widths": [8, 4]}},
 }
 BETA = {"kind": "linear", "value": 2.0, "warmup_epochs": 1.0}
 SHORT = {"epochs": 2, "batch_size": 16, "beta": BETA, "clip_norm": 100.0}

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from pyrovae.errors import SpecError
 from pyrovae.guides import DiagonalGuide, FullRankGuide
 from pyrovae.likelihoods import BernoulliLikelihood, BinomialLikelihood, NormalLikelihood
-from pyrovae.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from pyrovae.networks import (
+    ConvDecoder,
+    ConvEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    ResidualDecoder,
+    ResidualEncoder,
+)
 from pyrovae.objectives import build_objective
 from pyrovae.priors import MixturePrior, NormalPrior, VampPrior
 from pyrovae.scale import SCALE_FLOOR, positive, raw_scale
@@ -26,6 +33,7 @@ NETWORKS = {
     "gated": ({"kind": "mlp", "widths": (7,), "activation": "identity", "gated": True}, (1, 8, 8)),
     "conv": ({"kind": "conv", "widths": (4, 3), "activation": "elu"}, (1, 8, 8)),
     "conv_odd": ({"kind": "conv", "widths": (4, 3), "activation": "tanh"}, (3, 8, 9)),
+    "residual": ({"kind": "residual", "widths": (4, 3), "activation": "elu"}, (3, 8, 9)),
 }
 network_and_shape = pytest.mark.parametrize(
     ("network", "shape"), NETWORKS.values(), ids=NETWORKS.keys()
@@ -233,17 +241,27 @@ def test_the_covariance_of_the_full_rank_guide_is_that_of_its_factor() -> None:
 SHAPES = [(1, 8, 8), (1, 9, 13), (1, 28, 28), (3, 32, 32), (1, 64, 64)]
 
 
+@torch.no_grad()
+def generic(network: nn.Module) -> nn.Module:
+    """The network with residual blocks that add something, which they do not when they start."""
+    for parameter in network.parameters():
+        parameter.normal_()
+    return network
+
+
 ENCODERS = {
     "mlp": lambda shape: MLPEncoder(shape, (6, 5)),
     "gated": lambda shape: MLPEncoder(shape, (6, 5), gated=True),
     "linear": lambda shape: MLPEncoder(shape, ()),
     "conv": lambda shape: ConvEncoder(shape, (4, 3)),
+    "residual": lambda shape: generic(ResidualEncoder(shape, (4, 3))),
 }
 DECODERS = {
     "mlp": lambda shape, outputs: MLPDecoder(2, shape, outputs, (6, 5)),
     "gated": lambda shape, outputs: MLPDecoder(2, shape, outputs, (6, 5), gated=True),
     "linear": lambda shape, outputs: MLPDecoder(2, shape, outputs, ()),
     "conv": lambda shape, outputs: ConvDecoder(2, shape, outputs, (4, 3)),
+    "residual": lambda shape, outputs: generic(ResidualDecoder(2, shape, outputs, (4, 3))),
 }
 # Convolutions of another batch size may add up in another order.
 REORDERED = {"rtol": 1e-9, "atol": 1e-9}
@@ -279,7 +297,7 @@ def test_a_decoder_sees_each_code_by_itself(
     assert decoder(z).shape == (2, 3, outputs, *shape)
 
 
-@pytest.mark.parametrize("network", [MLPEncoder, ConvEncoder])
+@pytest.mark.parametrize("network", [MLPEncoder, ConvEncoder, ResidualEncoder])
 def test_an_encoder_sees_intensities_in_units_of_the_largest(network: type[Any]) -> None:
     counts, units = network((1, 8, 8), (4,), levels=16.0), network((1, 8, 8), (4,))
     units.load_state_dict(counts.state_dict())
@@ -288,11 +306,19 @@ def test_an_encoder_sees_intensities_in_units_of_the_largest(network: type[Any])
 
 
 @pytest.mark.parametrize("shape", [(64,), (1, 3, 9)])
-@pytest.mark.parametrize("make", [ConvEncoder, lambda s, w: ConvDecoder(2, s, 1, w)])
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (ConvEncoder, "conv"),
+        (lambda s, w: ConvDecoder(2, s, 1, w), "conv"),
+        (ResidualEncoder, "residual"),
+        (lambda s, w: ResidualDecoder(2, s, 1, w), "residual"),
+    ],
+)
 def test_convolutions_of_what_is_no_image_or_too_small_are_refused(
-    make: Any, shape: tuple[int, ...]
+    make: Any, kind: str, shape: tuple[int, ...]
 ) -> None:
-    with pytest.raises(SpecError, match="'conv' network"):
+    with pytest.raises(SpecError, match=f"'{kind}' network"):
         make(shape, (4, 4, 4))
 
 

@@ -8,7 +8,8 @@ from typing import assert_never
 from pyrovae.networks.abstract import Decoder, Encoder
 from pyrovae.networks.conv import ConvDecoder, ConvEncoder
 from pyrovae.networks.mlp import MLPDecoder, MLPEncoder
-from pyrovae.specs.networks import ConvSpec, MLPSpec, NetworkSpec
+from pyrovae.networks.residual import ResidualDecoder, ResidualEncoder
+from pyrovae.specs.networks import ConvSpec, MLPSpec, NetworkSpec, ResidualSpec
 
 
 def build_decoder(
@@ -22,6 +23,10 @@ def build_decoder(
             )
         case ConvSpec():
             return ConvDecoder(latent_dim, shape, outputs, spec.widths, spec.activation)
+        case ResidualSpec():
+            return ResidualDecoder(
+                latent_dim, shape, outputs, spec.widths, spec.activation, spec.blocks
+            )
         case _:
             assert_never(spec)
 
@@ -33,5 +38,7 @@ def build_encoder(spec: NetworkSpec, shape: Sequence[int], levels: float) -> Enc
             return MLPEncoder(shape, spec.widths, spec.activation, gated=spec.gated, levels=levels)
         case ConvSpec():
             return ConvEncoder(shape, spec.widths, spec.activation, levels=levels)
+        case ResidualSpec():
+            return ResidualEncoder(shape, spec.widths, spec.activation, spec.blocks, levels=levels)
         case _:
             assert_never(spec)

@@ -29,11 +29,22 @@ class ConvSpec(Spec):
     activation: Activation = "relu"
 
 
+class ResidualSpec(Spec):
+    """Convolutions as in ``conv``, with residual blocks at each size of the image but its own."""
+
+    kind: Literal["residual"] = "residual"
+    widths: Widths = (32, 64)
+    activation: Activation = "relu"
+    blocks: PositiveInt = 1
+
+
 class MirrorSpec(Spec):
-    """For an encoder: the kind, activation and reversed widths of the model's decoder."""
+    """For an encoder: what the model's decoder is, with its widths reversed."""
 
     kind: Literal["mirror"] = "mirror"
 
 
-NetworkSpec = Annotated[MLPSpec | ConvSpec, Field(discriminator="kind")]
-EncoderSpec = Annotated[MLPSpec | ConvSpec | MirrorSpec, Field(discriminator="kind")]
+NetworkSpec = Annotated[MLPSpec | ConvSpec | ResidualSpec, Field(discriminator="kind")]
+EncoderSpec = Annotated[
+    MLPSpec | ConvSpec | ResidualSpec | MirrorSpec, Field(discriminator="kind")
+]

@@ -8,7 +8,7 @@ from pyrovae.errors import SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.guides import DiagonalGuideSpec, FullRankGuideSpec
 from pyrovae.specs.likelihoods import BernoulliLikelihoodSpec, BinomialLikelihoodSpec
-from pyrovae.specs.networks import ConvSpec, MLPSpec
+from pyrovae.specs.networks import ConvSpec, MLPSpec, ResidualSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 
 
@@ -41,6 +41,10 @@ def test_data_that_are_no_counts_have_no_largest_count(levels: float | None) -> 
             MLPSpec(widths=(5, 3), activation="tanh", gated=True),
         ),
         (ConvSpec(widths=(8, 4), activation="elu"), ConvSpec(widths=(4, 8), activation="elu")),
+        (
+            ResidualSpec(widths=(8, 4), activation="elu", blocks=3),
+            ResidualSpec(widths=(4, 8), activation="elu", blocks=3),
+        ),
     ],
 )
 def test_a_mirrored_encoder_is_the_decoder_the_other_way_round(
