@@ -88,7 +88,8 @@ class ResidualEncoder(ImageEncoder):
 
     Group normalisation has no statistics of the batch: the features of a datum depend on no
     other datum, and are the same in training as in evaluation. So the bound is a sum over data,
-    which batch normalisation would not leave it.
+    which batch normalisation would not leave it. The features themselves are not normalised:
+    at full size from the first step on, they make the posterior collapse more readily.
 
     Args:
         shape: ``(channels, height, width)`` of one observation.
@@ -124,8 +125,7 @@ class ResidualEncoder(ImageEncoder):
         for inputs, width in zip((shape[0], *widths), widths, strict=False):
             layers.append(convolution(inputs, width, stride=2))
             layers += [ResidualBlock(width, nonlinearity) for _ in range(blocks)]
-        layers += [normalisation(widths[-1]), activation(nonlinearity)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, activation(nonlinearity))
 
 
 class ResidualDecoder(ImageDecoder):
