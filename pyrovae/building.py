@@ -63,15 +63,27 @@ def build(
     with seeded(inference.seed):
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
         examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device))
-        return declared(declaration, examples.cpu())
+        mean = seen.mean().cpu() if model.output_bias == "data_mean" else None
+        return declared(declaration, examples.cpu(), mean)
 
 
-def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> VAE:
+def declared(
+    declaration: Declaration, pseudo_inputs: Tensor | None = None, mean: Tensor | None = None
+) -> VAE:
     """The autoencoder of resolved specifications and a known shape of data.
 
     Args:
         declaration: What to build.
         pseudo_inputs: Where a VampPrior starts; zeros by default, to be loaded over.
+        mean: Mean of the data, ``(*shape)``, around which p(x | z) is to start; by default it
+            starts at random.
+
+    Raises:
+        SpecError: Parts that do not fit.
+
+    References:
+        Burda et al. (2016), *Importance Weighted Autoencoders*, arXiv:1509.00519, in whose
+        published code the last bias starts at the mean.
     """
     model, inference, shape, levels = declaration
     likelihood = build_likelihood(model.likelihood, shape)
@@ -86,6 +98,8 @@ def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> V
             inference.guide, build_encoder(encoder_spec, shape, levels or 1.0), model.latent_dim
         ),
     )
+    if mean is not None:
+        vae.decoder.start_at(likelihood.outputs_at(vae.decoder.pooled(mean)))
     vae.contract = contract(model)
     vae.declaration = declaration
     return vae

@@ -73,6 +73,19 @@ class Dataset:
             return torch.bernoulli(x / self.maximum)
         return x / self.divisor
 
+    def mean(self) -> Tensor:
+        """Mean of what a model sees of these data, float64 ``(*shape)``, on the data's device.
+
+        Nothing is drawn: a dynamic bit counts as its probability.
+        """
+        seen = self
+        if self.binarisation == "dynamic" and self.maximum is not None:
+            seen = replace(self, binarisation="none", divisor=self.maximum)
+        total = torch.zeros(self.shape, dtype=torch.float64, device=self.x.device)
+        for index in torch.arange(len(self), device=self.rows.device).split(CHUNK):
+            total += seen.batch(index).sum(0, dtype=torch.float64)
+        return total / len(self)
+
     def label(self, index: Tensor) -> Tensor | None:
         """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
         return None if self.labels is None else self.labels[self._stored(index)]

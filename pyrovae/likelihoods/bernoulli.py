@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyro.distributions as dist
+import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
@@ -39,3 +40,7 @@ class BernoulliLikelihood(Likelihood):
     def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """p(x | z) from logits ``(*batch, 1, *shape)``."""
         return dist.Bernoulli(logits=outputs.squeeze(-1 - self.event_dim)).to_event(self.event_dim)
+
+    def outputs_at(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " ..."]:
+        """Logits ``(1, *shape)`` of the mean, kept 0.001 away from 0 and 1 to be finite."""
+        return torch.logit(mean.clamp(0.001, 0.999)).unsqueeze(0)

@@ -28,3 +28,11 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, " ..."]:
         """Outputs of shape ``(*batch, outputs, *shape)``, ``outputs`` numbers for each value."""
+
+    @abstractmethod
+    def start_at(self, outputs: Float[Tensor, " ..."]) -> None:
+        """Set the last bias so that outputs start around these, ``(outputs, *shape)``."""
+
+    def pooled(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
+        """Means of the values that share a last bias; by default each has one of its own."""
+        return mean

@@ -69,6 +69,8 @@ class ImageEncoder(Encoder):
 class ImageDecoder(Decoder):
     """A linear layer to the smallest image; then layers, set by the subclass, that enlarge it.
 
+    The last of them is a convolution, with one bias for each channel.
+
     Args:
         latent_dim: Length of the code.
         shape: ``(channels, height, width)`` of one observation.
@@ -96,3 +98,12 @@ class ImageDecoder(Decoder):
         """Outputs of shape ``(*batch, outputs, channels, height, width)``."""
         images = self.layers(self.linear(z).reshape(-1, *self.first))
         return images.reshape(*z.shape[:-1], *self.folded)
+
+    @torch.no_grad()
+    def start_at(self, outputs: Float[Tensor, " ..."]) -> None:
+        """Set the bias of each channel to the mean of its ``(outputs, *shape)`` numbers."""
+        self.layers[-1].get_parameter("bias").copy_(outputs.mean((-2, -1)).flatten())
+
+    def pooled(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
+        """The mean over each channel, whose values share a bias."""
+        return mean.mean((-2, -1), keepdim=True).expand_as(mean)

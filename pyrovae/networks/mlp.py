@@ -121,3 +121,8 @@ class MLPDecoder(Decoder):
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, " ..."]:
         """Outputs of shape ``(*batch, outputs, *shape)``."""
         return self.last(self.layers(z)).unflatten(-1, self.folded)
+
+    @torch.no_grad()
+    def start_at(self, outputs: Float[Tensor, " ..."]) -> None:
+        """Set the last bias to ``(outputs, *shape)`` numbers."""
+        self.last.bias.copy_(outputs.flatten())

@@ -12,10 +12,14 @@ from pyrovae.specs.networks import MLPSpec, NetworkSpec
 from pyrovae.specs.priors import NormalPriorSpec, PriorSpec
 
 Binarisation = Literal["none", "threshold", "dynamic", "static"]
+OutputBias = Literal["random", "data_mean"]
 
 
 class ModelSpec(Spec):
-    """The generative model, and how it wants its data."""
+    """The generative model, and how it wants its data.
+
+    The decoder's last bias starts at random, or where p(x | z) has the mean of the training data.
+    """
 
     section: ClassVar[str] = "model"
 
@@ -23,4 +27,5 @@ class ModelSpec(Spec):
     binarisation: Binarisation = "none"
     prior: PriorSpec = NormalPriorSpec()
     decoder: NetworkSpec = MLPSpec()
+    output_bias: OutputBias = "random"
     likelihood: LikelihoodSpec = BinomialLikelihoodSpec()

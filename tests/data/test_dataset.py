@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -45,6 +47,33 @@ def test_divisor_rescales_what_the_model_sees() -> None:
     split = Dataset("grey", x, torch.arange(3), None, 255.0, divisor=255.0)
     assert split.levels == 1
     assert torch.equal(split.batch(torch.arange(3)), x / 255)
+
+
+def test_the_mean_is_that_of_what_the_model_sees(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrovae.data.dataset.CHUNK", 3)  # the last chunk is a smaller one
+    for split in splits:
+        for seen in (split, replace(split, divisor=255.0), split.first(2)):
+            batch = seen.batch(torch.arange(len(seen))).double()
+            assert seen.mean().shape == seen.shape
+            torch.testing.assert_close(seen.mean(), batch.mean(0), rtol=1e-12, atol=0)
+
+
+def test_the_mean_of_dynamic_bits_is_their_probability_and_draws_nothing(splits: Splits) -> None:
+    bits = replace(splits.train, binarisation="dynamic", maximum=100.0)
+    before = torch.get_rng_state()
+    mean = bits.mean()
+    assert torch.equal(torch.get_rng_state(), before)
+    expected = splits.train.x[splits.train.rows].double().mean(0) / 100
+    torch.testing.assert_close(mean, expected, rtol=1e-6, atol=0)  # intensities are float32
+
+
+def test_the_mean_is_summed_without_losing_small_numbers_beside_large_ones() -> None:
+    x = torch.tensor([2.0**24, 1.0, 1.0, -(2.0**24)])[:, None]  # float32 ends at 2^24 + 0
+    for order in ([0, 1, 2, 3], [1, 0, 3, 2], [3, 1, 2, 0]):
+        rows = Dataset("large and small", x, torch.tensor(order), None, None)
+        assert rows.mean().item() == 0.5
 
 
 def test_moving_splits_keeps_their_store_shared(splits: Splits) -> None:
