@@ -14,7 +14,7 @@ from pyro.poutine.util import prune_subsample_sites
 from pyro.util import check_model_guide_match
 from torch import Tensor
 
-from pyrovae.autoencoder import Site, Traces, latent_sites, observed_sites
+from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
 from pyrovae.compatibility import DENSITY, ONE_SITE, REPARAMETERISED, Need
 from pyrovae.objectives.abstract import Objective
 from pyrovae.objectives.scaling import beta_of, data_scale, plate_scale
@@ -124,6 +124,29 @@ class RenyiBound(Objective):
         model_trace.compute_log_prob()
         guide_trace.compute_score_parts()
         return model_trace, guide_trace
+
+
+def importance_weights(autoencoder: Autoencoder, x: Tensor, particles: int) -> Tensor:
+    r"""Log w of fresh draws from the guide, ``(particles, data)``, without a gradient.
+
+    .. math::
+        \log w_k = \log p(x, z_k) - \log q(z_k \mid x), \qquad z_k \sim q(z \mid x)
+
+    The guide's network sees each datum once, where the programs let particles be drawn at once.
+    """
+    with torch.no_grad():
+        if not autoencoder.vectorisable:
+            # Each datum as often as there are particles; a plate has room for any number.
+            repeated = x.repeat(particles, *(1 for _ in x.shape[1:]))
+            return _log_weights(RenyiBound(1), autoencoder, repeated).reshape(particles, len(x))
+        bound = RenyiBound(particles, max_plate_nesting=1, vectorize_particles=True)
+        return _log_weights(bound, autoencoder, x)
+
+
+def _log_weights(bound: RenyiBound, autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    (trace,) = bound._all_traces(autoencoder.model, autoencoder.guide, (x,), {})
+    parts = _log_densities(trace)
+    return parts.log_p - parts.log_q
 
 
 class LogDensities(NamedTuple):
