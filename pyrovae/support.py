@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pyro import poutine
+from torch.distributions import constraints
 
-from pyrovae.autoencoder import Autoencoder, observed_sites
+from pyrovae.autoencoder import Autoencoder, Site, observed_sites
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation import batches, evaluating
@@ -27,14 +26,15 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     with evaluating(autoencoder, device):
         one = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
         trace = poutine.trace(autoencoder.model).get_trace(one)
-        likelihood: Any = trace.nodes[observed_sites(trace)[0]]["fn"]
+        site: Site = trace.nodes[observed_sites(trace)[0]]
+        support = site["fn"].support
         # Value by value, so that the first wrong one can be shown.
-        while hasattr(likelihood, "base_dist"):
-            likelihood = likelihood.base_dist
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
         for x in batches(data, device):
-            outside = ~likelihood.support.check(x)
+            outside = ~support.check(x)
             if outside.any():
-                value = x[outside][0].item()
+                value = x[outside].flatten()[0].item()
                 raise DataError(
                     f"{autoencoder.source}{data.name} has the value {value:g}, and p(x | z) = "
                     f"{autoencoder.formulas().likelihood} takes {autoencoder.advice}"
