@@ -70,6 +70,7 @@ def with_bits(
                 maximum=1.0,
                 binarisation=kind,
                 divisor=1.0,
+                offset=0.0,
             )
             for split in splits
         )

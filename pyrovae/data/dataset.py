@@ -33,6 +33,7 @@ class Dataset:
         maximum: Largest intensity a value can take, such as 255; ``None`` if real-valued.
         binarisation: How grey values become bits; ``"dynamic"`` is drawn anew in every batch.
         divisor: What intensities that stay grey are divided by; 1 leaves counts as they are.
+        offset: What is added to them before.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dataset:
     maximum: float | None
     binarisation: Binarisation = "none"
     divisor: float = 1.0
+    offset: float = 0.0
 
     def __len__(self) -> int:
         """Number of observations in this split."""
@@ -54,36 +56,32 @@ class Dataset:
 
     @property
     def levels(self) -> float | None:
-        """Largest value the model sees: 1 once binarised, else ``maximum / divisor``."""
+        """Largest value the model sees: 1 once binarised, else that of ``maximum``."""
         if self.binarisation != "none":
             return 1.0
-        return None if self.maximum is None else self.maximum / self.divisor
+        return None if self.maximum is None else (self.maximum + self.offset) / self.divisor
 
     def batch(self, index: Tensor) -> Tensor:
         r"""Observations ``rows[index]`` as float32 ``(len(index), *shape)``, on the data's device.
 
-        Intensities are counts between 0 and ``maximum``, unless a ``divisor`` rescales them. With
-        dynamic binarisation every call draws anew from the global random stream of that device,
+        Intensities are counts between 0 and ``maximum``, unless ``offset`` and ``divisor`` move
+        them. With dynamic binarisation every call draws anew from the global random stream of
+        that device,
 
         .. math::
             x \sim \operatorname{Bernoulli}(\text{intensity} / \text{maximum}).
         """
-        x = self.x[self._stored(index)].float()
-        if self.binarisation == "dynamic" and self.maximum is not None:
-            return torch.bernoulli(x / self.maximum)
-        return x / self.divisor
+        expected = self._expected(index)
+        return torch.bernoulli(expected) if self.binarisation == "dynamic" else expected
 
     def mean(self) -> Tensor:
-        """Mean of what a model sees of these data, float64 ``(*shape)``, on the data's device.
+        """The mean observation as the model sees it, float64 ``shape``, on the data's device.
 
-        Nothing is drawn: a dynamic bit counts as its probability.
+        Nothing is drawn: bits that are drawn anew in every batch count by their probabilities.
         """
-        seen = self
-        if self.binarisation == "dynamic" and self.maximum is not None:
-            seen = replace(self, binarisation="none", divisor=self.maximum)
         total = torch.zeros(self.shape, dtype=torch.float64, device=self.x.device)
         for index in torch.arange(len(self), device=self.rows.device).split(CHUNK):
-            total += seen.batch(index).sum(0, dtype=torch.float64)
+            total += self._expected(index).sum(0, dtype=torch.float64)
         return total / len(self)
 
     def label(self, index: Tensor) -> Tensor | None:
@@ -102,6 +100,13 @@ class Dataset:
         """The same observations with ``change`` applied to every tensor."""
         labels = None if self.labels is None else change(self.labels)
         return replace(self, x=change(self.x), rows=change(self.rows), labels=labels)
+
+    def _expected(self, index: Tensor) -> Tensor:
+        """Observations ``rows[index]``, or the probabilities of bits that are yet to be drawn."""
+        x = self.x[self._stored(index)].float()
+        if self.binarisation == "dynamic" and self.maximum is not None:
+            return x / self.maximum
+        return (x + self.offset) / self.divisor
 
     def _stored(self, index: Tensor) -> Tensor:
         return self.rows[index.to(self.rows.device)]

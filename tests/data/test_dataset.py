@@ -54,7 +54,8 @@ def test_the_mean_is_that_of_what_the_model_sees(
 ) -> None:
     monkeypatch.setattr("pyrovae.data.dataset.CHUNK", 3)  # the last chunk is a smaller one
     for split in splits:
-        for seen in (split, replace(split, divisor=255.0), split.first(2)):
+        moved = replace(split, offset=0.5, divisor=80.0)
+        for seen in (split, replace(split, divisor=255.0), moved, split.first(2)):
             batch = seen.batch(torch.arange(len(seen))).double()
             assert seen.mean().shape == seen.shape
             torch.testing.assert_close(seen.mean(), batch.mean(0), rtol=1e-12, atol=0)
