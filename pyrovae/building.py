@@ -18,7 +18,6 @@ from pyrovae.priors.building import build_prior
 from pyrovae.randomness import seeded
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
-from pyrovae.specs.likelihoods import NormalLikelihoodSpec
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
@@ -56,7 +55,7 @@ def build(
     if not isinstance(inference, InferenceSpec):
         inference = read(find(str(inference), "inference"), InferenceSpec)
     seen = contract(model).apply(data).train
-    model = resolve_model(model, seen.levels)
+    model = resolve_model(model, seen.levels, lambda: seen.mean().sum().item())
     declaration = Declaration(
         model, resolve_inference(inference, model), tuple(seen.shape), seen.levels
     )
@@ -107,4 +106,4 @@ def declared(
 
 def contract(model: ModelSpec) -> Contract:
     """How the model wants its data."""
-    return Contract(model.binarisation, isinstance(model.likelihood, NormalLikelihoodSpec))
+    return Contract(model.binarisation, model.likelihood.interval)

@@ -17,6 +17,12 @@ def positive(raw: Tensor) -> Tensor:
     return torch.nn.functional.softplus(raw) + SCALE_FLOOR
 
 
+def raw_positive(value: Tensor) -> Tensor:
+    """The numbers that :func:`positive` turns into ``value``, all above :data:`SCALE_FLOOR`."""
+    above = value - SCALE_FLOOR
+    return above + torch.log(-torch.expm1(-above))
+
+
 def raw_scale(scale: float) -> float:
     """The number that :func:`positive` turns into ``scale``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,35 @@ def z_score() -> ZScore:
         return ((draws.mean(0) - expected) / standard_error).abs().max().item()
 
     return worst
+
+
+def importance_weights(density: Any, draws: int) -> tuple[Tensor, Tensor]:
+    """Draws ``(draws, *event)`` from Student's t, wider than a density, and their weights."""
+    proposal = dist.StudentT(5.0, density.mean, 1.5 * density.stddev)
+    proposal = proposal.to_event(density.mean.ndim)
+    z = proposal.sample((draws,))
+    return z, (density.log_prob(z) - proposal.log_prob(z)).exp()
+
+
+@pytest.fixture
+def assert_follows(z_score: ZScore) -> Callable[[Any], None]:
+    def check(density: Any) -> None:
+        """It integrates to one, and its samples have the moments and the entropy it says."""
+        z, weights = importance_weights(density, draws=20_000)
+        # 20 000 draws: a density wrong by 0.1 nats would be more than 7 standard errors off.
+        assert z_score(weights, 1.0) < 5
+        proposed = statistics(density, z) * weights[:, None]
+        sampled = statistics(density, density.sample((20_000,)))
+        assert z_score(proposed - sampled, 0.0) < 5  # in pairs of independent draws
+
+    return check
+
+
+def statistics(density: Any, z: Tensor) -> Tensor:
+    """Log-density, first and second moments of draws, ``(draws, statistics)``."""
+    z_flat = z.flatten(1)
+    products = (z_flat[:, :, None] * z_flat[:, None, :]).flatten(1)
+    return torch.cat([density.log_prob(z)[:, None], z_flat, products], dim=1)
 
 
 class LinearGaussian(NamedTuple):
@@ -145,9 +175,18 @@ def kinds(union: Any) -> list[str]:
     return [member.model_fields["kind"].default for member in get_args(get_args(union)[0])]
 
 
+NOISES = [{"noise": noise} for noise in ("fixed", "learned", "per_pixel")]
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "binomial": [{"total_count": TOTAL_COUNT}],
-    "normal": [{"noise": noise} for noise in ("fixed", "learned", "per_pixel")],
+    "normal": NOISES,
+    "laplace": NOISES,
+    "categorical": [{"levels": TOTAL_COUNT}],
+    "discretized_logistic": [{"levels": TOTAL_COUNT, **noise} for noise in NOISES[1:]],
+    "multinomial": [{"total_count": TOTAL_COUNT}],
+}
+LEVELS = {
+    **dict.fromkeys(("bernoulli", "continuous_bernoulli"), 1.0),
+    **dict.fromkeys(("binomial", "categorical", "discretized_logistic"), float(TOTAL_COUNT)),
 }
 LIKELIHOODS = [
     {"kind": kind, **options}
@@ -170,7 +209,7 @@ def guide(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=LIKELIHOODS, ids=lambda options: "_".join(map(str, options.values())))
 def likelihood(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Every kind of likelihood, with every kind of noise."""
+    """Every kind of likelihood, with every kind of noise; all are for rows."""
     return request.param
 
 
@@ -200,7 +239,7 @@ def make_vae() -> MakeVAE:
         network: dict[str, Any] = SMALL_MLP,
         shape: tuple[int, ...] = (5,),
     ) -> VAE:
-        levels = {"bernoulli": 1.0, "binomial": float(TOTAL_COUNT)}.get(likelihood["kind"])
+        levels = LEVELS.get(likelihood["kind"])
         options = {"components": 3} if prior == "mixture" else {}
         if prior == "vamp":
             options = {"pseudo_inputs": 3}

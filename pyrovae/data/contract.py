@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from pyrovae.data.binarise import binarise
-from pyrovae.data.dataset import Binarisation, Splits
+from pyrovae.data.dataset import Binarisation, Dataset, Splits
+from pyrovae.specs.likelihoods import Interval
 
 
 @dataclass(frozen=True)
@@ -14,12 +16,13 @@ class Contract:
 
     Attributes:
         binarisation: Whether and how intensities become 0 and 1.
-        unit_interval: Whether intensities are divided by the largest one; a likelihood of
-            real values wants that, one of counts does not.
+        interval: Where intensities 0..m that stay grey go: "counts" leaves them, "unit" divides
+            them by m, "open_unit" puts level k at (k + 1/2) / (m + 1), the middle of its bin in
+            (0, 1). Real values, and bits, stay as they are.
     """
 
     binarisation: Binarisation = "none"
-    unit_interval: bool = False
+    interval: Interval = "counts"
 
     def apply(self, splits: Splits) -> Splits:
         """The data as the model sees them; applying twice changes nothing more.
@@ -28,6 +31,18 @@ class Contract:
             DataError: Binarisation of data without a largest intensity.
         """
         splits = binarise(splits, self.binarisation)
-        if not self.unit_interval:
-            return splits
-        return Splits(*(replace(split, divisor=split.maximum or 1.0) for split in splits))
+        return Splits(*(self._moved(split) for split in splits))
+
+    def _moved(self, split: Dataset) -> Dataset:
+        m = split.maximum or 1.0
+        match self.interval:
+            case "counts":
+                return split
+            case "unit":
+                return replace(split, divisor=m)
+            case "open_unit":
+                # Bits, and values in [0, 1] already, have no levels whose bins have a middle.
+                grey = split.binarisation == "none" and m != 1
+                return replace(split, offset=0.5, divisor=m + 1) if grey else split
+            case _:
+                assert_never(self.interval)

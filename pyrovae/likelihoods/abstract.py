@@ -28,16 +28,25 @@ class Likelihood(nn.Module, ABC):
     def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """p(x | z) from ``(*batch, outputs, *shape)``: batch ``(*batch,)``, event ``shape``."""
 
-    def outputs_at(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " ..."]:
-        """Outputs ``(outputs, *shape)`` at which p(x | z) has a mean, or comes near to it.
+    def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
+        """Decoder outputs ``(outputs, *shape)`` at which p(x | z) has (about) this mean.
+
+        Where a decoder may start, at the mean of the data. Means on the edge of the support, of
+        a pixel that is always black, are first moved inside a little: their outputs would be
+        infinite.
 
         Args:
-            mean: That of the data as the model sees them, ``(*shape)``.
+            mean: ``shape``.
 
         Raises:
-            SpecError: There are no such outputs.
+            SpecError: No outputs are known for this likelihood.
+
+        References:
+            Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
+            arXiv:1509.00519, whose code starts at the mean of the data clipped to
+            [0.001, 0.999].
         """
         raise SpecError(
-            f'model.output_bias = "data_mean" needs a likelihood that can be given a mean, and '
-            f'{self.formula} cannot: choose "random"'
+            f"model.output_bias = 'data_mean' needs a likelihood that can be given a mean, and "
+            f"{self.formula} cannot: choose 'random'"
         )

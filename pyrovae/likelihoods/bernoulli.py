@@ -11,6 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.starting import inside_unit
 
 
 class BernoulliLikelihood(Likelihood):
@@ -41,6 +42,6 @@ class BernoulliLikelihood(Likelihood):
         """p(x | z) from logits ``(*batch, 1, *shape)``."""
         return dist.Bernoulli(logits=outputs.squeeze(-1 - self.event_dim)).to_event(self.event_dim)
 
-    def outputs_at(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " ..."]:
-        """Logits ``(1, *shape)`` of the mean, kept 0.001 away from 0 and 1 to be finite."""
-        return torch.logit(mean.clamp(0.001, 0.999)).unsqueeze(0)
+    def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
+        """The logit of the mean."""
+        return inside_unit(mean).logit().unsqueeze(0)

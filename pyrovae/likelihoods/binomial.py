@@ -11,6 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.starting import inside_unit
 
 
 class BinomialLikelihood(Likelihood):
@@ -47,3 +48,7 @@ class BinomialLikelihood(Likelihood):
         """p(x | z) from logits ``(*batch, 1, *shape)``."""
         logits = outputs.squeeze(-1 - self.event_dim)
         return dist.Binomial(self.total_count, logits=logits).to_event(self.event_dim)
+
+    def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
+        """The logit of the mean's share in the total."""
+        return inside_unit(mean / self.total_count).logit().unsqueeze(0)

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Literal, assert_never
 
 from pyrovae.errors import SpecError
 from pyrovae.likelihoods.abstract import Likelihood
 from pyrovae.likelihoods.bernoulli import BernoulliLikelihood
+from pyrovae.likelihoods.beta import BetaLikelihood
 from pyrovae.likelihoods.binomial import BinomialLikelihood
+from pyrovae.likelihoods.categorical import CategoricalLikelihood
+from pyrovae.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
+from pyrovae.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from pyrovae.likelihoods.laplace import LaplaceLikelihood
+from pyrovae.likelihoods.multinomial import MultinomialLikelihood
+from pyrovae.likelihoods.negative_binomial import NegativeBinomialLikelihood
 from pyrovae.likelihoods.normal import NormalLikelihood
+from pyrovae.likelihoods.poisson import PoissonLikelihood
 from pyrovae.specs.likelihoods import (
     BernoulliLikelihoodSpec,
+    BetaLikelihoodSpec,
     BinomialLikelihoodSpec,
+    CategoricalLikelihoodSpec,
+    ContinuousBernoulliLikelihoodSpec,
+    DiscretizedLogisticLikelihoodSpec,
+    LaplaceLikelihoodSpec,
     LikelihoodSpec,
+    MultinomialLikelihoodSpec,
+    NegativeBinomialLikelihoodSpec,
     NormalLikelihoodSpec,
+    PoissonLikelihoodSpec,
 )
 
 
@@ -24,10 +40,31 @@ def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
         case BernoulliLikelihoodSpec():
             return BernoulliLikelihood(shape)
         case BinomialLikelihoodSpec():
-            if spec.total_count == "data":
-                raise SpecError("model.likelihood.total_count must be resolved to a number")
-            return BinomialLikelihood(shape, spec.total_count)
+            return BinomialLikelihood(shape, _resolved("total_count", spec.total_count))
+        case ContinuousBernoulliLikelihoodSpec():
+            return ContinuousBernoulliLikelihood(shape)
+        case BetaLikelihoodSpec():
+            return BetaLikelihood(shape)
         case NormalLikelihoodSpec():
             return NormalLikelihood(shape, spec.noise, spec.scale)
+        case LaplaceLikelihoodSpec():
+            return LaplaceLikelihood(shape, spec.noise, spec.scale)
+        case CategoricalLikelihoodSpec():
+            return CategoricalLikelihood(shape, _resolved("levels", spec.levels))
+        case DiscretizedLogisticLikelihoodSpec():
+            levels = _resolved("levels", spec.levels)
+            return DiscretizedLogisticLikelihood(shape, levels, spec.noise, spec.scale)
+        case PoissonLikelihoodSpec():
+            return PoissonLikelihood(shape)
+        case NegativeBinomialLikelihoodSpec():
+            return NegativeBinomialLikelihood(shape)
+        case MultinomialLikelihoodSpec():
+            return MultinomialLikelihood(shape, _resolved("total_count", spec.total_count))
         case _:
             assert_never(spec)
+
+
+def _resolved(key: str, value: int | Literal["data"]) -> int:
+    if value == "data":
+        raise SpecError(f"model.likelihood.{key} must be resolved to a number")
+    return value

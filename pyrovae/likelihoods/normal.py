@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import assert_never
-
 import pyro.distributions as dist
-import torch
-from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.scale import positive, raw_scale
-from pyrovae.specs.likelihoods import Noise
+from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
 
 
-class NormalLikelihood(Likelihood):
-    r"""Independent real values around the decoder's output.
+class NormalLikelihood(LocationScaleLikelihood):
+    r"""Independent real values with normal noise.
 
     .. math::
         p(x \mid z) = \prod_i \mathcal{N}(x_i \mid f_i(z), s_i^2)
 
-    The location is the decoder's output as it is, not squeezed into an interval: data may lie
-    anywhere.
-
-    Args:
-        shape: Shape of one observation.
-        noise: Where :math:`s` comes from: "fixed", one "learned" number for all values, or
-            "per_pixel" from the decoder, :math:`s_i(z)`.
-        scale: :math:`s` where it is fixed, and where it starts otherwise.
+    Arguments, and where :math:`s` comes from: :class:`LocationScaleLikelihood`.
 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114,
@@ -37,35 +23,9 @@ class NormalLikelihood(Likelihood):
         Decoders*, arXiv:2006.13202, for the learned scale.
     """
 
+    family = "Normal"
     advice = "finite numbers only: remove or fill in the others"
-    noise: Noise
-    raw_scale: Tensor
 
-    def __init__(self, shape: Sequence[int], noise: Noise = "learned", scale: float = 0.1) -> None:
-        super().__init__()
-        self.event_dim = len(shape)
-        self.noise = noise
-        self.outputs = 2 if noise == "per_pixel" else 1
-        self.formula = f"Normal(loc(z), {self._describe(scale)})"
-        start = torch.tensor(raw_scale(scale))
-        if noise == "learned":
-            self.raw_scale = nn.Parameter(start)
-        else:
-            self.register_buffer("raw_scale", start, persistent=False)
-
-    def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
-        """p(x | z) from ``(*batch, 1, *shape)``, or ``(*batch, 2, *shape)`` per pixel."""
-        loc, *raw = outputs.unbind(-1 - self.event_dim)
-        scale = positive(self.raw_scale + raw[0] if raw else self.raw_scale)
-        return dist.Normal(loc, scale).to_event(self.event_dim)
-
-    def _describe(self, scale: float) -> str:
-        match self.noise:
-            case "fixed":
-                return f"{scale:g}"
-            case "learned":
-                return "one learned scale"
-            case "per_pixel":
-                return "scale(z)"
-            case _:
-                assert_never(self.noise)
+    def density(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
+        """Normal with standard deviation ``scale``."""
+        return dist.Normal(loc, scale)

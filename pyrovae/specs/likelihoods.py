@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pyrovae.specs.base import Spec
 
 Noise = Literal["fixed", "learned", "per_pixel"]
+Interval = Literal["counts", "unit", "open_unit"]
+"""Where a likelihood wants intensities 0..m: as they are, in [0, 1], or inside (0, 1)."""
 
 
 class BernoulliLikelihoodSpec(Spec):
     """Binary data."""
+
+    interval: ClassVar[Interval] = "counts"
 
     kind: Literal["bernoulli"] = "bernoulli"
 
@@ -20,19 +24,107 @@ class BernoulliLikelihoodSpec(Spec):
 class BinomialLikelihoodSpec(Spec):
     """Counts out of ``total_count``; "data" takes the largest intensity of the data."""
 
+    interval: ClassVar[Interval] = "counts"
+
     kind: Literal["binomial"] = "binomial"
     total_count: PositiveInt | Literal["data"] = "data"
 
 
+class ContinuousBernoulliLikelihoodSpec(Spec):
+    """Values in [0, 1], mostly near its ends."""
+
+    interval: ClassVar[Interval] = "unit"
+
+    kind: Literal["continuous_bernoulli"] = "continuous_bernoulli"
+
+
+class BetaLikelihoodSpec(Spec):
+    """Values strictly between 0 and 1."""
+
+    interval: ClassVar[Interval] = "open_unit"
+
+    kind: Literal["beta"] = "beta"
+
+
 class NormalLikelihoodSpec(Spec):
     """Real-valued data; ``scale`` is where the noise starts, or stays when ``fixed``."""
+
+    interval: ClassVar[Interval] = "unit"
 
     kind: Literal["normal"] = "normal"
     noise: Noise = "learned"
     scale: PositiveFloat = 0.1
 
 
+class LaplaceLikelihoodSpec(Spec):
+    """Real-valued data with outliers; ``noise`` and ``scale`` as for the normal."""
+
+    interval: ClassVar[Interval] = "unit"
+
+    kind: Literal["laplace"] = "laplace"
+    noise: Noise = "learned"
+    scale: PositiveFloat = 0.1
+
+
+class CategoricalLikelihoodSpec(Spec):
+    """Grey levels 0..``levels``, a probability for each; "data" takes the largest intensity."""
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["categorical"] = "categorical"
+    levels: PositiveInt | Literal["data"] = "data"
+
+
+class DiscretizedLogisticLikelihoodSpec(Spec):
+    """Grey levels 0..``levels`` around a location; the noise starts at ``scale`` × ``levels``."""
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["discretized_logistic"] = "discretized_logistic"
+    levels: PositiveInt | Literal["data"] = "data"
+    noise: Literal["learned", "per_pixel"] = "learned"
+    scale: PositiveFloat = 0.1
+
+
+class PoissonLikelihoodSpec(Spec):
+    """Counts without an upper bound, as variable as their mean says."""
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["poisson"] = "poisson"
+
+
+class NegativeBinomialLikelihoodSpec(Spec):
+    """Counts without an upper bound, more variable than Poisson's."""
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["negative_binomial"] = "negative_binomial"
+
+
+class MultinomialLikelihoodSpec(Spec):
+    """Rows of counts given their total, such as bags of words.
+
+    Samples have ``total_count`` words; "data" takes the mean total of the training data.
+    """
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["multinomial"] = "multinomial"
+    total_count: PositiveInt | Literal["data"] = "data"
+
+
 LikelihoodSpec = Annotated[
-    BernoulliLikelihoodSpec | BinomialLikelihoodSpec | NormalLikelihoodSpec,
+    BernoulliLikelihoodSpec
+    | BinomialLikelihoodSpec
+    | ContinuousBernoulliLikelihoodSpec
+    | BetaLikelihoodSpec
+    | NormalLikelihoodSpec
+    | LaplaceLikelihoodSpec
+    | CategoricalLikelihoodSpec
+    | DiscretizedLogisticLikelihoodSpec
+    | PoissonLikelihoodSpec
+    | NegativeBinomialLikelihoodSpec
+    | MultinomialLikelihoodSpec,
     Field(discriminator="kind"),
 ]

@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from pyrovae.errors import SpecError
 from pyrovae.specs.inference import InferenceSpec
-from pyrovae.specs.likelihoods import BinomialLikelihoodSpec
+from pyrovae.specs.likelihoods import (
+    BinomialLikelihoodSpec,
+    CategoricalLikelihoodSpec,
+    DiscretizedLogisticLikelihoodSpec,
+    LikelihoodSpec,
+    MultinomialLikelihoodSpec,
+)
 from pyrovae.specs.model import ModelSpec
 from pyrovae.specs.networks import MirrorSpec
 
 
-def resolve_model(model: ModelSpec, levels: float | None) -> ModelSpec:
-    """``total_count = "data"`` becomes the data's largest intensity.
+def resolve_model(
+    model: ModelSpec, levels: float | None, mean_total: Callable[[], float]
+) -> ModelSpec:
+    """Numbers of the likelihood that are "data" become what the data say.
 
     Args:
         model: As declared.
         levels: Largest intensity that the model sees; None for real-valued data.
+        mean_total: The mean over the training data of the sum over an observation; called
+            only where it is needed, since it takes a pass over the data.
 
     Raises:
         SpecError: There is no largest intensity.
     """
-    likelihood = model.likelihood
-    if not isinstance(likelihood, BinomialLikelihoodSpec) or likelihood.total_count != "data":
-        return model
+    update: dict[str, Any]
+    match model.likelihood:
+        case BinomialLikelihoodSpec(total_count="data"):
+            update = {"total_count": _largest(model.likelihood, levels)}
+        case (
+            CategoricalLikelihoodSpec(levels="data")
+            | DiscretizedLogisticLikelihoodSpec(levels="data")
+        ):
+            update = {"levels": _largest(model.likelihood, levels)}
+        case MultinomialLikelihoodSpec(total_count="data"):
+            update = {"total_count": max(1, round(mean_total()))}
+        case _:
+            return model
+    return model.model_copy(update={"likelihood": model.likelihood.model_copy(update=update)})
+
+
+def _largest(likelihood: LikelihoodSpec, levels: float | None) -> int:
+    """The largest intensity as a count."""
     if levels is None or levels != int(levels) or levels < 1:
         raise SpecError(
-            "model.likelihood 'binomial' needs counts, and the data are real-valued: choose "
-            "model.likelihood.kind 'normal'"
+            f"model.likelihood '{likelihood.kind}' needs counts, and the data are real-valued: "
+            "choose model.likelihood.kind 'normal'"
         )
-    counted = likelihood.model_copy(update={"total_count": int(levels)})
-    return model.model_copy(update={"likelihood": counted})
+    return int(levels)
 
 
 def resolve_inference(inference: InferenceSpec, model: ModelSpec) -> InferenceSpec:

@@ -66,7 +66,7 @@ def empty(tmp_path: Path) -> Path:
 
 def resolved(spec: Spec) -> Spec:
     if isinstance(spec, ModelSpec):
-        return resolve_model(spec, 16.0)
+        return resolve_model(spec, 16.0, lambda: 300.0)
     return resolve_inference(InferenceSpec.model_validate(spec), ModelSpec())
 
 

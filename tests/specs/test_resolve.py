@@ -6,30 +6,76 @@ import pytest
 
 from pyrovae.errors import SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs.base import Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, FullRankGuideSpec
-from pyrovae.specs.likelihoods import BernoulliLikelihoodSpec, BinomialLikelihoodSpec
+from pyrovae.specs.likelihoods import (
+    BernoulliLikelihoodSpec,
+    BinomialLikelihoodSpec,
+    CategoricalLikelihoodSpec,
+    DiscretizedLogisticLikelihoodSpec,
+    MultinomialLikelihoodSpec,
+)
 from pyrovae.specs.networks import ConvSpec, MLPSpec, ResidualSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 
 
-def test_a_count_left_to_the_data_becomes_their_largest_intensity() -> None:
-    model = resolve_model(ModelSpec(), 16.0)
-    assert model.likelihood == BinomialLikelihoodSpec(total_count=16)
-    assert model.model_copy(update={"likelihood": ModelSpec().likelihood}) == ModelSpec()
+def not_asked_for() -> float:
+    raise AssertionError("a pass over the data that nobody needs")
 
 
 @pytest.mark.parametrize(
-    "likelihood", [BinomialLikelihoodSpec(total_count=20), BernoulliLikelihoodSpec()]
+    ("left", "resolved"),
+    [
+        (BinomialLikelihoodSpec(), BinomialLikelihoodSpec(total_count=16)),
+        (CategoricalLikelihoodSpec(), CategoricalLikelihoodSpec(levels=16)),
+        (
+            DiscretizedLogisticLikelihoodSpec(noise="per_pixel", scale=0.3),
+            DiscretizedLogisticLikelihoodSpec(noise="per_pixel", scale=0.3, levels=16),
+        ),
+    ],
+    ids=lambda spec: spec.kind,
 )
-def test_a_model_that_leaves_nothing_to_the_data_stays_as_it_is(likelihood: object) -> None:
+def test_a_count_left_to_the_data_becomes_their_largest_intensity(
+    left: Spec, resolved: Spec
+) -> None:
+    model = ModelSpec.model_validate({"likelihood": left})
+    assert resolve_model(model, 16.0, not_asked_for).likelihood == resolved
+    again = resolve_model(model, 16.0, not_asked_for).model_copy(update={"likelihood": left})
+    assert again == model
+
+
+@pytest.mark.parametrize(("mean_total", "count"), [(3.4, 3), (3.6, 4), (0.2, 1), (0.0, 1)])
+def test_a_total_left_to_the_data_becomes_their_rounded_mean_total(
+    mean_total: float, count: int
+) -> None:
+    model = ModelSpec(likelihood=MultinomialLikelihoodSpec())
+    resolved = resolve_model(model, None, lambda: mean_total)
+    assert resolved.likelihood == MultinomialLikelihoodSpec(total_count=count)
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        BinomialLikelihoodSpec(total_count=20),
+        CategoricalLikelihoodSpec(levels=20),
+        DiscretizedLogisticLikelihoodSpec(levels=20),
+        MultinomialLikelihoodSpec(total_count=20),
+        BernoulliLikelihoodSpec(),
+    ],
+    ids=lambda spec: spec.kind,
+)
+def test_a_model_that_leaves_nothing_to_the_data_stays_as_it_is(likelihood: Spec) -> None:
     model = ModelSpec.model_validate({"likelihood": likelihood})
-    assert resolve_model(model, None) == model
+    assert resolve_model(model, None, not_asked_for) == model
 
 
+@pytest.mark.parametrize("kind", ["binomial", "categorical", "discretized_logistic"])
 @pytest.mark.parametrize("levels", [None, 0.5, 0.0])
-def test_data_that_are_no_counts_have_no_largest_count(levels: float | None) -> None:
-    with pytest.raises(SpecError, match=r"real-valued: choose model\.likelihood\.kind 'normal'"):
-        resolve_model(ModelSpec(), levels)
+def test_data_that_are_no_counts_have_no_largest_count(kind: str, levels: float | None) -> None:
+    model = ModelSpec.model_validate({"likelihood": {"kind": kind}})
+    words = rf"'{kind}' needs .* real-valued: choose model\.likelihood\.kind 'normal'"
+    with pytest.raises(SpecError, match=words):
+        resolve_model(model, levels, not_asked_for)
 
 
 @pytest.mark.parametrize("guide", [DiagonalGuideSpec(), FullRankGuideSpec()])
@@ -58,9 +104,9 @@ def test_a_mirrored_encoder_is_the_decoder_the_other_way_round(
 
 
 def test_resolving_twice_changes_nothing_more() -> None:
-    model = resolve_model(ModelSpec(), 16.0)
+    model = resolve_model(ModelSpec(), 16.0, not_asked_for)
     inference = resolve_inference(InferenceSpec(), model)
-    assert resolve_model(model, 255.0) == model
+    assert resolve_model(model, 255.0, not_asked_for) == model
     assert resolve_inference(inference, ModelSpec(decoder=MLPSpec(widths=(1,)))) == inference
 
 
