@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from pyrovae import VAE
 from pyrovae.errors import SpecError
 from pyrovae.guides import DiagonalGuide, FullRankGuide
-
 from pyrovae.networks import (
     ConvDecoder,
     ConvEncoder,
