@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae import build
+from pyrovae import ModelSpec, build
 from pyrovae.errors import SpecError
 from pyrovae.networks import ResidualDecoder, ResidualEncoder
 from pyrovae.networks.residual import CHANNELS, ResidualBlock, normalisation
@@ -98,10 +98,17 @@ def test_a_width_of_one_is_refused(make: Make, widths: tuple[int, ...]) -> None:
         make((1, 8, 8), widths)
 
 
-def test_the_shipped_encoder_mirrors_the_shipped_decoder() -> None:
-    vae = build("residual", "svi")
-    convolutions = [
+def test_a_specification_is_built_as_it_says_and_mirrored() -> None:
+    spec = {"kind": "residual", "widths": [6, 4], "blocks": 3, "activation": "gelu"}
+    vae = build(ModelSpec.model_validate({"decoder": spec}), "svi")
+    networks = (vae.posterior.encoder, vae.decoder)
+    down, up = (
         [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)]
-        for network in (vae.posterior.encoder, vae.decoder)
-    ]
-    assert sorted(convolutions[0]) == sorted((down, up) for up, down in convolutions[1])
+        for network in networks
+    )
+    assert sorted(down) == sorted((inputs, outputs) for outputs, inputs in up)
+    for network in networks:
+        assert len(blocks_of(network)) == 2 * 3
+        assert any(isinstance(module, nn.GELU) for module in network.modules())
+        assert not any(isinstance(module, nn.ReLU) for module in network.modules())
+    assert vae.posterior.encoder.levels == 16
