@@ -9,10 +9,17 @@ import torch
 from torch import Tensor
 
 from pyrovae.priors.abstract import Prior
+from pyrovae.priors.hyperspherical import HypersphericalPrior
 from pyrovae.priors.mixture import MixturePrior
 from pyrovae.priors.normal import NormalPrior
 from pyrovae.priors.vamp import VampPrior
-from pyrovae.specs.priors import MixturePriorSpec, NormalPriorSpec, PriorSpec, VampPriorSpec
+from pyrovae.specs.priors import (
+    HypersphericalPriorSpec,
+    MixturePriorSpec,
+    NormalPriorSpec,
+    PriorSpec,
+    VampPriorSpec,
+)
 
 
 def build_prior(
@@ -32,5 +39,7 @@ def build_prior(
             if pseudo_inputs is None:
                 pseudo_inputs = torch.zeros(spec.pseudo_inputs, *shape)
             return VampPrior(latent_dim, pseudo_inputs, levels)
+        case HypersphericalPriorSpec():
+            return HypersphericalPrior(latent_dim)
         case _:
             assert_never(spec)

@@ -24,4 +24,13 @@ class FullRankGuideSpec(Spec):
     encoder: EncoderSpec = MirrorSpec()
 
 
-GuideSpec = Annotated[DiagonalGuideSpec | FullRankGuideSpec, Field(discriminator="kind")]
+class VonMisesFisherGuideSpec(Spec):
+    """Von Mises–Fisher, for a code on the sphere."""
+
+    kind: Literal["von_mises_fisher"] = "von_mises_fisher"
+    encoder: EncoderSpec = MirrorSpec()
+
+
+GuideSpec = Annotated[
+    DiagonalGuideSpec | FullRankGuideSpec | VonMisesFisherGuideSpec, Field(discriminator="kind")
+]

@@ -29,6 +29,13 @@ class VampPriorSpec(Spec):
     pseudo_inputs: PositiveInt = 100
 
 
+class HypersphericalPriorSpec(Spec):
+    """Uniform on the sphere."""
+
+    kind: Literal["hyperspherical"] = "hyperspherical"
+
+
 PriorSpec = Annotated[
-    NormalPriorSpec | MixturePriorSpec | VampPriorSpec, Field(discriminator="kind")
+    NormalPriorSpec | MixturePriorSpec | VampPriorSpec | HypersphericalPriorSpec,
+    Field(discriminator="kind"),
 ]
