@@ -10,14 +10,20 @@ from torch import Tensor
 
 from pyrovae.priors.abstract import Prior
 from pyrovae.priors.hyperspherical import HypersphericalPrior
+from pyrovae.priors.flow import FlowPrior
+from pyrovae.priors.laplace import LaplacePrior
 from pyrovae.priors.mixture import MixturePrior
 from pyrovae.priors.normal import NormalPrior
+from pyrovae.priors.student_t import StudentTPrior
 from pyrovae.priors.vamp import VampPrior
 from pyrovae.specs.priors import (
+    FlowPriorSpec,
     HypersphericalPriorSpec,
+    LaplacePriorSpec,
     MixturePriorSpec,
     NormalPriorSpec,
     PriorSpec,
+    StudentTPriorSpec,
     VampPriorSpec,
 )
 
@@ -32,9 +38,15 @@ def build_prior(
     """p(z)."""
     match spec:
         case NormalPriorSpec():
-            return NormalPrior(latent_dim)
+            return NormalPrior(latent_dim, spec.learned)
+        case LaplacePriorSpec():
+            return LaplacePrior(latent_dim, spec.learned)
+        case StudentTPriorSpec():
+            return StudentTPrior(latent_dim, spec.df, spec.learned)
         case MixturePriorSpec():
             return MixturePrior(latent_dim, spec.components)
+        case FlowPriorSpec():
+            return FlowPrior(latent_dim, spec.transform, spec.layers, spec.widths)
         case VampPriorSpec():
             if pseudo_inputs is None:
                 pseudo_inputs = torch.zeros(spec.pseudo_inputs, *shape)

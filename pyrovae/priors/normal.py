@@ -1,40 +1,33 @@
-"""Standard normal prior."""
+"""Normal prior."""
 
 from __future__ import annotations
 
 import pyro.distributions as dist
-import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
-from pyrovae.guides import Guide
-from pyrovae.priors.abstract import Prior
+from pyrovae.priors.location_scale import LocationScalePrior
 
 
-class NormalPrior(Prior):
-    r"""Standard normal.
+class NormalPrior(LocationScalePrior):
+    r"""Standard normal, or diagonal normal with learned location and scale.
 
     .. math::
         p(z) = \mathcal{N}(z \mid 0, I)
+        \quad\text{or}\quad p(z) = \mathcal{N}(z \mid m, \operatorname{diag} s^2)
 
     Args:
         latent_dim: Length of the code.
+        learned: Whether location and scale are parameters.
 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114.
     """
 
-    formula = "Normal(0, I)"
-    loc: Tensor
-    scale: Tensor
+    def __init__(self, latent_dim: int, learned: bool = False) -> None:
+        super().__init__(latent_dim, learned)
+        self.formula = "Normal(loc, diag scale²), learned" if learned else "Normal(0, I)"
 
-    def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        # Buffers, so that they follow the parameters to another device; not worth saving.
-        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
-
-    def forward(self, guide: Guide) -> TorchDistributionMixin:
-        """p(z), whatever the guide."""
-        return dist.Normal(self.loc, self.scale).to_event(1)
+    def family(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
+        """Normals."""
+        return dist.Normal(loc, scale)

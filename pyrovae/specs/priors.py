@@ -4,15 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from pyrovae.specs.base import Spec
+from pyrovae.specs.networks import Widths
+
+FlowTransform = Literal["spline", "autoregressive"]
 
 
 class NormalPriorSpec(Spec):
-    """Standard normal."""
+    """Standard normal, or diagonal normal with learned location and scale."""
 
     kind: Literal["normal"] = "normal"
+    learned: bool = False
+
+
+class LaplacePriorSpec(Spec):
+    """Independent Laplace variables, standard or with learned location and scale."""
+
+    kind: Literal["laplace"] = "laplace"
+    learned: bool = False
+
+
+class StudentTPriorSpec(Spec):
+    """Independent Student's t variables, standard or with learned location and scale."""
+
+    kind: Literal["student_t"] = "student_t"
+    df: PositiveFloat = 5.0
+    learned: bool = False
 
 
 class MixturePriorSpec(Spec):
@@ -20,6 +39,15 @@ class MixturePriorSpec(Spec):
 
     kind: Literal["mixture"] = "mixture"
     components: PositiveInt = 10
+
+
+class FlowPriorSpec(Spec):
+    """Normal noise through a normalizing flow, which starts as the identity."""
+
+    kind: Literal["flow"] = "flow"
+    transform: FlowTransform = "spline"
+    layers: PositiveInt = 3
+    widths: Widths = (64, 64)
 
 
 class VampPriorSpec(Spec):
@@ -36,6 +64,12 @@ class HypersphericalPriorSpec(Spec):
 
 
 PriorSpec = Annotated[
-    NormalPriorSpec | MixturePriorSpec | VampPriorSpec | HypersphericalPriorSpec,
+    NormalPriorSpec
+    | LaplacePriorSpec
+    | StudentTPriorSpec
+    | MixturePriorSpec
+    | FlowPriorSpec
+    | VampPriorSpec
+    | HypersphericalPriorSpec,
     Field(discriminator="kind"),
 ]
