@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pyrovae.specs.base import Spec
-from pyrovae.specs.networks import EncoderSpec, MirrorSpec
+from pyrovae.specs.networks import EncoderSpec, MirrorSpec, Widths
+
+
+class DeltaGuideSpec(Spec):
+    """A point."""
+
+    kind: Literal["delta"] = "delta"
+    encoder: EncoderSpec = MirrorSpec()
 
 
 class DiagonalGuideSpec(Spec):
@@ -17,10 +24,51 @@ class DiagonalGuideSpec(Spec):
     encoder: EncoderSpec = MirrorSpec()
 
 
+class LaplaceGuideSpec(Spec):
+    """Laplace with independent latent dimensions."""
+
+    kind: Literal["laplace"] = "laplace"
+    encoder: EncoderSpec = MirrorSpec()
+
+
+class LowRankGuideSpec(Spec):
+    """Normal whose covariance is diagonal plus a matrix of some rank."""
+
+    kind: Literal["low_rank"] = "low_rank"
+    rank: PositiveInt = 2
+    encoder: EncoderSpec = MirrorSpec()
+
+
 class FullRankGuideSpec(Spec):
     """Normal with a lower-triangular scale."""
 
     kind: Literal["full_rank"] = "full_rank"
+    encoder: EncoderSpec = MirrorSpec()
+
+
+class MixtureGuideSpec(Spec):
+    """Mixture of normals with independent latent dimensions."""
+
+    kind: Literal["mixture"] = "mixture"
+    components: PositiveInt = 4
+    encoder: EncoderSpec = MirrorSpec()
+
+
+class IAFGuideSpec(Spec):
+    """Inverse autoregressive flow."""
+
+    kind: Literal["iaf"] = "iaf"
+    layers: PositiveInt = 3
+    widths: Widths = (64, 64)
+    encoder: EncoderSpec = MirrorSpec()
+
+
+class SplineGuideSpec(Spec):
+    """Neural spline flow with coupling layers."""
+
+    kind: Literal["spline"] = "spline"
+    layers: PositiveInt = 3
+    widths: Widths = (64, 64)
     encoder: EncoderSpec = MirrorSpec()
 
 
@@ -32,5 +80,14 @@ class VonMisesFisherGuideSpec(Spec):
 
 
 GuideSpec = Annotated[
-    DiagonalGuideSpec | FullRankGuideSpec | VonMisesFisherGuideSpec, Field(discriminator="kind")
+    DeltaGuideSpec
+    | DiagonalGuideSpec
+    | LaplaceGuideSpec
+    | LowRankGuideSpec
+    | FullRankGuideSpec
+    | MixtureGuideSpec
+    | IAFGuideSpec
+    | SplineGuideSpec
+    | VonMisesFisherGuideSpec,
+    Field(discriminator="kind"),
 ]
