@@ -45,7 +45,8 @@ class FlowDistribution(dist.TransformedDistribution):  # type: ignore[misc]
     ``log_prob(z.detach())`` is the one through the parameters alone.
 
     Args:
-        base_distribution: The noise :math:`p(\varepsilon)`, of vectors.
+        base_distribution: The noise :math:`p(\varepsilon)`, of vectors, with a batch shape that
+            holds those of the contexts which the transformations were made with.
         transforms: :math:`T`, one transformation of vectors or several, from noise to value.
 
     References:

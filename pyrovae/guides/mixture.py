@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyro.distributions as dist
-import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
@@ -92,7 +91,9 @@ class DiagonalNormalMixture(dist.MixtureOfDiagNormals):
         wide = dist.MixtureOfDiagNormals(
             self.locs.double(), self.coord_scale.double(), self.component_logits.double()
         )
-        return wide.rsample(torch.Size(sample_shape)).to(self.locs.dtype)
+        # Pyro's sample_shape is for a mixture without batch shape only.
+        wide = wide.expand((*sample_shape, *self.batch_shape))
+        return wide.rsample().to(self.locs.dtype)
 
     def _average(self, values: Tensor) -> Tensor:
         return (self.probs.unsqueeze(-1) * values).sum(-2)
