@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from pyrovae import VAE, ModelSpec, build
 from pyrovae.data import Dataset, from_arrays
 from pyrovae.figures import curves, draw_figures, latent, reconstructions, samples
+from pyrovae.specs.likelihoods import LikelihoodSpec
 
 FILES = ["reconstructions.png", "samples.png", "latent.png", "curves.png"]
 
@@ -79,6 +80,22 @@ def test_four_pictures_fit_a_slide(kind: str, tmp_path: Path) -> None:
             assert image.width == 1620
             assert 360 < image.height < 1620
             assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+
+
+LIKELIHOODS = [member().kind for member in get_args(get_args(LikelihoodSpec)[0])]
+
+
+@pytest.mark.parametrize("kind", LIKELIHOODS)
+def test_means_of_every_likelihood_can_be_drawn(kind: str) -> None:
+    binarisation = "dynamic" if kind == "bernoulli" else "none"
+    model = {"likelihood": {"kind": kind}, "binarisation": binarisation}
+    shape = (16,) if kind == "multinomial" else (8, 8)
+    vae, data = untrained(shape, count=50, model=model)
+    for draw in (reconstructions, samples):
+        axes = draw(vae, data).axes[0]
+        drawn = [line.get_ydata() for line in axes.lines] + [i.get_array() for i in axes.images]
+        assert drawn
+        assert all(np.isfinite(values).all() for values in drawn)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

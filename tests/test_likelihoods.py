@@ -252,6 +252,15 @@ def logistic(loc: float, scale: float, levels: int) -> Any:
     return likelihood(torch.tensor([[loc / levels]], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("noise", ["learned", "per_pixel"])
+def test_location_and_noise_are_in_units_of_the_largest_level(noise: Any) -> None:
+    likelihood = DiscretizedLogisticLikelihood((3,), 255, noise, scale=0.02)
+    density = likelihood(torch.full((likelihood.outputs, 3), 0.0)).base_dist
+    torch.testing.assert_close(density.scale, torch.full((3,), 0.02 * 255))
+    raised = likelihood(torch.full((likelihood.outputs, 3), 0.5)).base_dist
+    torch.testing.assert_close(raised.loc, torch.full((3,), 127.5))
+
+
 @pytest.mark.parametrize("loc", [-3.0, 0.0, 2.2, 9.0])
 def test_bins_have_the_mass_of_the_logistic_between_their_edges(loc: float) -> None:
     density = logistic(loc, 1.5, levels=6)
@@ -324,6 +333,23 @@ def test_the_continuous_bernoulli_at_zero_is_uniform() -> None:
     x = torch.rand(7, 3).double()
     density = ContinuousBernoulliLikelihood((3,))(torch.zeros(1, 3).double())
     torch.testing.assert_close(density.log_prob(x), torch.zeros(7).double(), **EXACT)
+
+
+def test_the_continuous_bernoulli_is_accurate_near_a_half_in_float32() -> None:
+    f = torch.linspace(-1, 1, 4001, requires_grad=True)
+    density = ContinuousBernoulliLikelihood((4001,))(f[None]).base_dist
+    density.log_prob(torch.full((4001,), 0.3)).sum().backward()
+    half = f.detach().double() / 2
+    half[2000] = 1e-6  # coth and 1 / f meet at zero
+    mean = 0.5 + 0.5 * (1 / half.tanh() - 1 / half)
+    variance = 0.25 * (1 / half.square() - 1 / half.sinh().square())
+    close = {"rtol": 0, "atol": 1e-5}
+    torch.testing.assert_close(density.mean.double().detach(), mean, **close)
+    # The density is exponential in f, so its gradient is what the mean leaves of x.
+    torch.testing.assert_close(f.grad.double(), 0.3 - mean, **close)
+    away = half.abs() > 1e-3  # where the difference of squares keeps its digits
+    error = density.variance.double().detach() - variance
+    assert error[away].abs().max() < 1e-3
 
 
 def test_beta_of_equal_concentrations_is_symmetric() -> None:
