@@ -332,3 +332,23 @@ def few_digits() -> Splits:
 def parameters_of() -> Callable[[nn.Module], dict[str, Tensor]]:
     """Copies of a module's parameters, by name."""
     return lambda module: {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+@pytest.fixture
+def likelihoods() -> list[dict[str, Any]]:
+    """All of :func:`likelihood`, at once."""
+    return LIKELIHOODS
+
+
+LINES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says a line at the end of the test run."""
+    return request.config.stash.setdefault(LINES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash.get(LINES, []):
+        terminalreporter.write_line(line)

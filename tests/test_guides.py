@@ -24,11 +24,11 @@ from pyrovae.guides import (
 )
 from pyrovae.guides.building import build_guide
 from pyrovae.guides.mixture import DiagonalNormalMixture
+from pyrovae.kl import exact_kl
 from pyrovae.networks import MLPEncoder
 from pyrovae.objectives import build_objective
 from pyrovae.scale import positive, raw_scale
 from pyrovae.specs.objectives import ELBOSpec
-from pyrovae.terms import exact_kl
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64
 DIMS = 3

@@ -1,8 +1,8 @@
 """Priors p(z)."""
 
 from pyrovae.priors.abstract import Prior as Prior
-from pyrovae.priors.hyperspherical import HypersphericalPrior as HypersphericalPrior
 from pyrovae.priors.flow import FlowPrior as FlowPrior
+from pyrovae.priors.hyperspherical import HypersphericalPrior as HypersphericalPrior
 from pyrovae.priors.laplace import LaplacePrior as LaplacePrior
 from pyrovae.priors.location_scale import LocationScalePrior as LocationScalePrior
 from pyrovae.priors.mixture import MixturePrior as MixturePrior

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.priors.abstract import Prior
-from pyrovae.priors.hyperspherical import HypersphericalPrior
 from pyrovae.priors.flow import FlowPrior
+from pyrovae.priors.hyperspherical import HypersphericalPrior
 from pyrovae.priors.laplace import LaplacePrior
 from pyrovae.priors.mixture import MixturePrior
 from pyrovae.priors.normal import NormalPrior

@@ -1,0 +1,227 @@
+"""Every prior with every guide, likelihood and objective: it works, or a sentence says why not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple, get_args
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyrovae import VAE, InferenceSpec
+from pyrovae.autoencoder import Formulas
+from pyrovae.errors import SpecError
+from pyrovae.objectives import FreeBitsELBO, build_objective
+from pyrovae.optimisers import build_optimiser
+from pyrovae.specs.guides import GuideSpec
+from pyrovae.specs.inference import AdamSpec
+from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.specs.priors import PriorSpec
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "elbo": [{"kl": kl} for kl in ("auto", "analytic", "sampled")],
+    "iwae": [{"gradient": gradient} for gradient in ("plain", "stl", "dreg")],
+    "renyi": [{"gradient": gradient} for gradient in ("plain", "stl", "dreg")],
+    "free_bits": [{"groups": groups} for groups in ("dimensions", "site")],
+}
+
+
+def members(union: Any) -> list[str]:
+    return [member.model_fields["kind"].default for member in get_args(get_args(union)[0])]
+
+
+OBJECTIVES = [
+    {"kind": kind, **options}
+    for kind in members(ObjectiveSpec)
+    for options in VARIANTS.get(kind, [{}])
+]
+SPHERE = {"hyperspherical", "von_mises_fisher"}
+FACTORISED = {"normal", "laplace", "student_t", "diagonal"}
+NEED_DENSITY = {"iwae", "renyi", "free_bits", "capacity", "tc"}
+KNOWN_MARGINALS = {"diagonal", "laplace", "low_rank", "full_rank", "mixture"}
+
+
+class Combination(NamedTuple):
+    prior: str
+    guide: str
+    likelihood: dict[str, Any]
+    objective: dict[str, Any]
+
+
+def can_work(prior: str, guide: str, objective: dict[str, Any]) -> bool | None:
+    """What mathematics says; None where it depends on which integrals somebody has solved."""
+    kind = objective["kind"]
+    if guide == "delta" and (prior == "vamp" or kind in NEED_DENSITY):
+        return False
+    if prior != "vamp" and (prior in SPHERE) != (guide in SPHERE):
+        return False
+    if objective.get("groups") == "dimensions":
+        return {prior, guide} <= FACTORISED
+    if kind == "tc":
+        return guide in KNOWN_MARGINALS
+    return None if objective.get("kl") == "analytic" else True
+
+
+def pairs_of_parts(likelihoods: list[dict[str, Any]]) -> Iterator[Combination]:
+    """Every two parts together, the other two such that they need not be in the way."""
+    priors, guides = members(PriorSpec), members(GuideSpec)
+    bernoulli, elbo = {"kind": "bernoulli"}, {"kind": "elbo", "kl": "auto"}
+    for prior, guide in itertools.product(priors, guides):
+        yield Combination(prior, guide, bernoulli, elbo)
+    for prior in priors:
+        guide = "von_mises_fisher" if prior in SPHERE else "diagonal"
+        yield from (Combination(prior, guide, likelihood, elbo) for likelihood in likelihoods)
+        yield from (Combination(prior, guide, bernoulli, objective) for objective in OBJECTIVES)
+    for guide in guides:
+        prior = "hyperspherical" if guide in SPHERE else "normal"
+        yield from (Combination(prior, guide, likelihood, elbo) for likelihood in likelihoods)
+        yield from (Combination(prior, guide, bernoulli, objective) for objective in OBJECTIVES)
+    for likelihood, objective in itertools.product(likelihoods, OBJECTIVES):
+        yield Combination("normal", "diagonal", likelihood, objective)
+
+
+def outcome(make_vae: Any, combination: Combination) -> str:
+    """ "works" or "refused"; anything else fails."""
+    prior, guide, likelihood, objective = combination
+    torch.manual_seed(0)
+    vae = make_vae(prior, guide, likelihood)
+    x = vae.sample(8)
+    spec = InferenceSpec(objective=objective).objective
+    try:
+        built = build_objective(spec, vae, x[:2], data_size=100)
+    except SpecError as error:
+        assert_names_both_sides(str(error), vae)
+        return "refused"
+    if isinstance(built, FreeBitsELBO):
+        built.nats = -100.0  # below what a few draws may say of a KL, or it takes the gradient
+    parameters = dict(vae.named_parameters())
+    optimiser = build_optimiser(AdamSpec(), parameters.values())
+    for _ in range(2):
+        optimiser.zero_grad()
+        loss, terms = built.loss_and_terms(vae, x)
+        loss.backward()
+        silent = [n for n, p in parameters.items() if p.grad is None or not p.grad.any()]
+        assert silent == [], combination
+        assert loss.isfinite(), combination
+        assert terms.elbo.isfinite().all(), combination
+        assert all(p.grad.isfinite().all() for p in parameters.values()), combination
+        optimiser.step()
+    return "works"
+
+
+def assert_names_both_sides(sentence: str, vae: VAE) -> None:
+    assert vae.prior.formula in sentence
+    assert vae.posterior.formula in sentence
+    assert "; choose " in sentence
+    assert "\n" not in sentence
+
+
+def assert_is_as_mathematics_says(make_vae: Any, combination: Combination) -> str:
+    happened = outcome(make_vae, combination)
+    expected = can_work(combination.prior, combination.guide, combination.objective)
+    assert expected is None or expected == (happened == "works"), combination
+    return happened
+
+
+def test_every_two_parts_work_together_or_are_refused(
+    make_vae: Any, likelihoods: list[dict[str, Any]], report_line: Any
+) -> None:
+    outcomes = [
+        assert_is_as_mathematics_says(make_vae, combination)
+        for combination in pairs_of_parts(likelihoods)
+    ]
+    report_line(
+        f"pairs of parts: {outcomes.count('works')} work, {outcomes.count('refused')} refused"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", members(PriorSpec))
+@pytest.mark.parametrize("guide", members(GuideSpec))
+def test_the_whole_product_works_or_is_refused(
+    make_vae: Any, likelihoods: list[dict[str, Any]], report_line: Any, prior: str, guide: str
+) -> None:
+    outcomes = [
+        assert_is_as_mathematics_says(make_vae, Combination(prior, guide, likelihood, objective))
+        for likelihood, objective in itertools.product(likelihoods, OBJECTIVES)
+    ]
+    works, refused = outcomes.count("works"), outcomes.count("refused")
+    report_line(f"{prior} × {guide}: {works} work, {refused} refused")
+
+
+class Programs(VAE):
+    """Programs of a few lines, without parts."""
+
+    def __init__(self, model: Any, guide: Any) -> None:
+        nn.Module.__init__(self)
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.programs = (model, guide)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            self.programs[0](x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            self.programs[1](x)
+
+    def formulas(self) -> Formulas:
+        return Formulas("p(z)", "p(x | z)", "q(z | x)")
+
+
+def refusal(objective: dict[str, Any], model: Any, guide: Any) -> str:
+    spec = InferenceSpec(objective=objective).objective
+    with pytest.raises(SpecError) as error:
+        build_objective(spec, Programs(model, guide), torch.randn(2))
+    return str(error.value)
+
+
+def observe(x: Tensor, z: Tensor) -> None:
+    pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def one_code(x: Tensor) -> None:
+    observe(x, pyro.sample("z", dist.Normal(0.0, 1.0)))
+
+
+def two_codes(x: Tensor) -> None:
+    z1 = pyro.sample("z1", dist.Normal(0.0, 1.0))
+    observe(x, pyro.sample("z2", dist.Normal(z1, 1.0)))
+
+
+def guide_of_two(x: Tensor) -> None:
+    z1 = pyro.sample("z1", dist.Normal(x, 1.0))
+    pyro.sample("z2", dist.Normal(z1, 1.0))
+
+
+@pytest.mark.parametrize("gradient", ["stl", "dreg"])
+def test_other_than_plain_gradients_are_for_one_latent_site(gradient: str) -> None:
+    sentence = refusal({"kind": "iwae", "gradient": gradient}, two_codes, guide_of_two)
+    assert "several latent sites, z1, z2" in sentence
+    assert "gradient 'plain'" in sentence
+
+
+def test_draws_that_cannot_be_reparameterised_are_refused_where_they_have_to_be() -> None:
+    def model(x: Tensor) -> None:
+        observe(x, pyro.sample("z", dist.Bernoulli(0.3)))
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("z", dist.Bernoulli(logits=x))
+
+    assert "cannot be reparameterised at site 'z'" in refusal({"kind": "iwae"}, model, guide)
+
+
+def test_codes_outside_the_priors_support_are_refused() -> None:
+    def model(x: Tensor) -> None:
+        observe(x, pyro.sample("z", dist.LogNormal(0.0, 1.0)))
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("z", dist.Normal(x - 100, 1.0))
+
+    sentence = refusal({"kind": "elbo"}, model, guide)
+    assert "do not go together" in sentence
+    assert "codes at which p(z) is zero at site 'z'" in sentence
