@@ -359,6 +359,14 @@ def test_beta_of_equal_concentrations_is_symmetric() -> None:
     torch.testing.assert_close(likelihood(outputs.flip(0)).log_prob(1 - x), there, **SUMS)
 
 
+def test_the_first_output_of_beta_raises_its_mean_and_the_second_lowers_it() -> None:
+    likelihood = BetaLikelihood((1,))
+    low, middle, high = (
+        likelihood(torch.tensor(f)[:, None]).mean for f in ([0.0, 1.0], [0.0, 0.0], [1.0, 0.0])
+    )
+    assert low < middle < high
+
+
 def test_beta_draws_lie_inside_even_where_they_round_to_the_ends() -> None:
     density = BetaLikelihood((2,))(torch.tensor([[-1e4, 30.0], [-1e4, -1e4]]))
     draws = density.sample((200,))

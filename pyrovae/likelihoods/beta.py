@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyro.distributions as dist
-import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions.constraints import Constraint
-from torch.distributions.utils import clamp_probs
 
 from pyrovae.likelihoods.abstract import Likelihood
 from pyrovae.scale import positive
@@ -25,16 +23,12 @@ class OpenUnitInterval(Constraint):
 
 
 class OpenBeta(dist.Beta):
-    """Beta that refuses 0 and 1, where its density is zero or infinite, and never draws them."""
+    """Beta that refuses 0 and 1, where its density is zero or infinite; torch never draws them."""
 
     @property
     def support(self) -> Constraint:  # type: ignore[override]
         """Without the ends."""
         return OpenUnitInterval()
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draws; rounded to 0 or 1 they would have no density."""
-        return clamp_probs(super().rsample(torch.Size(sample_shape)))
 
 
 class BetaLikelihood(Likelihood):
