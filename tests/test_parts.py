@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from pyrovae import VAE
 from pyrovae.errors import SpecError
@@ -70,7 +71,7 @@ def test_weights_carry_prior_and_guide_from_one_autoencoder_to_another(
     make_vae: Any, prior_and_guide: tuple[str, str]
 ) -> None:
     first, second = (make_vae(*prior_and_guide) for _ in range(2))
-    x, z = first.sample(4), torch.randn(4, 2).double()
+    x, z = first.sample(4), normalize(torch.randn(4, 2).double(), dim=-1)  # on a sphere or not
 
     def p(vae: Any) -> Tensor:
         return vae.prior(vae.posterior).log_prob(z).detach()
