@@ -171,7 +171,7 @@ def test_draws_have_the_moments_and_the_entropy_of_the_density(
 ) -> None:
     loc = random_unit(dim)
     q = VonMisesFisher(loc, torch.tensor(kappa).double())
-    z = q.sample((40_000,))
+    z = q.sample((8_000,))
     length = mean_length(dim, kappa)
     torch.testing.assert_close(q.mean, length * loc, rtol=1e-9, atol=1e-12)
     assert z_score(z, q.mean) < 5
@@ -191,7 +191,7 @@ def test_gradients_of_an_expectation_are_those_of_its_closed_form(
 ) -> None:
     # E⟨a, z⟩ = A(κ) ⟨a, μ⟩ and E⟨a, z⟩² as in the moments; one κ and one μ for each draw, so
     # that their gradients are one for each draw.
-    draws = 40_000
+    draws = 8_000
     raw = random_unit(dim).expand(draws, dim).clone().requires_grad_()
     concentration = torch.full((draws,), kappa, dtype=torch.float64, requires_grad=True)
     z = VonMisesFisher(normalize(raw, dim=-1), concentration).rsample()
