@@ -23,7 +23,7 @@ from pyrovae.guides import (
     SplineGuide,
 )
 from pyrovae.guides.building import build_guide
-from pyrovae.guides.mixture import DiagonalNormalMixture
+from pyrovae.guides.mixture import NormalMixture
 from pyrovae.kl import exact_kl
 from pyrovae.networks import MLPEncoder
 from pyrovae.objectives import build_objective
@@ -144,13 +144,15 @@ def test_the_low_rank_guide_of_full_rank_holds_every_full_rank_guide(x: Tensor, 
     nn.init.zeros_(full.scale.weight)
     q = full(x)
     covariance = q.covariance_matrix[0]
-    noise = torch.linalg.eigvalsh(covariance)[0] / 2
-    factor = torch.linalg.cholesky(covariance - noise * torch.eye(DIMS))
+    smallest = torch.linalg.eigvalsh(covariance)[0].item()
     guide = LowRankGuide(full.encoder, DIMS, rank=DIMS).double()
     guide.loc.load_state_dict(full.loc.state_dict())
-    nn.init.zeros_(guide.scale.weight)
-    nn.init.constant_(guide.scale.bias, raw_scale(noise.sqrt().item()))
-    guide.factor.bias.copy_((factor / noise.sqrt()).flatten())
+    for head in (guide.scale, guide.factor):
+        nn.init.zeros_(head.weight)
+    nn.init.constant_(guide.scale.bias, raw_scale(0.7 * smallest**0.5))
+    noise = positive(guide.scale.bias)
+    factor = torch.linalg.cholesky(covariance - noise.square().diag())
+    guide.factor.bias.copy_((factor / noise[:, None]).flatten())
     torch.testing.assert_close(guide(x).log_prob(z), q.log_prob(z), **EXACT)
 
 
@@ -177,9 +179,8 @@ def parameters(components: int = 3, dims: int = 2) -> tuple[Tensor, Tensor, Tens
     return loc, scale, torch.randn(components).double()
 
 
-def mixture_of_components(loc: Tensor, scale: Tensor, logits: Tensor) -> Any:
-    normals = dist.Normal(loc, scale).to_event(1)
-    return dist.MixtureSameFamily(dist.Categorical(logits=logits), normals)
+def mixture(loc: Tensor, scale: Tensor, logits: Tensor) -> NormalMixture:
+    return NormalMixture(dist.Categorical(logits=logits), dist.Normal(loc, scale).to_event(1))
 
 
 def test_the_mixture_guide_is_the_mixture_of_its_components(x: Tensor, z: Tensor) -> None:
@@ -187,78 +188,103 @@ def test_the_mixture_guide_is_the_mixture_of_its_components(x: Tensor, z: Tensor
     features = guide.encoder(x)
     loc = guide.loc(features).reshape(4, 5, DIMS)
     scale = positive(guide.scale(features)).reshape(4, 5, DIMS)
-    expected = mixture_of_components(loc, scale, guide.logits(features))
-    q = guide(x)
-    torch.testing.assert_close(q.log_prob(z), expected.log_prob(z), **EXACT)
-    for particles in (q, q.expand((2, 4))):
-        shape = (*particles.batch_shape, DIMS)
-        for name in ("mean", "variance", "stddev"):
-            reference = getattr(expected, name).expand(shape)
-            torch.testing.assert_close(getattr(particles, name), reference, **EXACT)
+    weights = guide.logits(features).softmax(-1)
+    densities = dist.Normal(loc, scale).log_prob(z[:, None]).sum(-1).exp()
+    torch.testing.assert_close(guide(x).log_prob(z).exp(), (weights * densities).sum(-1), **EXACT)
+    torch.testing.assert_close(guide(x).mean, (weights[..., None] * loc).sum(-2), **EXACT)
 
 
 def test_a_mixture_guide_of_one_component_is_the_diagonal_guide(x: Tensor, z: Tensor) -> None:
-    mixture = MixtureGuide(encoder(), DIMS, components=1).double()
-    diagonal = DiagonalGuide(mixture.encoder, DIMS).double()
-    diagonal.load_state_dict(mixture.state_dict(), strict=False)
-    torch.testing.assert_close(mixture(x).log_prob(z), diagonal(x).log_prob(z), **EXACT)
+    guide = MixtureGuide(encoder(), DIMS, components=1).double()
+    diagonal = DiagonalGuide(guide.encoder, DIMS).double()
+    diagonal.load_state_dict(guide.state_dict(), strict=False)
+    torch.testing.assert_close(guide(x).log_prob(z), diagonal(x).log_prob(z), **EXACT)
 
 
 def test_the_components_of_a_mixture_guide_start_apart(x: Tensor) -> None:
-    loc = MixtureGuide(encoder(), DIMS, components=4).double()(x).locs
-    assert torch.pdist(loc.mean(0)).min() > 0.1
+    q = MixtureGuide(encoder(), DIMS, components=4).double()(x)
+    assert torch.pdist(q.component_distribution.mean.mean(0)).min() > 0.1
 
 
-@pytest.mark.parametrize("unbatched", [False, True], ids=["batch", "sample_shape"])
-@pytest.mark.parametrize("degree", [1, 2])
+FUNCTIONS = {
+    "mean": lambda z: z,
+    "second_moments": lambda z: (z[..., :, None] * z[..., None, :]).flatten(-2),
+}
+
+
+def expectations(loc: Tensor, scale: Tensor, logits: Tensor) -> dict[str, Tensor]:
+    """Of the functions above, in closed form."""
+    weights = logits.softmax(-1)
+    products = loc[:, :, None] * loc[:, None, :] + scale.square().diag_embed()
+    return {
+        "mean": weights @ loc,
+        "second_moments": torch.einsum("k,kde->de", weights, products).flatten(),
+    }
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_gradients_through_draws_of_a_mixture_are_those_of_the_expectation(
-    degree: int, unbatched: bool, z_score: Any
+    function: str, dims: int, z_score: Any
 ) -> None:
-    weights = torch.tensor([1.0, -0.7]).double()
-
-    def expectation(loc: Tensor, scale: Tensor, logits: Tensor) -> Tensor:
-        """E (w · z)^degree."""
-        each = loc @ weights
-        if degree == 2:
-            each = each.square() + scale.square() @ weights.square()
-        return (logits.softmax(-1) * each).sum(-1)
-
-    exact = [p.requires_grad_() for p in parameters()]
-    expected = torch.autograd.grad(expectation(*exact), exact)
-    groups, draws = 500, 100
-    leaves = [p.detach().expand(groups, *p.shape).clone().requires_grad_() for p in exact]
-    if unbatched:
-        q = [DiagonalNormalMixture(*(leaf[i] for leaf in leaves)) for i in range(groups)]
-        z = torch.stack([each.rsample((draws,)) for each in q])
-    else:
-        z = DiagonalNormalMixture(*leaves).expand((draws, groups)).rsample().transpose(0, 1)
-    assert z.shape == (groups, draws, 2)
-    (z @ weights).pow(degree).mean(1).sum().backward()
+    exact = [p.requires_grad_() for p in parameters(dims=dims)]
+    means = expectations(*exact)[function]
+    direction = torch.randn(means.shape).double()
+    expected = torch.autograd.grad(
+        means @ direction, exact, allow_unused=True, materialize_grads=True
+    )
+    draws = 20_000  # one set of parameters for each, so that each has its gradient
+    leaves = [p.detach().expand(draws, *p.shape).clone().requires_grad_() for p in exact]
+    z = mixture(*leaves).rsample()
+    assert z.shape == (draws, dims)
+    (FUNCTIONS[function](z) @ direction).sum().backward()
     for leaf, gradient in zip(leaves, expected, strict=True):
         assert leaf.grad is not None
-        assert z_score(leaf.grad, gradient) < 5
+        varies = leaf.grad.std(0) > 1e-9
+        assert varies.any()
+        assert z_score(leaf.grad[:, varies], gradient[varies]) < 5
+        torch.testing.assert_close(leaf.grad.mean(0)[~varies], gradient[~varies], **EXACT)
 
 
-def test_draws_of_a_mixture_have_the_shape_asked_for_with_and_without_a_batch() -> None:
-    q = DiagonalNormalMixture(*parameters())
-    assert q.rsample().shape == (2,)
-    assert q.rsample((5, 6)).shape == (5, 6, 2)
-    assert q.expand((4,)).rsample((5, 6)).shape == (5, 6, 4, 2)
+@pytest.mark.parametrize(
+    "draw",
+    [lambda q: q.rsample((5, 2)), lambda q: q.expand((5, 2)).rsample()],
+    ids=["sample_shape", "particles"],
+)
+def test_a_draw_of_a_mixture_keeps_the_noise_it_was_made_of(draw: Any) -> None:
+    # With the derivative of z the conditional distribution functions do not change.
+    ps = [p.requires_grad_() for p in parameters(dims=3)]
+    z = draw(mixture(*ps))
+    assert z.shape == (5, 2, 3)
+    noise, _ = mixture(*ps)._noise(z)
+    assert ((noise > 0) & (noise < 1)).all()
+    for p in ps:
+        for entry in noise.flatten():
+            (gradient,) = torch.autograd.grad(entry, p, retain_graph=True)
+            torch.testing.assert_close(gradient, torch.zeros_like(p), rtol=0, atol=1e-10)
 
 
-def test_gradients_of_a_narrow_mixture_of_many_dimensions_do_not_overflow() -> None:
+@torch.no_grad()
+def test_the_noise_of_a_mixture_is_uniform_and_independent(z_score: Any) -> None:
+    q = mixture(*parameters(dims=3))
+    noise, _ = q._noise(q.sample((20_000,)))
+    centred = noise - 0.5
+    assert z_score(centred, 0.0) < 5
+    products = centred[:, :, None] * centred[:, None, :]
+    assert z_score(products, torch.eye(3).double() / 12) < 5
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-2, 1e2])
+def test_gradients_in_many_dimensions_neither_overflow_nor_vanish(scale: float) -> None:
     # One component: z = loc + scale ε, so the gradients of its sum are 1 and ε.
-    loc, scale = torch.randn(1, 100), torch.full((1, 100), 0.01)
-    leaves = [loc.requires_grad_(), scale.requires_grad_(), torch.zeros(1, requires_grad=True)]
-    z = DiagonalNormalMixture(*leaves).rsample()
+    loc, scales = torch.randn(1, 100), torch.full((1, 100), scale)
+    leaves = [loc.requires_grad_(), scales.requires_grad_(), torch.zeros(1, requires_grad=True)]
+    z = mixture(*leaves).rsample()
     z.sum().backward()
     torch.testing.assert_close(loc.grad, torch.ones(1, 100))
-    torch.testing.assert_close(scale.grad, (z - loc[0])[None] / 0.01, rtol=1e-3, atol=1e-3)
-
-
-def test_a_mixture_guide_of_one_dimension_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"model\.latent_dim = 1"):
-        MixtureGuide(encoder(), 1)
+    # A draw next to its location is rounded.
+    torch.testing.assert_close(scales.grad, (z - loc) / scale, rtol=1e-4, atol=1e-4)
+    assert leaves[2].grad.abs().max() < 1e-6
 
 
 # Flows
@@ -307,7 +333,8 @@ def test_a_flow_guide_puts_the_flow_of_noise_where_the_encoder_says(
     z = flow_guide(x).rsample()
     torch.manual_seed(5)
     features = flow_guide.encoder(x)
-    bent = flow_guide.transform(features)(torch.randn(4, DIMS).double())
+    noise = torch.normal(torch.zeros(4, DIMS).double(), 1.0)
+    bent = flow_guide.transform(features)(noise)
     expected = flow_guide.loc(features) + positive(flow_guide.scale(features)) * bent
     torch.testing.assert_close(z, expected, **EXACT)
 

@@ -47,7 +47,7 @@ class FullRankGuideSpec(Spec):
 
 
 class MixtureGuideSpec(Spec):
-    """Mixture of normals with independent latent dimensions."""
+    """Mixture of diagonal normals."""
 
     kind: Literal["mixture"] = "mixture"
     components: PositiveInt = 4
