@@ -156,12 +156,13 @@ def test_the_low_rank_guide_of_full_rank_holds_every_full_rank_guide(x: Tensor, 
     torch.testing.assert_close(guide(x).log_prob(z), q.log_prob(z), **EXACT)
 
 
-def test_the_low_rank_guide_does_not_start_at_a_saddle(make_vae: Any) -> None:
-    vae = make_vae(guide="low_rank")
-    vae.posterior = LowRankGuide(encoder(), 2, rank=2).double()
-    x = vae.sample(4)
-    build_objective(ELBOSpec(), vae, x).loss_and_terms(vae, x)[0].backward()
-    assert vae.posterior.factor.weight.grad.any(dim=1).all()
+def test_the_low_rank_guide_does_not_start_at_a_saddle(x: Tensor) -> None:
+    # Through draws, even a saddle has a gradient; its mean is zero, which the exact KL shows.
+    guide = LowRankGuide(encoder(), DIMS, rank=2).double()
+    kl = exact_kl(guide(x), normal(4))
+    assert kl is not None
+    kl.sum().backward()
+    assert (guide.factor.weight.grad.abs().amax(1) > 1e-4).all()
 
 
 def test_a_rank_above_the_length_of_the_code_is_refused() -> None:
