@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pyro.distributions as dist
-import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import (
+    Categorical,
     Distribution,
     Independent,
     LowRankMultivariateNormal,
     MixtureSameFamily,
     MultivariateNormal,
+    Normal,
     kl_divergence,
 )
 
@@ -88,9 +89,11 @@ def marginals(q: Any) -> Distribution | None:
     if factorised(q):
         return q.base_dist
     if isinstance(q, (MultivariateNormal, LowRankMultivariateNormal)):
-        return torch.distributions.Normal(q.loc, q.variance.sqrt())
-    if isinstance(q, dist.MixtureOfDiagNormals):
-        weights = torch.distributions.Categorical(logits=q.component_logits.unsqueeze(-2))
-        components = torch.distributions.Normal(q.locs.mT, q.coord_scale.mT)
-        return MixtureSameFamily(weights, components)
+        return Normal(q.loc, q.variance.sqrt())
+    if isinstance(q, MixtureSameFamily) and factorised(q.component_distribution):
+        weights = Categorical(logits=q.mixture_distribution.logits.unsqueeze(-2))
+        components: Any = q.component_distribution
+        components = components.base_dist
+        if isinstance(components, Normal):
+            return MixtureSameFamily(weights, Normal(components.loc.mT, components.scale.mT))
     return None

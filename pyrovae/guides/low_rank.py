@@ -26,8 +26,8 @@ class LowRankGuide(Guide):
 
     :math:`B`, ``latent_dim`` × ``rank``, is in units of the scale of its row, so that an error
     of the network in it does no more harm to a narrow posterior than to a wide one. It starts
-    small and random: at :math:`B = 0` the expected gradient to it vanishes, since the covariance is
-    even in it, and columns that start alike would stay alike.
+    small and random: at :math:`B = 0` the expected gradient to it vanishes, since the covariance
+    is even in it, and columns that start alike would stay alike.
 
     Args:
         encoder: Network from data to features.
