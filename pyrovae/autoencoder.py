@@ -88,6 +88,14 @@ class Traces(NamedTuple):
         return cls(poutine.trace(replayed).get_trace(x), guide)
 
 
+def mean_or_draw(distribution: Any) -> Tensor:
+    """The mean, or one draw where a distribution, such as a flow, has none that is known."""
+    try:
+        return distribution.mean
+    except NotImplementedError:
+        return distribution.sample()
+
+
 def latent_sites(model: Trace) -> list[str]:
     """Names of the latent sites, in the order they are drawn; a plate's own site is none."""
     sites = model.stochastic_nodes

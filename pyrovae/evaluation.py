@@ -11,7 +11,14 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
+from pyrovae.autoencoder import (
+    Autoencoder,
+    Site,
+    Traces,
+    latent_sites,
+    mean_or_draw,
+    observed_sites,
+)
 from pyrovae.data import Dataset
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.randomness import seeded
@@ -106,7 +113,7 @@ def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     with evaluating(autoencoder, x.device):
         guide = poutine.trace(autoencoder.guide).get_trace(x)
         for name in latent_sites(guide):
-            guide.nodes[name]["value"] = _mean(guide.nodes[name])
+            guide.nodes[name]["value"] = mean_or_draw(guide.nodes[name]["fn"])
         replayed = poutine.replay(autoencoder.model, trace=guide)
         return _observed_mean(poutine.trace(replayed).get_trace(x))
 
@@ -119,15 +126,8 @@ def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
 
 def _codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     traces = Traces.of(autoencoder, x)
-    sites = [_mean(traces.guide.nodes[name]) for name in latent_sites(traces.model)]
+    sites = [mean_or_draw(traces.guide.nodes[name]["fn"]) for name in latent_sites(traces.model)]
     return torch.cat([site.reshape(len(x), -1) for site in sites], dim=-1)
-
-
-def _mean(site: Site) -> Tensor:
-    try:
-        return site["fn"].mean
-    except NotImplementedError:
-        return site["value"]
 
 
 def _observed_mean(trace: Trace) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder, Formulas
+from pyrovae.autoencoder import Autoencoder, Formulas, mean_or_draw
 from pyrovae.errors import SpecError
 from pyrovae.guides import Guide
 from pyrovae.likelihoods import Likelihood
@@ -120,8 +120,11 @@ class VAE(Autoencoder):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x | z) at the mean of q(z | x), ``(*batch, *shape)``."""
-        return self.decode(self.encode(x).mean).mean
+        """The mean of p(x | z) at the mean of q(z | x), or at a draw where q has no known mean.
+
+        Shape ``(*batch, *shape)``.
+        """
+        return self.decode(mean_or_draw(self.encode(x))).mean
 
     def formulas(self) -> Formulas:
         """What the parts say of themselves."""

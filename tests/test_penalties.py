@@ -12,7 +12,7 @@ from pyro.infer import SVI
 from pyro.optim import Adam
 from torch import Tensor, nn
 
-from pyrovae import VAE
+from pyrovae import VAE, InferenceSpec, Training, build
 from pyrovae.autoencoder import Traces
 from pyrovae.objectives import (
     AnalyticELBO,
@@ -24,6 +24,7 @@ from pyrovae.objectives import (
     TotalCorrelationELBO,
 )
 from pyrovae.objectives.mmd import WIDTHS, mmd
+from pyrovae.observers import Observer
 from pyrovae.schedules import Budget
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
@@ -157,18 +158,13 @@ def test_the_capacity_rises_with_the_steps_and_then_stays() -> None:
 
 
 def test_training_leads_the_capacity(few_digits: Any) -> None:
-    from pyrovae import InferenceSpec, Training, build
-
     spec = InferenceSpec(
         epochs=4, batch_size=16, objective={"kind": "capacity", "warmup_epochs": 2}
     )
     training = Training(build("vae", spec, few_digits), few_digits, spec)
     seen = []
 
-    class Watch:
-        def begun(self, training: Training) -> None: ...
-        def epoch_ended(self, training: Training, records: Any) -> None: ...
-        def ended(self, training: Training) -> None: ...
+    class Watch(Observer):
         def stepped(self, training: Training) -> None:
             seen.append(training.objective.now)
 
