@@ -232,6 +232,7 @@ def random_terms(count: int) -> Terms:
         reconstruction=torch.randn(count).double() - 5,
         kl={"z": per_dim.sum(-1), "w": torch.rand(count).double()},
         kl_per_dim={"z": per_dim},
+        kl_kind={"z": "exact", "w": "sampled"},
     )
 
 
@@ -259,7 +260,8 @@ def test_a_summary_is_the_mean_over_all_data_of_uneven_batches() -> None:
 def test_a_summary_gives_the_mean_kl_of_every_dimension() -> None:
     tally, per_dim = Tally(), torch.rand(9, 3).double()
     for rows in per_dim.split([5, 1, 3]):
-        terms = Terms(torch.zeros(len(rows)).double(), {"z": rows.sum(-1)}, {"z": rows})
+        kl = {"z": rows.sum(-1)}
+        terms = Terms(torch.zeros(len(rows)).double(), kl, {"z": rows}, {"z": "exact"})
         tally.add(torch.zeros(()), terms)
     assert tally.summary().kl_per_dim == pytest.approx(per_dim.mean(0).tolist(), rel=1e-12)
 

@@ -47,6 +47,58 @@ SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
         ["vamp", "full_rank", "--set", "inference.objective.kl=analytic"],
         ["guide, Normal", "prior, VampPrior", "inference.objective.kl"],
     ),
+    "no particle": (
+        ["vae", "iwae", "--set", "inference.objective.particles=0"],
+        ["--set inference.objective.particles", "= 0", "greater than 0"],
+    ),
+    "the order of the ELBO": (
+        ["vae", "renyi", "--set", "inference.objective.alpha=1"],
+        ["--set inference.objective.alpha", "= 1", "is the ELBO", "'elbo'"],
+    ),
+    "more directions than dimensions": (
+        ["vae", "low_rank", "--set", "inference.guide.rank=9"],
+        ["inference.guide.rank = 9", "8", "'full_rank'"],
+    ),
+    "an odd code in two halves": (
+        ["vae", "spline", "--set", "model.latent_dim=7"],
+        ["model.latent_dim = 7", "'spline'", "even", "'iaf'"],
+    ),
+    "a batch of one to compare": (
+        ["vae", "tc", "--set", "inference.batch_size=1"],
+        ["inference.batch_size = 1", "'tc'", "2 or more"],
+    ),
+    "a batch of one to compare by kernels": (
+        ["vae", "wae", "--set", "inference.batch_size=1"],
+        ["inference.batch_size = 1", "'mmd'", "2 or more"],
+    ),
+    "a bound from a point": (
+        ["vae", "autoencoder", "--set", "inference.objective.kind=iwae"],
+        ["'iwae'", "the guide, ", "the prior, Normal", "a point", "'diagonal'"],
+    ),
+    "marginals of a flow": (
+        ["vae", "tc", "--set", "inference.guide.kind=iaf"],
+        ["'tc'", "the guide, inverse autoregressive flow", "marginals", "'diagonal'"],
+    ),
+    "free bits of what does not factorise": (
+        ["mixture", "free_bits"],
+        ["'free_bits'", "the prior, mixture", "dimensions", "groups 'site'"],
+    ),
+    "a sphere in a plane": (
+        ["vae", "von_mises_fisher"],
+        ["the prior, Normal(0, I)", "sphere", "'hyperspherical'", "'vamp'"],
+    ),
+    "a plane on a sphere": (
+        ["hypersphere"],
+        ["the guide, Normal", "sphere", "'von_mises_fisher'", "'normal'"],
+    ),
+    "a VampPrior of points": (
+        ["vamp", "autoencoder"],
+        ["the prior, VampPrior", "no density", "'normal'"],
+    ),
+    "images as bags of words": (
+        ["words"],
+        ["multinomial", "rows", "poisson"],
+    ),
     "grey levels as bits": (
         ["--set", "model.likelihood.kind=bernoulli"],
         ["Bernoulli", "model.binarisation", "'dynamic'", "model.likelihood.kind"],
@@ -179,6 +231,14 @@ def put_table(folder: Path) -> Path:
     return folder / "table.npy"
 
 
+def put_row(folder: Path, value: float) -> Path:
+    """Counts, and one value that is none."""
+    rows = np.random.default_rng(0).integers(0, 4, (20, 6)).astype(float)
+    rows[3, 2] = value
+    np.save(folder / "rows.npy", rows)
+    return folder / "rows.npy"
+
+
 def put_noise(folder: Path) -> Path:
     np.save(folder / "noise.npy", np.random.default_rng(0).normal(size=(20, 6)))
     return folder / "noise.npy"
@@ -208,6 +268,16 @@ DATA: dict[str, tuple[Callable[[Path], Path], list[str], list[str]]] = {
     "damaged array": (put_rubbish, [], ["rubbish.npy"]),
     "table for convolutions": (put_table, ["conv"], ["'conv'", "(6,)", "kind 'mlp'"]),
     "real values for counts": (put_noise, [], ["'binomial'", "real-valued", "'normal'"]),
+    "negative counts of words": (
+        lambda folder: put_row(folder, -2),
+        ["words"],
+        ["rows.npy", "value -2", "Multinomial", "whole numbers from 0 on"],
+    ),
+    "fractional counts of words": (
+        lambda folder: put_row(folder, 0.25),
+        ["words"],
+        ["rows.npy", "value 0.25", "Multinomial", "whole numbers from 0 on"],
+    ),
     "real values to binarise": (
         put_noise,
         ["--set", "model.binarisation=dynamic", "--set", "model.likelihood.kind=bernoulli"],
@@ -454,7 +524,7 @@ def test_weights_without_a_declaration_are_loaded_into_their_parts_alone(here: P
 @pytest.mark.parametrize(
     "change",
     [
-        lambda tree: tree["model"].update(prior={"kind": "flow"}),
+        lambda tree: tree["model"].update(prior={"kind": "of the future"}),
         lambda tree: tree.pop("shape"),
         lambda tree: tree.update(shape=None),
     ],
