@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
     from pyrovae.evaluation import evaluate as evaluate
+    from pyrovae.evidence import log_evidence as log_evidence
     from pyrovae.fitting import fit as fit
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
@@ -37,6 +38,7 @@ _HOMES = {
     "fit": "fitting",
     "load": "weights",
     "load_data": "data",
+    "log_evidence": "evidence",
     "save": "weights",
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "fit",
     "load",
     "load_data",
+    "log_evidence",
     "save",
 ]
 
