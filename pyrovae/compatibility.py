@@ -78,7 +78,7 @@ def check(asked: str, needs: Iterable[Need], autoencoder: Autoencoder, x: Tensor
     found, formulas = pairs(autoencoder, x), autoencoder.formulas()
     sides = f"the guide, {formulas.guide}, and the prior, {formulas.prior}"
     if obstacle := find_obstacle(ALWAYS, found):
-        raise SpecError(f"{sides} do not go together: {obstacle}")
+        raise SpecError(f"{sides}, do not go together: {obstacle}")
     if obstacle := find_obstacle(needs, found):
         raise SpecError(f"{asked} cannot work for {sides}: {obstacle}")
 
@@ -115,6 +115,14 @@ def _on_the_sphere(pair: Pair) -> str | None:
     if _is_spherical(pair.q) and not _is_spherical(pair.p):
         return "codes of q(z | x) lie on a sphere and those of p(z) do not"
     return None
+
+
+def _discrete_and_not(pair: Pair) -> str | None:
+    discrete = [
+        distribution.support.is_discrete and not is_point(distribution)
+        for distribution in (pair.q, pair.p)
+    ]
+    return None if len(set(discrete)) == 1 else "of q(z | x) and p(z) one is discrete"
 
 
 def _outside_support(pair: Pair) -> str | None:
@@ -154,6 +162,7 @@ ALWAYS = (
         _at_any_site(_off_the_sphere),
         "inference.guide.kind 'von_mises_fisher' or model.prior.kind 'normal'",
     ),
+    Need(_at_any_site(_discrete_and_not), "both discrete or both continuous"),
     Need(_at_any_site(_outside_support), "a prior that has density wherever the guide has"),
 )
 DENSITY = Need(

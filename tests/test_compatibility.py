@@ -225,3 +225,11 @@ def test_codes_outside_the_priors_support_are_refused() -> None:
     sentence = refusal({"kind": "elbo"}, model, guide)
     assert "do not go together" in sentence
     assert "codes at which p(z) is zero at site 'z'" in sentence
+
+
+def test_a_discrete_code_under_a_continuous_prior_is_refused() -> None:
+    def guide(x: Tensor) -> None:
+        pyro.sample("z", dist.Bernoulli(logits=x))
+
+    sentence = refusal({"kind": "elbo"}, one_code, guide)
+    assert "of q(z | x) and p(z) one is discrete at site 'z'" in sentence
