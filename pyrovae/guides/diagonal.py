@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import pyro.distributions as dist
-from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrovae.guides.abstract import Guide
-from pyrovae.networks import Encoder
-from pyrovae.scale import positive
+from pyrovae.guides.location_scale import LocationScaleGuide
 
 
-class DiagonalGuide(Guide):
+class DiagonalGuide(LocationScaleGuide):
     r"""Normal with a diagonal covariance, both parameters linear in the encoder's features.
 
     .. math::
@@ -34,14 +31,6 @@ class DiagonalGuide(Guide):
 
     formula = "Normal(loc(x), diag scale(x)²)"
 
-    def __init__(self, encoder: Encoder, latent_dim: int) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.encoder = encoder
-        self.loc = nn.Linear(encoder.features, latent_dim)
-        self.scale = nn.Linear(encoder.features, latent_dim)
-
-    def forward(self, x: Float[Tensor, " ..."]) -> TorchDistributionMixin:
-        """q(z | x) for data of shape ``(*batch, *shape)``."""
-        features = self.encoder(x)
-        return dist.Normal(self.loc(features), positive(self.scale(features))).to_event(1)
+    def family(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
+        """Independent dimensions."""
+        return dist.Normal(loc, scale).to_event(1)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import AffineTransform
 
 from pyrovae.flows import FlowDistribution
-from pyrovae.guides.abstract import Guide
+from pyrovae.guides.location_scale import LocationScaleGuide
 from pyrovae.networks import Encoder
-from pyrovae.scale import positive
 
 
-class FlowGuide(Guide):
+class FlowGuide(LocationScaleGuide):
     r"""Standard normal noise through a flow, then to where the encoder says.
 
     .. math::
@@ -41,19 +39,14 @@ class FlowGuide(Guide):
     noise_scale: Tensor
 
     def __init__(self, encoder: Encoder, latent_dim: int, transform: nn.Module) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.encoder = encoder
-        self.loc = nn.Linear(encoder.features, latent_dim)
-        self.scale = nn.Linear(encoder.features, latent_dim)
+        super().__init__(encoder, latent_dim)
         self.transform = transform
         # Buffers, so that they follow the parameters to another device; not worth saving.
         self.register_buffer("noise_loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("noise_scale", torch.ones(latent_dim), persistent=False)
 
-    def forward(self, x: Float[Tensor, " ..."]) -> TorchDistributionMixin:
-        """q(z | x) for data of shape ``(*batch, *shape)``."""
-        features = self.encoder(x)
+    def family(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
+        """Dimensions of whatever shape the flow gives them."""
         noise = dist.Normal(self.noise_loc, self.noise_scale).to_event(1)
-        affine = AffineTransform(self.loc(features), positive(self.scale(features)), event_dim=1)
+        affine = AffineTransform(loc, scale, event_dim=1)
         return FlowDistribution(noise, [self.transform(features), affine])

@@ -6,17 +6,15 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, register_kl
 
-from pyrovae.guides.abstract import Guide
+from pyrovae.guides.location_scale import LocationScaleGuide
 from pyrovae.networks import Encoder
-from pyrovae.scale import positive
 
 
-class FullRankGuide(Guide):
+class FullRankGuide(LocationScaleGuide):
     r"""Normal with a full covariance, through its lower-triangular factor.
 
     .. math::
@@ -45,22 +43,16 @@ class FullRankGuide(Guide):
     formula = "Normal(loc(x), L(x) L(x)ᵀ)"
 
     def __init__(self, encoder: Encoder, latent_dim: int) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.encoder = encoder
-        self.loc = nn.Linear(encoder.features, latent_dim)
-        self.scale = nn.Linear(encoder.features, latent_dim)
+        super().__init__(encoder, latent_dim)
         self.below = nn.Linear(encoder.features, latent_dim * latent_dim)
         nn.init.zeros_(self.below.weight)
         nn.init.zeros_(self.below.bias)
 
-    def forward(self, x: Float[Tensor, " ..."]) -> TorchDistributionMixin:
-        """q(z | x) for data of shape ``(*batch, *shape)``."""
-        features = self.encoder(x)
+    def family(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
+        """Correlated dimensions."""
         below = self.below(features).unflatten(-1, (self.latent_dim, self.latent_dim)).tril(-1)
-        scale = positive(self.scale(features))
         scale_tril = scale.diag_embed() + scale.unsqueeze(-1) * below
-        return dist.MultivariateNormal(self.loc(features), scale_tril=scale_tril)
+        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
 
 
 @register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]

@@ -6,18 +6,16 @@ import math
 from typing import Any
 
 import pyro.distributions as dist
-from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal, register_kl
 
 from pyrovae.errors import SpecError
-from pyrovae.guides.abstract import Guide
+from pyrovae.guides.location_scale import LocationScaleGuide
 from pyrovae.networks import Encoder
-from pyrovae.scale import positive
 
 
-class LowRankGuide(Guide):
+class LowRankGuide(LocationScaleGuide):
     r"""Normal whose covariance is a diagonal plus a matrix of low rank.
 
     .. math::
@@ -52,30 +50,22 @@ class LowRankGuide(Guide):
     formula = "Normal(loc(x), diag scale(x)² + V(x) V(x)ᵀ)"
 
     def __init__(self, encoder: Encoder, latent_dim: int, rank: int = 2) -> None:
-        super().__init__()
         if rank > latent_dim:
             raise SpecError(
                 f"inference.guide.rank = {rank}: more than the length of the code, "
                 f"{latent_dim}, adds nothing; choose a smaller rank, or inference.guide.kind "
                 "'full_rank'"
             )
-        self.latent_dim = latent_dim
+        super().__init__(encoder, latent_dim)
         self.rank = rank
-        self.encoder = encoder
-        self.loc = nn.Linear(encoder.features, latent_dim)
-        self.scale = nn.Linear(encoder.features, latent_dim)
         self.factor = nn.Linear(encoder.features, latent_dim * rank)
         nn.init.zeros_(self.factor.weight)
         nn.init.normal_(self.factor.bias, std=0.1)  # a hundredth of the variance
 
-    def forward(self, x: Float[Tensor, " ..."]) -> TorchDistributionMixin:
-        """q(z | x) for data of shape ``(*batch, *shape)``."""
-        features = self.encoder(x)
-        scale = positive(self.scale(features))
+    def family(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
+        """Dimensions correlated along the columns of V."""
         factor = self.factor(features).unflatten(-1, (self.latent_dim, self.rank))
-        return dist.LowRankMultivariateNormal(
-            self.loc(features), scale.unsqueeze(-1) * factor, scale.square()
-        )
+        return dist.LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * factor, scale.square())
 
 
 @register_kl(LowRankMultivariateNormal, Independent)  # type: ignore[untyped-decorator]
