@@ -57,16 +57,16 @@ ROWS = {
                       {"epochs": 30, "beta": {"kind": "linear", "warmup_epochs": 5}}),
     "fashion-normal": Row("228.70 ± .15 (Exemplar-VAE README)", "gated", "tomczak",
                           "fashion_mnist",
-                          {"epochs": 30, "beta": {"kind": "linear", "warmup_epochs": 5}}),
+                          {"epochs": 12, "beta": {"kind": "linear", "warmup_epochs": 5}}),
     "fashion-vamp": Row("227.35 ± .05 (Exemplar-VAE README)", "gated_vamp", "tomczak",
                         "fashion_mnist",
-                        {"epochs": 30, "beta": {"kind": "linear", "warmup_epochs": 5}}),
+                        {"epochs": 12, "beta": {"kind": "linear", "warmup_epochs": 5}}),
     "guide-diagonal": Row("-ELBO 86.55, another network (arXiv:1803.05649)", "burda", "burda",
-                          "mnist", {"epochs": 40, **BURDA}, "diagonal"),
-    "guide-full_rank": Row("", "burda", "burda", "mnist", {"epochs": 40, **BURDA}, "full_rank"),
+                          "mnist", {"epochs": 25, **BURDA}, "diagonal"),
+    "guide-full_rank": Row("", "burda", "burda", "mnist", {"epochs": 25, **BURDA}, "full_rank"),
     "guide-iaf": Row("-ELBO 84.20, another network (arXiv:1803.05649)", "burda", "burda",
-                     "mnist", {"epochs": 40, **BURDA}, "iaf"),
-    "guide-spline": Row("", "burda", "burda", "mnist", {"epochs": 40, **BURDA}, "spline"),
+                     "mnist", {"epochs": 25, **BURDA}, "iaf"),
+    "guide-spline": Row("", "burda", "burda", "mnist", {"epochs": 25, **BURDA}, "spline"),
 }  # fmt: skip
 
 
