@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load, save
+from pyrovae.evidence import log_evidence
 from pyrovae.observers import Observer
 from pyrovae.randomness import seeded
 from pyrovae.training import epoch_order
@@ -25,6 +26,12 @@ MODELS = {
     "normal": {},
     "vamp": {"prior": {"kind": "vamp", "pseudo_inputs": 5}},
     "mixture": {"prior": {"kind": "mixture"}},
+    "flow": {"prior": {"kind": "flow", "widths": [8]}},
+    "student_t": {"prior": {"kind": "student_t", "learned": True}},
+    "categorical": {"likelihood": {"kind": "categorical"}},
+    "discretized_logistic": {"likelihood": {"kind": "discretized_logistic"}},
+    "negative_binomial": {"likelihood": {"kind": "negative_binomial"}},
+    "beta": {"likelihood": {"kind": "beta"}},
     "bits": {"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}},
     "conv": {"decoder": {"kind": "conv", "widths": [8, 4]}},
     "residual": {"decoder": {"kind": "residual", "widths": [8, 4]}},
@@ -98,6 +105,66 @@ def test_no_step_waits_for_the_gpu(model: ModelSpec, few_digits: Splits) -> None
     with no_waiting():
         training._train_step(index[16:32])
         training._train_step(index[32:])
+
+
+GUIDES = {
+    "delta": {"kind": "delta"},
+    "laplace": {"kind": "laplace"},
+    "full_rank": {"kind": "full_rank"},
+    "low_rank": {"kind": "low_rank"},
+    "mixture": {"kind": "mixture"},
+    "iaf": {"kind": "iaf", "widths": [8]},
+    "spline": {"kind": "spline", "widths": [8]},
+}
+OBJECTIVES = {
+    "elbo": {"kind": "elbo", "particles": 2},
+    "iwae": {"kind": "iwae", "particles": 3},
+    "stl": {"kind": "iwae", "particles": 3, "gradient": "stl"},
+    "dreg": {"kind": "iwae", "particles": 3, "gradient": "dreg"},
+    "renyi": {"kind": "renyi", "particles": 3},
+    "free_bits": {"kind": "free_bits"},
+    "capacity": {"kind": "capacity"},
+    "tc": {"kind": "tc"},
+    "mmd": {"kind": "mmd"},
+}
+
+
+def assert_trains_without_waiting(training: Training) -> None:
+    training._started = 0.0
+    index = epoch_order(0, 0, len(training.splits.train)).cuda()
+    training._train_step(index[:16])  # the first allocates
+    with no_waiting():
+        training._train_step(index[16:32])
+    assert all(torch.isfinite(p).all() for p in training.autoencoder.parameters())
+
+
+@pytest.mark.parametrize("guide", GUIDES.values(), ids=GUIDES.keys())
+def test_no_step_of_any_guide_waits_for_the_gpu(few_digits: Splits, guide: dict[str, Any]) -> None:
+    assert_trains_without_waiting(begin(ModelSpec(), few_digits, "cuda", guide=guide))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+def test_no_step_of_any_objective_waits_for_the_gpu(
+    few_digits: Splits, objective: dict[str, Any]
+) -> None:
+    assert_trains_without_waiting(begin(ModelSpec(), few_digits, "cuda", objective=objective))
+
+
+def test_a_sphere_is_trained_on_on_the_gpu(few_digits: Splits) -> None:
+    model = ModelSpec(prior={"kind": "hyperspherical"})
+    guide = {"kind": "von_mises_fisher"}
+    assert_trains_without_waiting(begin(model, few_digits, "cuda", guide=guide))
+
+
+def test_log_p_is_the_same_on_both_devices(few_digits: Splits) -> None:
+    training = begin(ModelSpec(), few_digits, "cpu")
+    run(training)
+    here, there = (
+        log_evidence(training.autoencoder.to(device), few_digits.test, samples=2000)
+        for device in ("cpu", "cuda")
+    )
+    error = (1 / here.effective_samples + 1 / there.effective_samples).sqrt()
+    assert ((here.log_prob - there.log_prob).abs() < 5 * error).all()
 
 
 @pytest.mark.parametrize(("fitted_on", "judged_on"), [("cuda", "cpu"), ("cpu", "cuda")])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import prune_subsample_sites
@@ -177,7 +178,8 @@ def _concatenate(parts: list[LogDensities]) -> LogDensities:
 def _direct_log_q(trace: Traces) -> Tensor:
     """β log q(z | x), ``(particles, data)``, as a function of q's parameters alone."""
     site = _site(trace.guide)
-    value = site["fn"].log_prob(site["value"].detach()) * beta_of(trace)
+    value = site["fn"].log_prob(site["value"].detach())
+    value = scale_and_mask(value, site["scale"], site["mask"]) / plate_scale(site)
     return value if value.ndim > 1 else value.unsqueeze(0)
 
 
