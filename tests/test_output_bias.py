@@ -138,7 +138,7 @@ def test_a_likelihood_that_cannot_be_given_a_mean_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.setattr("pyrovae.building.build_likelihood", lambda spec, shape: OfNoMean())
     data = from_arrays(torch.randn(20, 3), name="table")
-    with pytest.raises(SpecError, match=r"model\.output_bias.*Cauchy.*\"random\"$") as refused:
+    with pytest.raises(SpecError, match=r"model\.output_bias.*Cauchy.*'random'$") as refused:
         build(ModelSpec.model_validate({**NORMAL, "output_bias": "data_mean"}), "svi", data)
     assert "\n" not in str(refused.value)
     build(ModelSpec.model_validate(NORMAL), "svi", data)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pyrovae import VAE, InferenceSpec, Training, build
 from pyrovae.autoencoder import Traces
+from pyrovae.kl import marginals
 from pyrovae.objectives import (
     AnalyticELBO,
     CapacityELBO,
@@ -125,6 +126,15 @@ def test_capacity_charges_the_distance_of_the_mean_kl(
     torch.testing.assert_close(loss, beta * distance - reconstruction.mean(), **ROUNDING)
 
 
+def test_some_data_may_have_more_than_the_capacity_if_others_have_less(vae: VAE) -> None:
+    x = vae.sample(6)
+    kl, reconstruction = kl_and_reconstruction(vae, x)
+    between = kl.sum(-1).mean().item()
+    assert kl.sum(-1).min() < between < kl.sum(-1).max()
+    loss, _ = loss_and_gradient(vae, x, CapacityELBO(capacity=between))
+    torch.testing.assert_close(loss, -reconstruction.mean(), **ROUNDING)
+
+
 @betas
 def test_at_capacity_zero_it_is_the_elbo(vae: VAE, beta: float) -> None:
     x = vae.sample(6)
@@ -172,6 +182,22 @@ def test_training_leads_the_capacity(few_digits: Any) -> None:
     steps = training.budget.steps_per_epoch
     expected = [25.0 * min(1.0, step / (2 * steps)) for step in range(4 * steps)]
     assert seen == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("guide", ["diagonal", "laplace", "full_rank", "low_rank", "mixture"])
+@torch.no_grad()
+def test_a_marginal_is_the_density_with_the_other_dimension_integrated_out(
+    make_vae: Any, guide: str
+) -> None:
+    q = make_vae(guide=guide).encode(torch.ones(5).double())
+    grid = torch.linspace(-30, 30, 60_001).double()
+    for own in (0, 1):
+        codes = torch.full((len(grid), 2), 0.3).double()
+        codes[:, 1 - own] = grid
+        integral = torch.trapezoid(q.log_prob(codes).exp(), grid)
+        density = marginals(q).log_prob(torch.full((2,), 0.3).double())[own].exp()
+        # The step of 1e-3 is to be seen at a Laplace's peak only.
+        torch.testing.assert_close(density, integral, rtol=1e-5, atol=0)
 
 
 def decomposition(vae: VAE, x: Tensor, data_size: int = 1) -> Any:

@@ -319,7 +319,7 @@ def test_a_run_describes_itself(train: Any, counts: Path) -> None:
     assert described["status"] == "finished"
     assert (described["model"], described["inference"]) == ("mixture", "svi")
     assert described["seed"] == 4
-    assert described["objective"] == "Trace_ELBO"
+    assert described["objective"] == "ELBO (Trace_ELBO: KL sampled)"
     assert described["kl"] == {"z": "sampled"}
     assert described["data"]["source"] == str(counts)
     assert described["data"]["sizes"] == {"train": 16, "validation": 2, "test": 2}

@@ -26,10 +26,10 @@ IN_MODEL: dict[str, tuple[str, list[str]]] = {
         ["prior.normal has no key 'components'", "choose one of: kind"],
     ),
     "kind": ('[prior]\nkind = "vapm"', ["no prior of kind 'vapm'", "'vamp'?"]),
-    "far kind": ('[prior]\nkind = "flow"', ["'flow'", "choose one of: normal, mixture, vamp"]),
+    "far kind": ('[prior]\nkind = "zzz"', ["'zzz'", "choose one of: normal, laplace"]),
     "kind that is no word": (
         "[prior]\nkind = 3",
-        ["no prior of kind '3'", "normal, mixture, vamp"],
+        ["no prior of kind '3'", "normal, laplace"],
     ),
     "kind for encoders only": ('[decoder]\nkind = "mirror"', ["decoder", "'mirror'", "mlp, conv"]),
     "word for a number": ('latent_dim = "x"', ["latent_dim = 'x'", "integer"]),
