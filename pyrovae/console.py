@@ -105,10 +105,16 @@ def result(training: Training, summary: Summary, active: int, dims: int, folder:
     """What training has come to, on the test data."""
     best = training.spec.early_stopping is not None
     epoch = training.best.epoch if best else training.epoch
+    note = (
+        ""
+        if "point" not in summary.kl_kind.values()
+        else ("            no bound: the guide is a point, and this is log p(x, z) there\n")
+    )
     return (
         f"test ELBO   {summary.elbo:.2f} ± {summary.standard_error:.2f} nats per datum "
         f"(standard error over {summary.count} data)\n"
         f"            reconstruction {summary.reconstruction:.2f}, KL {summary.kl:.2f}\n"
+        f"{note}"
         f"active      {active} of {dims} latent dimensions\n"
         f"weights     {'best by validation ELBO' if best else 'last'}, of epoch {epoch}\n"
         f"run         {folder}"

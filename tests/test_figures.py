@@ -21,7 +21,14 @@ FILES = ["reconstructions.png", "samples.png", "latent.png", "curves.png"]
 
 
 def record(epoch: int, split: str, elbo: float) -> dict[str, Any]:
-    return {"epoch": epoch, "split": split, "elbo": elbo, "reconstruction": elbo + 5, "kl": 5.0}
+    return {
+        "epoch": epoch,
+        "split": split,
+        "elbo": elbo,
+        "reconstruction": elbo + 5,
+        "kl": 5.0,
+        "kl_kind": {"z": "exact"},
+    }
 
 
 def history(validation: Sequence[float]) -> list[dict[str, Any]]:
@@ -248,3 +255,14 @@ def test_a_model_on_the_gpu_is_drawn_as_well(tmp_path: Path) -> None:
     vae, data = untrained(model=BITS, classes=3)
     for where in ("cpu", "cuda"):
         assert len(draw_figures(tmp_path, vae.to("cuda"), data.to(where), history([-1]))) == 4
+
+
+def test_the_curves_of_a_point_are_not_called_a_bound() -> None:
+    record = {"elbo": -3.0, "reconstruction": -1.0, "kl": 2.0, "kl_kind": {"z": "point"}}
+    metrics = [{"epoch": 1, "split": split, **record} for split in ("train", "validation")]
+    figure = curves(metrics)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "log p(x, z)",
+        "log p(x | z)",
+        "−log p(z)",
+    ]

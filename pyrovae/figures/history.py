@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pyrovae.figures.style import DATA, MODEL, new_figure, styled
 
 PANELS = {"elbo": "ELBO", "reconstruction": "Reconstruction", "kl": "KL"}
+# Of a guide that is a point, what stands in these columns is no bound and no divergence.
+POINT_PANELS = {"elbo": "log p(x, z)", "reconstruction": "log p(x | z)", "kl": "−log p(z)"}
 LINES = {"train": ("training", DATA), "validation": ("validation", MODEL)}
 BEST = "#f2b134"
 FEW_EPOCHS = 15
@@ -29,9 +31,12 @@ def curves(metrics: Metrics) -> Figure:
     Args:
         metrics: Records as in ``metrics.jsonl``, in nats per datum.
     """
-    figure = new_figure("Learning curves: ELBO = reconstruction − KL", 3.6)
-    panels = figure.subplots(1, len(PANELS))
-    for axes, (quantity, title) in zip(panels, PANELS.items(), strict=True):
+    point = any("point" in record["kl_kind"].values() for record in metrics)
+    names = POINT_PANELS if point else PANELS
+    sum_of = "log p(x | z) + log p(z), at a point z" if point else "reconstruction − KL"
+    figure = new_figure(f"Learning curves: {names['elbo']} = {sum_of}", 3.6)
+    panels = figure.subplots(1, len(names))
+    for axes, (quantity, title) in zip(panels, names.items(), strict=True):
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
         for split, (label, colour) in LINES.items():

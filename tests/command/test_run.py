@@ -466,5 +466,6 @@ def test_whether_the_kl_is_exact_is_said_at_the_start_in_run_json_and_in_the_log
                       "--set", "inference.epochs=1")  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert plan in next(line for line in outcome.out.splitlines() if line.startswith("objective"))
+    assert ("no bound: the guide is a point" in outcome.out) == (kind == "point")
     assert read_run(Path("run"))["kl"] == {"z": kind}
     assert [record["kl_kind"] for record in records(Path("run"))] == [{"z": kind}] * 3
