@@ -23,9 +23,9 @@ from pyrovae.guides import (
     SplineGuide,
 )
 from pyrovae.guides.building import build_guide
-from pyrovae.guides.mixture import NormalMixture
 from pyrovae.kl import exact_kl
 from pyrovae.networks import MLPEncoder
+from pyrovae.normal_mixture import NormalMixture
 from pyrovae.objectives import build_objective
 from pyrovae.scale import positive, raw_scale
 from pyrovae.specs.objectives import ELBOSpec

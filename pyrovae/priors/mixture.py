@@ -8,6 +8,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import nn
 
 from pyrovae.guides import Guide
+from pyrovae.normal_mixture import NormalMixture
 from pyrovae.priors.abstract import Prior
 from pyrovae.scale import positive
 
@@ -43,4 +44,4 @@ class MixturePrior(Prior):
     def forward(self, guide: Guide) -> TorchDistributionMixin:
         """p(z), whatever the guide."""
         components = dist.Normal(self.loc, positive(self.raw_scale)).to_event(1)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return NormalMixture(dist.Categorical(logits=self.logits), components)

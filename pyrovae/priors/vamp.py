@@ -9,6 +9,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
 from pyrovae.guides import Guide
+from pyrovae.normal_mixture import mixture_of
 from pyrovae.priors.abstract import Prior
 
 
@@ -56,4 +57,4 @@ class VampPrior(Prior):
 
     def forward(self, guide: Guide) -> TorchDistributionMixin:
         """p(z) under the guide as it is now; gradients reach guide and pseudo-inputs alike."""
-        return dist.MixtureSameFamily(dist.Categorical(self.weights), guide(self.data()))
+        return mixture_of(dist.Categorical(self.weights), guide(self.data()))
