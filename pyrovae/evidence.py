@@ -16,9 +16,10 @@ from pyrovae.data import Dataset
 from pyrovae.evaluation import batches, evaluating
 from pyrovae.objectives.renyi import importance_weights
 
-# Codes that the decoder sees at once, and data among them: enough to keep the processor's
-# vector units busy, few enough to stay in its cache.
-CODES, DATA = 2000, 20
+# Codes that the decoder sees at once: as many as stay in a processor's cache, or as keep a GPU
+# busy; and how many of them are of one datum.
+CODES = {"cpu": 1000, "cuda": 50_000}
+PER_DATUM = 250
 
 
 class Evidence(NamedTuple):
@@ -67,7 +68,7 @@ def log_evidence(
     parts = []
     bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:
-        for x in batches(data, device, DATA):
+        for x in batches(data, device, max(1, CODES[device.type] // PER_DATUM)):
             parts.append(_estimate(autoencoder, x, samples))
             bar.update(len(x))
     return Evidence(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
@@ -75,7 +76,7 @@ def log_evidence(
 
 def _estimate(autoencoder: Autoencoder, x: Tensor, samples: int) -> Evidence:
     """The evidence of a few data, their samples drawn chunk by chunk."""
-    chunk = max(1, CODES // len(x))
+    chunk = max(1, CODES[x.device.type] // len(x))
     sizes = [min(chunk, samples - start) for start in range(0, samples, chunk)]
     first, second = zip(
         *(_log_sums(importance_weights(autoencoder, x, size)) for size in sizes), strict=True
