@@ -102,7 +102,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "published": ROWS[name].published,
         **measure(folder, options),
-        "hardware": hardware(),
+        "hardware": hardware(device_of(options)),
     }
     with lines_file().open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -143,13 +143,11 @@ def flat(tree: dict[str, Any], prefix: str) -> list[str]:
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What a finished run is worth on test images."""
-    import torch
-
     from pyrovae import load, load_data
     from pyrovae.evidence import log_evidence
 
     described = json.loads((folder / "run.json").read_text())
-    device = "cuda" if torch.cuda.is_available() and options.device != "cpu" else "cpu"
+    device = device_of(options)
     vae = load(folder, device)
     data = load_data(described["data"]["source"], root=options.data_root)
     test = vae.contract.apply(data).test.first(options.images)
@@ -172,11 +170,18 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def hardware() -> str:
+def device_of(options: argparse.Namespace) -> str:
+    """Where the estimate is made."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() and options.device != "cpu" else "cpu"
+
+
+def hardware(device: str) -> str:
     """What it ran on."""
     import torch
 
-    if torch.cuda.is_available():
+    if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads"
 
