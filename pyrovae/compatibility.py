@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 
     q: Any
     p: Any
-    z: Tensor
+    z: Any
 
 
 Pairs = Mapping[str, Pair]
