@@ -85,7 +85,7 @@ def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
     size = 4.5 if len(x) <= MOST_VARIABLES else 1.5
     axes.plot(variables, x, "o-", color=DATA, markersize=size, label="data")
     axes.plot(variables, mean, "o-", color=MODEL, markersize=size, label="reconstruction")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def _draw_plane(
@@ -108,7 +108,7 @@ def _draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float
     low, high = x.quantile(torch.tensor([0.05, 0.95]), 0)
     axes.vlines(places, low, high, color=colour, linewidth=2)
     axes.plot(places, x.mean(0), "o", color=colour, markersize=5, label=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def _variables(data: Dataset, most: int | None = None) -> str:
