@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
 from pyrovae.data import Splits
-from pyrovae.kl import Kind, kl_kind
+from pyrovae.kl import Kind, exact_kl, kl_kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
@@ -139,7 +139,8 @@ def kl_kinds(training: Training) -> dict[str, Kind]:
     """For each latent site: how its KL is had in the reports."""
     train = training.splits.train
     x = train.batch(train.rows.new_zeros(1)).to(training.device)
-    return {site: kl_kind(pair.q, pair.p) for site, pair in pairs(training.autoencoder, x).items()}
+    found = pairs(training.autoencoder, x)
+    return {site: kl_kind(q, exact_kl(q, p)) for site, (q, p, _) in found.items()}
 
 
 def _objective(training: Training) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Site, latent_sites, observed_sites
 from pyrovae.errors import SpecError
-from pyrovae.kl import Kind, exact_kl_per_dim, kl_kind, site_kl
+from pyrovae.kl import Kind, exact_kl, exact_kl_per_dim, kl_kind
 
 
 class Terms(NamedTuple):
@@ -62,13 +62,16 @@ def terms(model: Trace, guide: Trace, count: int) -> Terms:
     for name in latent_sites(model):
         q: Site = guide.nodes[name]
         p: Site = model.nodes[name]
-        kinds[name] = kl_kind(q["fn"], p["fn"])
         per_dim = exact_kl_per_dim(q["fn"], p["fn"])
-        if per_dim is None:
-            kl[name] = _per_datum(site_kl(q, p), count, name)
-        else:
+        if per_dim is not None:
+            exact: Tensor | None = per_dim
             kl_per_dim[name] = _per_datum(per_dim, count, name, event_dim=1)
             kl[name] = kl_per_dim[name].sum(-1)
+        else:
+            exact = exact_kl(q["fn"], p["fn"])
+            sampled = q["unscaled_log_prob"] - p["unscaled_log_prob"]
+            kl[name] = _per_datum(sampled if exact is None else exact, count, name)
+        kinds[name] = kl_kind(q["fn"], exact)
     observed = [_per_datum(_log_prob(model, name), count, name) for name in observed_sites(model)]
     return Terms(sum(observed[1:], observed[0]), kl, kl_per_dim, kinds)
 
