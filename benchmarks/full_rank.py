@@ -4,7 +4,8 @@ import copy
 
 import torch
 
-from pyrovae import VAE, InferenceSpec, Splits, build, evaluate, fit, load_data
+from pyrovae import VAE, InferenceSpec, Splits, build, fit, load_data
+from pyrovae.evaluation import evaluate
 
 EPOCHS = 150
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pyrovae.building import build as build
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
-    from pyrovae.evaluation import evaluate as evaluate
     from pyrovae.evidence import log_evidence as log_evidence
     from pyrovae.fitting import fit as fit
     from pyrovae.specs import InferenceSpec as InferenceSpec
@@ -34,7 +33,6 @@ _HOMES = {
     "Training": "training",
     "VAE": "vae",
     "build": "building",
-    "evaluate": "evaluation",
     "fit": "fitting",
     "load": "weights",
     "load_data": "data",
@@ -50,7 +48,6 @@ __all__ = [
     "Splits",
     "Training",
     "build",
-    "evaluate",
     "fit",
     "load",
     "load_data",

@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import DENSITY, check
 from pyrovae.data import Dataset
 from pyrovae.evaluation import batches, evaluating
 from pyrovae.objectives.renyi import importance_weights
-
-# Codes that the decoder sees at once: as many as stay in a processor's cache, or as keep a GPU
-# busy; and how many of them are of one datum.
-CODES, CODES_ON_A_GPU = 1000, 50_000
-PER_DATUM = 250
 
 
 class Evidence(NamedTuple):
@@ -68,20 +64,15 @@ def log_evidence(
     parts = []
     bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:
-        for x in batches(data, device, max(1, _codes(device) // PER_DATUM)):
+        for x in batches(data, device, chunks.data(device)):
             parts.append(_estimate(autoencoder, x, samples))
             bar.update(len(x))
     return Evidence(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
 
-def _codes(device: torch.device) -> int:
-    return CODES if device.type == "cpu" else CODES_ON_A_GPU
-
-
 def _estimate(autoencoder: Autoencoder, x: Tensor, samples: int) -> Evidence:
     """The evidence of a few data, their samples drawn chunk by chunk."""
-    chunk = max(1, _codes(x.device) // len(x))
-    sizes = [min(chunk, samples - start) for start in range(0, samples, chunk)]
+    sizes = chunks.draws(len(x), samples, x.device)
     first, second = zip(
         *(_log_sums(importance_weights(autoencoder, x, size)) for size in sizes), strict=True
     )

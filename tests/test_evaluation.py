@@ -12,11 +12,12 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, evaluate, fit
+from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.evaluation import (
     ACTIVE_VARIANCE,
     active_dimensions,
     codes,
+    evaluate,
     evaluating,
     prior_means,
     reconstruct,

@@ -14,8 +14,9 @@ import pyro
 import pytest
 import torch
 
-from pyrovae import InferenceSpec, build, evaluate, fit, load, load_data, save
+from pyrovae import InferenceSpec, build, fit, load, load_data, save
 from pyrovae.data import Splits
+from pyrovae.evaluation import evaluate
 from pyrovae.handwritten import Handwritten
 from pyrovae.objectives import build_objective
 from pyrovae.records import Record

@@ -1,0 +1,117 @@
+"""What every check of a posterior comes to: a verdict in words, numbers, and arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Grade = Literal["ok", "WARN", "FAIL"]
+
+
+class Verdict(NamedTuple):
+    """An answer in a line.
+
+    Attributes:
+        grade: Whether to go on, to be careful, or to stop.
+        finding: The numbers, in words.
+        advice: What to do about it; empty where nothing need be done.
+    """
+
+    grade: Grade
+    finding: str
+    advice: str = ""
+
+
+class Number(NamedTuple):
+    """A number of the report.
+
+    Attributes:
+        name: As it is written in the field.
+        value: NaN where it could not be had.
+        unit: "nats", "fraction", "", ...
+        definition: What it is, in a sentence.
+        reference: Who says so, with an arXiv id; empty for our own.
+        error: Standard error, where there is one.
+        interval: An interval that holds it, 95 % unless the definition says other, where known.
+    """
+
+    name: str
+    value: float
+    unit: str
+    definition: str
+    reference: str = ""
+    error: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class Variable(NamedTuple):
+    """An array with named dimensions: "obs", "latent", "chain", "draw", "simulation", ...
+
+    Attributes:
+        dims: A name for each axis.
+        values: The array.
+        description: What it is, with its unit.
+    """
+
+    dims: tuple[str, ...]
+    values: np.ndarray[Any, Any]
+    description: str
+
+
+class Check(ABC):
+    """A question about a posterior, answered.
+
+    Attributes:
+        question: What is asked, in a word or two; the heading in report and terminal.
+    """
+
+    question: str
+
+    @abstractmethod
+    def verdict(self) -> Verdict:
+        """The answer in a line, and what to do about it."""
+
+    @abstractmethod
+    def numbers(self) -> list[Number]:
+        """Every number, with its definition."""
+
+    @abstractmethod
+    def variables(self) -> dict[str, Variable]:
+        """Arrays by name, for the group "diagnostics" of the tree that ArviZ reads."""
+
+
+class NotApplicable(NamedTuple):
+    """A check that does not apply.
+
+    Attributes:
+        question: That of the check.
+        why: What is in the way, and what would do instead; a sentence.
+    """
+
+    question: str
+    why: str
+
+
+def worse(first: Grade, second: Grade) -> Grade:
+    """The more serious of two grades.
+
+    Example:
+        >>> worse("WARN", "ok")
+        'WARN'
+    """
+    order = ("ok", "WARN", "FAIL")
+    return first if order.index(first) > order.index(second) else second
+
+
+def grade(value: float, warn: float, fail: float) -> Grade:
+    """The grade of a number that should be small: thresholds where it turns; FAIL if it is none.
+
+    Example:
+        >>> [grade(value, warn=0.05, fail=0.3) for value in (0.01, 0.05, 0.4, float("nan"))]
+        ['ok', 'WARN', 'FAIL', 'FAIL']
+    """
+    if value < warn:
+        return "ok"
+    return "WARN" if value < fail else "FAIL"

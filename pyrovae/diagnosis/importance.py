@@ -1,0 +1,87 @@
+"""Codes from the guide with their weights, for all the data: what most checks begin with."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.local import Draws, LocalPosterior
+from pyrovae.errors import DataError
+from pyrovae.evaluation import evaluating
+
+
+class Bounds(NamedTuple):
+    """Per datum, in nats, float64 ``(data,)``.
+
+    Attributes:
+        elbo: Mean of log w over the draws.
+        log_prob: Importance-weighted estimate of log p(x); in the mean a lower bound.
+        effective_samples: Of how many equally weighted draws the estimate is worth.
+    """
+
+    elbo: Tensor
+    log_prob: Tensor
+    effective_samples: Tensor
+
+
+def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
+    """Codes from the guide for each datum, drawn a few at a time; on the CPU.
+
+    Always the same random numbers: two calls with the same weights agree.
+
+    Args:
+        autoencoder: Model and guide.
+        x: Data ``(data, *shape)``.
+        draws: How many codes for each datum.
+
+    Raises:
+        DataError: A weight is not finite; names the data.
+    """
+    with evaluating(autoencoder, x.device):
+        rows = [_draw_chunks(autoencoder, part, draws) for part in x.split(chunks.data(x.device))]
+    drawn = Draws(*(torch.cat(column, dim=1) for column in zip(*rows, strict=True)))
+    require_finite(drawn.log_weight)
+    return drawn
+
+
+def bounds(log_weight: Tensor) -> Bounds:
+    r"""The bounds from weights ``(draws, data)``.
+
+    .. math::
+        \text{ELBO} = \frac1S \sum_s \log w_s, \qquad
+        \log p(x) \approx \log \frac1S \sum_s w_s, \qquad
+        \text{ESS} = \frac{(\sum_s w_s)^2}{\sum_s w_s^2}
+    """
+    log_sum = log_weight.logsumexp(0)
+    return Bounds(
+        log_weight.mean(0),
+        log_sum - math.log(len(log_weight)),
+        (2 * log_sum - (2 * log_weight).logsumexp(0)).exp(),
+    )
+
+
+def require_finite(log_weight: Tensor) -> None:
+    """Refuse weights that say nothing.
+
+    Raises:
+        DataError: Names the data whose weights are not finite.
+    """
+    bad = (~log_weight.isfinite()).any(0).nonzero().flatten().tolist()
+    if bad:
+        first = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        raise DataError(
+            f"log p(x, z) - log q(z | x) is not finite for {len(bad)} data (number {first}): "
+            "these data lie where the model has no density, or its parameters are not finite"
+        )
+
+
+def _draw_chunks(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
+    """A few data, their codes chunk by chunk."""
+    local = LocalPosterior(autoencoder, x)
+    drawn = [local.draw(size) for size in chunks.draws(len(x), draws, x.device)]
+    return Draws(*(torch.cat(column).cpu() for column in zip(*drawn, strict=True)))

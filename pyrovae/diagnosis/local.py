@@ -1,0 +1,224 @@
+"""p(z | x) and q(z | x) of the data in a batch, as functions of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask, sum_rightmost
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+from torch.distributions import Independent
+
+from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
+from pyrovae.diagnosis.coordinates import Coordinates, coordinates
+from pyrovae.errors import SpecError
+from pyrovae.kl import is_point
+
+
+class Draws(NamedTuple):
+    """Codes from the guide and their log-densities in nats, float64 ``(draws, data)``.
+
+    Attributes:
+        z: ``(draws, data, dims)``, latent sites one after the other.
+        log_guide: log q(z | x).
+        log_prior: log p(z).
+        log_likelihood: log p(x | z).
+    """
+
+    z: Tensor
+    log_guide: Tensor
+    log_prior: Tensor
+    log_likelihood: Tensor
+
+    @property
+    def log_weight(self) -> Tensor:
+        """Log w = log p(x, z) - log q(z | x)."""
+        return self.log_prior + self.log_likelihood - self.log_guide
+
+
+class LocalPosterior:
+    r"""The posteriors of the data in a batch, each datum by itself.
+
+    The decoder gives p(x, z) exactly, which is p(z | x) up to p(x); the guide is what is to be
+    judged by it. Sites keep β out: what is fitted with a β is judged as the model it is.
+
+    Codes are ``(draws, data, dims)``, latent sites one after the other, and log-densities
+    float64 ``(draws, data)``: each value's in the programs' own precision, their sums in double
+    precision, since a large image has thousands of them. Nothing is seeded here, nor is any
+    mode set: see :func:`pyrovae.evaluation.evaluating`.
+
+    Args:
+        autoencoder: Model and guide.
+        x: The data ``(data, *shape)``, on the programs' device.
+
+    Attributes:
+        shapes: Event shape of each latent site.
+        dims: Length of the code.
+        point: Whether the guide has no density.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, x: Tensor) -> None:
+        self.autoencoder = autoencoder
+        self.x = x
+        traces = Traces.of(autoencoder, x)
+        self._latent = latent_sites(traces.model)
+        self._observed = observed_sites(traces.model)
+        prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
+        guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
+        self._supports = {name: prior[name].support for name in self._latent}
+        self.shapes = {name: prior[name].event_shape for name in self._latent}
+        self.dims = sum(shape.numel() for shape in self.shapes.values())
+        self.point = any(is_point(guide[name]) for name in self._latent)
+
+    def __len__(self) -> int:
+        """Number of data."""
+        return len(self.x)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each number of a code, such as ``z[3]``."""
+        return [
+            f"{name}[{i}]" for name, shape in self.shapes.items() for i in range(shape.numel())
+        ]
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """From free points to codes.
+
+        Raises:
+            SpecError: A latent site is discrete.
+        """
+        return coordinates(self._supports, self.shapes)
+
+    def draw(self, draws: int) -> Draws:
+        """Codes from the guide, with all their log-densities."""
+        guide = self._run(self.autoencoder.guide, draws)
+        values = _values(guide, self._latent)
+        model = self._run(self.autoencoder.model, draws, values)
+        return Draws(
+            self._join(values, draws),
+            self._log_prob(guide, self._latent, draws),
+            self._log_prob(model, self._latent, draws),
+            self._log_prob(model, self._observed, draws),
+        )
+
+    def draw_guide(self, draws: int) -> Tensor:
+        """Codes from the guide alone."""
+        guide = self._run(self.autoencoder.guide, draws)
+        return self._join(_values(guide, self._latent), draws)
+
+    def draw_prior(self, draws: int) -> Tensor:
+        """Codes from the prior, for each datum others."""
+        model = self._run(self.autoencoder.model, draws)
+        return self._join(_values(model, self._latent), draws)
+
+    def log_model(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Log p(z) and log p(x | z); both can be differentiated."""
+        model = self._run(self.autoencoder.model, len(z), self._split(z))
+        latent, observed = self._latent, self._observed
+        return self._log_prob(model, latent, len(z)), self._log_prob(model, observed, len(z))
+
+    def log_joint(self, z: Tensor) -> Tensor:
+        """Log p(x, z); can be differentiated."""
+        return torch.stack(self.log_model(z)).sum(0)
+
+    def log_guide(self, z: Tensor) -> Tensor:
+        """Log q(z | x) of any codes; can be differentiated. A flow has to be inverted for it."""
+        guide = self._run(self.autoencoder.guide, len(z), self._split(z))
+        return self._log_prob(guide, self._latent, len(z))
+
+    def observation(self, z: Tensor) -> list[Any]:
+        """p(x | z), a distribution for each observed site.
+
+        Batch shape ``(draws, data)``, or ``(draws · data,)`` of programs that cannot draw several
+        particles at once.
+        """
+        model = self._run(self.autoencoder.model, len(z), self._split(z))
+        return [_site(model, name)["fn"] for name in self._observed]
+
+    def _run(
+        self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None = None
+    ) -> Trace:
+        """A trace of ``draws`` runs at once: in a plate, or of each datum as many times."""
+        if values is not None:
+            program = poutine.condition(program, data=dict(values))
+        x, plate = self.x, pyro.plate("draws", draws, dim=-2)
+        if not self.autoencoder.vectorisable:
+            x = x.repeat(draws, *(1 for _ in x.shape[1:]))
+        with plate if self.autoencoder.vectorisable else nullcontext():
+            return poutine.trace(program).get_trace(x)
+
+    def _split(self, z: Tensor) -> dict[str, Tensor]:
+        """Codes as the values of latent sites."""
+        sizes = [shape.numel() for shape in self.shapes.values()]
+        batch = z.shape[:-1] if self.autoencoder.vectorisable else (-1,)
+        pieces = z.split(sizes, dim=-1)
+        return {
+            name: piece.reshape(*batch, *shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
+
+    def _join(self, values: Mapping[str, Tensor], draws: int) -> Tensor:
+        """Values of latent sites as codes."""
+        rows = [values[name].reshape(draws, len(self), -1) for name in self._latent]
+        return torch.cat(rows, dim=-1)
+
+    def _log_prob(self, trace: Trace, names: list[str], draws: int) -> Tensor:
+        total = torch.stack([_log_prob(trace.nodes[name]) for name in names]).sum(0)
+        return total.reshape(draws, len(self))
+
+
+class Simulated(NamedTuple):
+    """Data from the model itself, whose codes are known.
+
+    Attributes:
+        z: Codes from p(z), ``(data, dims)``; given x, an exact draw from p(z | x).
+        x: Data from p(x | z), ``(data, *shape)``.
+    """
+
+    z: Tensor
+    x: Tensor
+
+
+def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
+    """As many data from the model as there are in ``like``, which is looked at for its shape.
+
+    Raises:
+        SpecError: The model observes several sites, which need not make up a datum.
+    """
+    with torch.no_grad():
+        trace = poutine.trace(poutine.uncondition(autoencoder.model)).get_trace(like)
+    sites = latent_sites(trace)
+    observed = [name for name in sites if _site(trace, name)["infer"].get("was_observed")]
+    if len(observed) != 1:
+        raise SpecError(
+            f"the model observes {len(observed)} sites, {', '.join(observed)}: checks on data "
+            "simulated from it need it to observe one, the data"
+        )
+    values = _values(trace, sites)
+    x = values.pop(observed[0]).reshape(like.shape)
+    codes = [value.reshape(len(like), -1) for value in values.values()]
+    return Simulated(torch.cat(codes, dim=-1), x.to(like.dtype))
+
+
+def _values(trace: Trace, names: list[str]) -> dict[str, Tensor]:
+    return {name: _site(trace, name)["value"] for name in names}
+
+
+def _site(trace: Trace, name: str) -> Site:
+    return trace.nodes[name]
+
+
+def _log_prob(site: Site) -> Tensor:
+    """A site's log-density, summed in double precision; β and other scales stay out."""
+    fn, inner = site["fn"], 0
+    while isinstance(fn, Independent):
+        inner += fn.reinterpreted_batch_ndims
+        fn = fn.base_dist
+    log_prob = sum_rightmost(fn.log_prob(site["value"]).double(), inner)
+    return scale_and_mask(log_prob, 1.0, site["mask"])
