@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pyrovae.errors import PyrovaeError, SpecError
+from pyrovae.command import run, spelled
+from pyrovae.errors import SpecError
 from pyrovae.request import Request
 from pyrovae.specs.files import parse_override, shipped
 
@@ -74,28 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 for an input that cannot work, or 128 + signal if interrupted.
     """
     options = parser().parse_args(arguments)
-    words: Any = sys.argv[1:] if arguments is None else arguments
-    command = f"python -m pyrovae.train {shlex.join(words)}".strip()
-    try:
+    command = spelled("train", arguments)
+
+    def program() -> int:
         asked = request(options)
-        # Threads that spin for long while they wait take the cores from each other as soon as
-        # anything else runs on the machine. OpenMP reads this when torch loads it.
-        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         from pyrovae.experiment import dry_run, train
 
         return dry_run(asked) if options.dry_run else train(asked, command)
-    except PyrovaeError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except BrokenPipeError:  # whoever read the output has gone; say nothing more to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a full disk, a folder taken away
-        sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; whatever was saved is still there\n")
-        return 130
+
+    return run(program)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""What every command does around its own work. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+from pyrovae.errors import PyrovaeError
+
+
+def run(program: Callable[[], int]) -> int:
+    """Run a command's own work; what goes wrong is said in a sentence on stderr.
+
+    Args:
+        program: Returns an exit status. It imports torch itself, so that a mistake in the
+            arguments is answered before that.
+
+    Returns:
+        Its exit status, or 2 for an input that cannot work, or 130 if interrupted.
+    """
+    # Threads that spin for long while they wait take the cores from each other as soon as
+    # anything else runs on the machine. OpenMP reads this when torch loads it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    try:
+        return program()
+    except PyrovaeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except BrokenPipeError:  # whoever read the output has gone; say nothing more to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, a folder taken away
+        sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; whatever was saved is still there\n")
+        return 130
+
+
+def spelled(name: str, arguments: Sequence[str] | None) -> str:
+    """The line that was typed.
+
+    Args:
+        name: Of the command, such as "train".
+        arguments: Its arguments; None for those of this process.
+
+    Example:
+        >>> spelled("train", ["vae", "--output", "a run"])
+        "python -m pyrovae.train vae --output 'a run'"
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    return f"python -m pyrovae.{name} {shlex.join(words)}".strip()
+
+
+def count(text: str) -> int:
+    """A number of things, as an option's ``type``.
+
+    Raises:
+        ArgumentTypeError: Not a whole number, or less than one.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not '{text}'")
+    return int(text)
