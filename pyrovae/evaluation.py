@@ -50,6 +50,12 @@ def batches(data: Dataset, device: torch.device, size: int = BATCH) -> Iterator[
         yield data.batch(index).to(device)
 
 
+def observations(data: Dataset, index: Tensor) -> Tensor:
+    """Observations ``(len(index), *shape)``, always with the same random numbers if with any."""
+    with seeded(EVALUATION_SEED, data.x.device):
+        return data.batch(index)
+
+
 def evaluate(
     autoencoder: Autoencoder,
     data: Dataset,

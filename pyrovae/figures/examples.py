@@ -1,4 +1,4 @@
-"""Which observations are shown, and how they are fetched."""
+"""Which observations are shown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Dataset
-from pyrovae.evaluation import EVALUATION_SEED
-from pyrovae.randomness import seeded
-
-
-def observations(data: Dataset, index: Tensor) -> Tensor:
-    """Observations ``(len(index), *shape)``, always with the same random numbers if with any."""
-    with seeded(EVALUATION_SEED, data.x.device):
-        return data.batch(index)
 
 
 def evenly(data: Dataset, count: int) -> Tensor:

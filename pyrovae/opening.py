@@ -1,0 +1,282 @@
+"""A run that was made some time ago, opened to be looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from packaging.version import InvalidVersion, Version
+from torch import Tensor
+
+import pyrovae
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset, Splits, load_data, paths
+from pyrovae.data.named import NAMES
+from pyrovae.errors import CheckpointError, DataError, SpecError
+from pyrovae.evaluation import observations
+from pyrovae.experiment import choose_device
+from pyrovae.handwritten import Handwritten
+from pyrovae.randomness import seeded
+from pyrovae.request import read_run
+from pyrovae.runs import read_metrics
+from pyrovae.specs import InferenceSpec
+from pyrovae.specs.files import read
+from pyrovae.support import check_support
+from pyrovae.weights import load, load_weights
+
+
+class Observations(NamedTuple):
+    """The first of the test data, as the model sees them.
+
+    Attributes:
+        x: ``(data, *shape)``, on the autoencoder's device; bits that are drawn at random are
+            always the same.
+        labels: Classes ``(data,)`` on the CPU, if there are any.
+        note: Empty, or that there are fewer than were asked for.
+    """
+
+    x: Tensor
+    labels: Tensor | None
+    note: str
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """What a run left behind.
+
+    Attributes:
+        folder: Where it lies.
+        name: What to call it: the folder's own name.
+        autoencoder: With its weights, in evaluation mode, on its device.
+        data: The data as the model sees them.
+        inference: How it was fitted.
+        facts: What ``run.json`` says.
+        fingerprint: Of :attr:`data`; that of the run is in ``facts["data"]``.
+        notes: What a reader of any result must know, a sentence each: that the run is not
+            finished, that the data have changed.
+    """
+
+    folder: Path
+    name: str
+    autoencoder: Autoencoder
+    data: Splits
+    inference: InferenceSpec
+    facts: dict[str, Any]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.autoencoder.parameters()).device
+
+    def first(self, num: int | None = None) -> Observations:
+        """The first ``num`` of the test data; all by default, or if there are fewer."""
+        test = self.data.test
+        index = torch.arange(len(test))[:num]
+        labels = test.label(index)
+        fewer = num is not None and len(index) < num
+        return Observations(
+            observations(test, index).to(self.device),
+            None if labels is None else labels.cpu(),
+            f"{test.name} has only {len(test)} test data, fewer than the {num} asked for: "
+            "all are used"
+            if fewer
+            else "",
+        )
+
+
+class Weights(NamedTuple):
+    """A file of weights, and what must be said of it."""
+
+    file: Path
+    notes: tuple[str, ...]
+
+
+def open_run(
+    folder: str | Path,
+    *,
+    data: str | Path | None = None,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+) -> OpenedRun:
+    """Open the folder of a run: its autoencoder, its data, and what is known of it.
+
+    An unfinished run is opened with the weights of the end of an epoch, and a note says so.
+
+    Args:
+        folder: As written by ``python -m pyrovae.train``.
+        data: Name or path of other data, to look at the model on; by default the run's own.
+        data_root: Where named data sets lie; by default where they lay for the run.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        CheckpointError: The folder is not a run's, is damaged, has no weights yet, or was made
+            by a newer version.
+        DataError: The data are gone, or are not what the model takes.
+        SpecError: There is no such device, or a program cannot be run.
+    """
+    folder = Path(folder)
+    facts = _facts(folder)
+    _require_known_version(folder, facts)
+    inference = _inference(folder)
+    weights = _weights(folder, inference)
+    where = choose_device(device)
+    stored = _data(folder, facts, data, data_root)
+    autoencoder = _autoencoder(folder, weights.file, stored, inference)
+    autoencoder.to(where).eval()
+    seen = autoencoder.contract.apply(stored)
+    check_support(autoencoder, seen.test)
+    fingerprint = seen.fingerprint()
+    changed = _differences(facts, seen, fingerprint, chosen=data is not None)
+    return OpenedRun(
+        folder=folder,
+        name=folder.resolve().name,
+        autoencoder=autoencoder,
+        data=seen,
+        inference=inference,
+        facts=facts,
+        fingerprint=fingerprint,
+        notes=(*weights.notes, *changed),
+    )
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}: give the folder of a run")
+    facts = read_run(folder)
+    known = facts.get("data", {})
+    if not {"source", "root", "shape", "fingerprint"} <= known.keys():
+        raise CheckpointError(f"{folder / 'run.json'} is damaged: it does not say which data")
+    return facts
+
+
+def _require_known_version(folder: Path, facts: dict[str, Any]) -> None:
+    own = pyrovae.__version__
+    try:
+        theirs = str(facts["versions"]["pyrovae"])
+        newer = Version(theirs) > Version(own)
+    except (KeyError, TypeError, InvalidVersion):
+        raise CheckpointError(
+            f"{folder / 'run.json'} is damaged: it does not say which version wrote it"
+        ) from None
+    if newer:
+        raise CheckpointError(
+            f"{folder} was made by pyrovae {theirs}, and this is {own}: open it with {theirs} "
+            "or later"
+        )
+
+
+def _inference(folder: Path) -> InferenceSpec:
+    file = folder / "inference.toml"
+    if not file.is_file():
+        raise CheckpointError(f"{folder} is not a whole run: it has no inference.toml")
+    try:
+        return read(file, InferenceSpec)
+    except SpecError as error:
+        first = str(error).partition("\n")[0]
+        raise CheckpointError(f"cannot be read by this version: {first}") from None
+
+
+def _weights(folder: Path, inference: InferenceSpec) -> Weights:
+    """The weights that results are of; of an unfinished run those that would be if it ended."""
+    finished = folder / "weights.safetensors"
+    if finished.is_file():
+        return Weights(finished, ())
+    order = ("last", "best") if inference.early_stopping is None else ("best", "last")
+    for name in order:
+        file = folder / f"{name}.safetensors"
+        if file.is_file():
+            epoch = _best_epoch(folder, inference) if name == "best" else _last_epoch(folder)
+            note = (
+                f"{folder} is unfinished: these are its {name} weights, of epoch {epoch} of "
+                f"{inference.epochs}"
+            )
+            return Weights(file, (note,))
+    raise CheckpointError(
+        f"{folder} has no weights yet: no epoch of it has ended; go on with "
+        f"python -m pyrovae.train --resume {folder}"
+    )
+
+
+def _validation(folder: Path) -> list[dict[str, Any]]:
+    return [record for record in read_metrics(folder) if record["split"] == "validation"]
+
+
+def _last_epoch(folder: Path) -> int:
+    return max((record["epoch"] for record in _validation(folder)), default=0)
+
+
+def _best_epoch(folder: Path, inference: InferenceSpec) -> int:
+    """The epoch that training remembers as the best: better than those before by so much."""
+    stop = inference.early_stopping
+    best, epoch = -float("inf"), 0
+    for record in _validation(folder):
+        if record["elbo"] > best + (stop.min_delta if stop else 0.0):
+            best, epoch = record["elbo"], record["epoch"]
+    return epoch
+
+
+def _data(
+    folder: Path,
+    facts: dict[str, Any],
+    data: str | Path | None,
+    data_root: str | Path | None,
+) -> Splits:
+    """The data as stored, of the shape that the model takes."""
+    source = facts["data"]["source"] if data is None else str(data)
+    if data is None and source not in NAMES and not paths.exists(source):
+        raise DataError(
+            f"the data of {folder}, {source}, are no longer there: put them back, or name them "
+            "with --data"
+        )
+    splits = load_data(source, root=facts["data"]["root"] if data_root is None else data_root)
+    shape, fitted = splits.train.shape, facts["data"]["shape"]
+    if list(shape) != fitted:
+        raise DataError(
+            f"{splits.name} has observations of shape {_spelled(shape)}, and {folder} was fitted "
+            f"to observations of shape {_spelled(fitted)}: choose data of that shape"
+        )
+    return splits
+
+
+def _autoencoder(
+    folder: Path, weights: Path, data: Splits, inference: InferenceSpec
+) -> Autoencoder:
+    program = folder / "model.py"
+    if not program.is_file():
+        return load(weights)
+    with seeded(inference.seed):
+        autoencoder = Handwritten(program, data)
+    load_weights(autoencoder, weights)
+    return autoencoder
+
+
+def _differences(
+    facts: dict[str, Any], seen: Splits, fingerprint: str, *, chosen: bool
+) -> tuple[str, ...]:
+    """What is not as it was when the model was fitted."""
+    known, levels = facts["data"], seen.train.levels
+    if fingerprint == known["fingerprint"]:
+        return ()
+    notes = [
+        f"the model was fitted to other data, {known['source']}; these are {seen.name}"
+        if chosen
+        else f"{seen.name} has changed since the model was fitted to it"
+    ]
+    if levels != known.get("levels"):
+        notes.append(
+            f"the largest value in {seen.name} is {_largest(levels)}, and in the data that the "
+            f"model was fitted to {_largest(known.get('levels'))}"
+        )
+    return tuple(notes)
+
+
+def _largest(levels: float | None) -> str:
+    return "not known" if levels is None else f"{levels:g}"
+
+
+def _spelled(shape: Any) -> str:
+    return " × ".join(map(str, shape))
