@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
 from pyrovae.data import Splits
+from pyrovae.diagnosis.comparison import Comparison
+from pyrovae.diagnosis.evaluations import Evaluation, standard_error
 from pyrovae.kl import Kind, exact_kl, kl_kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
@@ -187,3 +189,86 @@ def _parameters(module: nn.Module) -> str:
         counts[part] = counts.get(part, 0) + parameter.numel()
     parts = ", ".join(f"{part} {count:,}" for part, count in counts.items())
     return f"{sum(counts.values()):,} ({parts})"
+
+
+def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -> str:
+    """What a run is worth on data, a line for each quantity."""
+    count = len(found.elbo)
+    parts = f"reconstruction {found.reconstruction.mean():.2f}"
+    if found.point:
+        rows = [("log p(x, z)", found.elbo, f"{parts}, log p(z) {-found.kl.mean():.2f}; at the "
+                 "guide's point, no bound on log p(x)")]  # fmt: skip
+    else:
+        kl = f"KL {found.kl.mean():.2f} ({found.kl_kind})"
+        worth = f"worth {found.effective_samples.mean():.0f} of {found.samples} codes in the mean"
+        rows = [
+            ("ELBO", found.elbo, f"{parts}, {kl}"),
+            ("log p(x)", found.log_prob, f"by importance sampling, {worth}"),
+        ]
+    if found.annealed is not None and found.annealed_error is not None:
+        noise = f"each ± {found.annealed_error.mean():.2f}"
+        rows.append(("log p(x)", found.annealed, f"by annealing, {noise}"))
+    if bits is not None:
+        rows.append(("bits/dim", bits, "of log p(x), in bits per dimension"))
+    lines = [f"{name:<11} {_mean(values):<18} {text}" for name, values, text in rows]
+    if found.point and found.annealed is None:
+        lines.append("log p(x)    not known: the guide is a point, with nothing to sample from; "
+                     "--ais anneals from the prior")  # fmt: skip
+    title = f"{folder} on {count:,} test data of {data}, in nats per datum ± standard error"
+    return "\n".join([title, *lines])
+
+
+def comparison(found: Comparison, data: str) -> str:
+    """Runs on the same data, best first, and what can be said of them."""
+    count = found.log_prob.shape[-1]
+    width = max(len("run"), *map(len, found.names))
+    how = (
+        "annealing" if found.ais else f"importance sampling, {found.evaluations[0].samples} codes"
+    )
+    header = ("log p(x)", 18), ("to the best", 16), ("weight", 6), ("bound gap", 15)
+    titles = "".join(f"  {title:>{size}}" for title, size in header)
+    lines = [
+        f"log p(x) of {count:,} test data of {data} by {how}; nats per datum ± standard error",
+        f"{'run':<{width}}{titles}" + ("" if found.ais else "  rise"),
+    ]
+    for model, name in enumerate(found.names):
+        difference = _plus_minus(found.difference[model], found.difference_error[model])
+        gap = _plus_minus(found.mean_gap[model], found.gap_error[model])
+        lines.append(
+            f"{name:<{width}}  {_plus_minus(found.mean[model], found.error[model]):>18}"
+            f"  {difference if model else '':>16}  {found.weights[model]:>6.2f}"
+            f"  {'not known' if found.mean_gap[model].isnan() else gap:>15}"
+            + ("" if found.ais else f"  {found.rise[model]:.2f}")
+        )
+    lines.append(
+        "bound gap: how far estimates are too low, at most, for data of the model's own"
+        + ("" if found.ais else "; rise: since half as many codes")
+    )
+    return "\n".join([*lines, "", *found.verdicts()])
+
+
+def written(notes: Sequence[str], files: str) -> str:
+    """The end of a command's output: what to keep in mind, and where the rest is."""
+    return "\n".join([*(f"note        {note}" for note in notes), f"written to  {files}"])
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    Example:
+        >>> [duration(seconds) for seconds in (42.0, 400.0, 9000.0)]
+        ['42 seconds', '7 minutes', '2.5 hours']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def _mean(values: Tensor) -> str:
+    return _plus_minus(values.mean(), standard_error(values))
+
+
+def _plus_minus(value: Tensor, error: Tensor) -> str:
+    # Bits per dimension are small numbers.
+    digits = 2 if value.abs() >= 10 or error > 0.01 else 4
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

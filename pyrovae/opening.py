@@ -12,7 +12,7 @@ from torch import Tensor
 
 import pyrovae
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.data import Dataset, Splits, load_data, paths
+from pyrovae.data import Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation import observations

@@ -59,8 +59,7 @@ class Request:
                 not empty.
             CheckpointError: The folder to resume from is not a run's.
         """
-        if output is not None and output.exists() and not _empty(output):
-            raise SpecError(f"--output {output}: not an empty folder; name another")
+        require_empty(output)
         run = {} if resume is None else _own_files(resume)
         model_file = find(model or run.get("model_file", "vae"), "models")
         inference_file = find(inference or run.get("inference_file", "svi"), "inference")
@@ -80,6 +79,17 @@ class Request:
             resume=resume,
             device=device,
         )
+
+
+def require_empty(output: Path | None) -> None:
+    """Refuse to write where something is already.
+
+    Raises:
+        SpecError: The folder is none, or is not empty.
+    """
+    if output is None or not output.exists() or _empty(output):
+        return
+    raise SpecError(f"--output {output}: not an empty folder; name another")
 
 
 def _empty(folder: Path) -> bool:

@@ -115,13 +115,13 @@ class Run(Observer):
         write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
 
 
-def new_folder(wanted: Path | None, model: str, inference: str) -> Path:
-    """A fresh folder: the one wanted, or ``runs/<time>-<model>-<inference>``.
+def new_folder(wanted: Path | None, *words: str) -> Path:
+    """A fresh folder: the one wanted, or ``runs/<time>-<word>-<word>``.
 
     Raises:
         PyrovaeError: The folder cannot be made.
     """
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{inference}"
+    stem = "-".join([time.strftime("%Y%m%d-%H%M%S"), *words])
     names = (stem if count == 1 else f"{stem}-{count}" for count in itertools.count(1))
     try:
         if wanted is not None:

@@ -1,0 +1,319 @@
+"""Which of several models gives more to the same data, and whether that can be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.evaluations import (
+    CHAINS,
+    STEPS,
+    Evaluation,
+    is_discrete,
+    judge,
+    standard_error,
+)
+from pyrovae.diagnosis.local import LocalPosterior, simulate
+from pyrovae.diagnosis.stacking import stacking_weights
+from pyrovae.errors import SpecError
+from pyrovae.evaluation import evaluating
+
+# Data to measure bound gaps on; fewer where they are annealed, which takes long.
+SIMULATIONS, ANNEALED_SIMULATIONS = 300, 100
+# Differences within so many standard errors are taken for none. So are those of less than so many
+# nats over all data: Sivula, Magnusson, Matamoros and Vehtari (2020), arXiv:2008.10296.
+STANDARD_ERRORS, FEWEST_NATS = 2.0, 4.0
+# With fewer data, the standard error is not to be trusted either (the same).
+FEWEST_DATA = 100
+
+
+class Bracket(NamedTuple):
+    """Estimates of log p(x) for data from the model itself, in nats, float64 ``(data,)``.
+
+    Attributes:
+        lower: In the mean not above log p(x).
+        upper: In the mean not below it.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models on the same data, best first; in nats, float64 on the CPU.
+
+    Attributes:
+        names: Of the models.
+        log_prob: Estimate of log p(x), ``(models, data)``.
+        gap: By how much such estimates are too low for data simulated from the model itself, at
+            most, ``(models, simulations)``: upper minus lower bound. NaN where it is not known.
+        weights: Of the mixture of models that predicts best, ``(models,)``.
+        evaluations: Bound and log p(x) of each datum, a model each.
+        ais: Whether the estimates are annealed.
+    """
+
+    names: tuple[str, ...]
+    log_prob: Tensor
+    gap: Tensor
+    weights: Tensor
+    evaluations: tuple[Evaluation, ...]
+    ais: bool
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of log p(x) over data, ``(models,)``."""
+        return self.log_prob.mean(-1)
+
+    @property
+    def error(self) -> Tensor:
+        """Standard error of :attr:`mean`, ``(models,)``."""
+        return standard_error(self.log_prob)
+
+    @property
+    def difference(self) -> Tensor:
+        """Mean of log p(x) less that of the best model, ``(models,)``; the first is zero."""
+        return (self.log_prob - self.log_prob[0]).mean(-1)
+
+    @property
+    def difference_error(self) -> Tensor:
+        r"""Standard error of :attr:`difference`, from differences datum by datum.
+
+        .. math::
+            \operatorname{se}_k = \sqrt{\operatorname{Var}_n(\log p_k(x_n) - \log p_1(x_n)) / N}
+        """
+        return standard_error(self.log_prob - self.log_prob[0])
+
+    @property
+    def mean_gap(self) -> Tensor:
+        """Mean of :attr:`gap`, ``(models,)``."""
+        return self.gap.mean(-1)
+
+    @property
+    def gap_error(self) -> Tensor:
+        """Standard error of :attr:`mean_gap`, ``(models,)``."""
+        return standard_error(self.gap)
+
+    @property
+    def rise(self) -> Tensor:
+        """How much higher log p(x) is than with half as many codes, ``(models,)``.
+
+        In the mean over data, the very ones; 0 where it is annealed. As much or more is still
+        missing: as much where weights have a variance, as then halving the number of codes
+        doubles the gap.
+        """
+        rise = torch.stack([evaluation.rise.mean() for evaluation in self.evaluations])
+        return torch.zeros_like(rise) if self.ais else rise.nan_to_num()
+
+    def ranked(self, model: int) -> bool:
+        """Whether the best model is known to be better than another."""
+        return not self._doubt(model)
+
+    def verdicts(self) -> list[str]:
+        """The best model against each of the others, in a sentence."""
+        return [self._verdict(model) for model in range(1, len(self.names))]
+
+    def notes(self) -> list[str]:
+        """What weakens every verdict."""
+        count = self.log_prob.shape[-1]
+        if count >= FEWEST_DATA:
+            return []
+        return [
+            f"with only {count} data, fewer than {FEWEST_DATA}, standard errors are themselves "
+            "uncertain"
+        ]
+
+    def _verdict(self, model: int) -> str:
+        best, other = self.names[0], self.names[model]
+        doubt = self._doubt(model)
+        if doubt:
+            return f"{best} and {other} cannot be ranked: {doubt}"
+        return f"{best} is better than {other} by {self._spelled(model)}"
+
+    def _doubt(self, model: int) -> str:
+        """Why the best model may not be better than another, and what to do; empty if it is."""
+        lead = -self.difference[model].item()
+        error = self.difference_error[model].item()
+        gap, gap_error = self.mean_gap[model].item(), self.gap_error[model].item()
+        count, other = self.log_prob.shape[-1], self.names[model]
+        if not lead > STANDARD_ERRORS * error:
+            return (
+                f"the difference of {self._spelled(model)} is within {STANDARD_ERRORS:g} standard "
+                "errors; only more data can tell them apart"
+            )
+        if lead * count < FEWEST_NATS:
+            return (
+                f"the difference is {lead * count:.1f} nats over all {count} data, less than "
+                f"{FEWEST_NATS:g}, too little to mean anything; only more data can tell them apart"
+            )
+        if math.isnan(gap):
+            return f"how far the estimate for {other} is too low could not be measured"
+        advice = "no estimate here is better" if self.ais else "use more --samples, or --ais"
+        if not lead - gap > STANDARD_ERRORS * math.hypot(error, gap_error):
+            return (
+                f"the estimate for {other} may be too low by {gap:.2f} ± {gap_error:.2f} nats per "
+                f"datum, its bound gap, and the difference is {self._spelled(model)}; {advice}"
+            )
+        rise = self.rise[model].item()
+        if not lead - rise > STANDARD_ERRORS * error:
+            return (
+                f"the estimate for {other} has risen by {rise:.2f} nats per datum from half as "
+                "many codes, as much may still be missing, and the difference is "
+                f"{self._spelled(model)}; {advice}"
+            )
+        return ""
+
+    def _spelled(self, model: int) -> str:
+        difference, error = -self.difference[model].item(), self.difference_error[model].item()
+        return f"{difference:.2f} ± {error:.2f} nats per datum"
+
+
+def compare(
+    autoencoders: Mapping[str, Autoencoder],
+    x: Tensor,
+    *,
+    samples: int = 1000,
+    ais: bool = False,
+    simulations: int | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Compare models by what they give to data that none of them was fitted to.
+
+    Estimates of log p(x) are too low, and for one model more so than for another: what a model
+    seems to lack may be its guide's fault. So each comes with its gap on data from the model
+    itself, whose codes are known, and a model whose gap could make up the difference is not
+    ranked. On data unlike those of the model the gap is larger; so it is looked at as well
+    whether their own estimates still rise with the number of codes.
+
+    Args:
+        autoencoders: Two or more by name, on one device.
+        x: The data ``(data, *shape)``, as all of them see them.
+        samples: Codes for each datum.
+        ais: Whether to estimate log p(x) by annealing; needed if a guide is a point.
+        simulations: Number of data to measure the gap on; by default as many as usual.
+        progress: Whether to draw progress bars.
+
+    Raises:
+        SpecError: Fewer than two models; some give probabilities and others densities; or a
+            guide is a point and ``ais`` is not asked for.
+        DataError: A density is not finite; names the data.
+    """
+    require_comparable(autoencoders, x, ais=ais)
+    simulations = simulations or usual_simulations(ais=ais)
+    found, like = {}, x[torch.arange(simulations, device=x.device) % len(x)]
+    for name, autoencoder in autoencoders.items():
+        evaluation = judge(autoencoder, x, samples, ais=ais, progress=name if progress else "")
+        gap = _gap(autoencoder, like, samples, ais=ais, point=evaluation.point)
+        found[name] = evaluation, gap
+    # Equal ones in the order of their names, whatever order they came in.
+    names = sorted(found, key=lambda name: (-found[name][0].best_log_prob.mean().item(), name))
+    evaluations = tuple(found[name][0] for name in names)
+    log_prob = torch.stack([evaluation.best_log_prob for evaluation in evaluations])
+    gap = torch.stack([found[name][1] for name in names])
+    return Comparison(tuple(names), log_prob, gap, stacking_weights(log_prob), evaluations, ais)
+
+
+def usual_simulations(*, ais: bool) -> int:
+    """How many data bound gaps are measured on."""
+    return ANNEALED_SIMULATIONS if ais else SIMULATIONS
+
+
+def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ais: bool) -> None:
+    """Refuse models whose log p(x) are of different things, or cannot be had.
+
+    Raises:
+        SpecError: As :func:`compare`.
+    """
+    if len(autoencoders) < 2:
+        raise SpecError(
+            f"a comparison needs at least two models, and there is {len(autoencoders)}"
+        )
+    discrete = {name: is_discrete(model, x) for name, model in autoencoders.items()}
+    if len(set(discrete.values())) > 1:
+        first = {kind: name for name, kind in discrete.items()}
+        raise SpecError(
+            f"{first[True]} gives data probabilities and {first[False]} densities, which cannot "
+            "be compared: choose likelihoods that are both discrete or both continuous"
+        )
+    for name, model in autoencoders.items():
+        with evaluating(model, x.device):
+            point = LocalPosterior(model, x[:1]).point
+        if point and not ais:
+            raise SpecError(
+                f"the guide of {name} is a point, from which log p(x) cannot be estimated by "
+                "importance sampling: use --ais"
+            )
+
+
+def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> Bracket:
+    r"""Log p(x) from below and from above, for data simulated from the model.
+
+    .. math::
+        \underbrace{\mathbb{E} \log \frac1K \sum_{k=1}^K w(z_k)}_{\text{lower}}
+        \le \log p(x) \le
+        \underbrace{\mathbb{E} \log \frac1K \Big(w(z^*) + \sum_{k=2}^K w(z_k)\Big)}_{\text{upper}},
+        \qquad w(z) = \frac{p(x, z)}{q(z \mid x)}
+
+    where :math:`z_k \sim q(z \mid x)`, and :math:`z^* \sim p(z \mid x)` is the code that x was
+    simulated with. Both have K - 1 codes in common, which makes their difference less noisy. It
+    is zero if the guide is exact.
+
+    Args:
+        autoencoder: Model and guide, whose density is needed.
+        like: Data ``(data, *shape)``; as many are simulated, of the same shape.
+        samples: :math:`K`.
+
+    References:
+        Grosse, Ghahramani and Adams (2015), *Sandwiching the marginal likelihood using
+        bidirectional Monte Carlo*, arXiv:1511.02543, for the sandwich on simulated data; Sobolev
+        and Vetrov (2019), *Importance weighted hierarchical variational inference*,
+        arXiv:1905.03290, for the upper bound with several codes.
+    """
+    size = chunks.data(like.device)
+    with evaluating(autoencoder, like.device):
+        z, x = simulate(autoencoder, like)
+        rows = [
+            _bracket(LocalPosterior(autoencoder, part), known, samples)
+            for part, known in zip(x.split(size), z.split(size), strict=True)
+        ]
+    return Bracket(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
+
+
+def _bracket(local: LocalPosterior, z: Tensor, samples: int) -> Bracket:
+    sizes = chunks.draws(len(local), samples, z.device)
+    drawn = torch.cat([local.draw(size).log_weight for size in sizes])
+    z = z.unsqueeze(0)
+    exact = local.log_joint(z) - local.log_guide(z)
+    lower, upper = drawn.logsumexp(0), torch.cat([drawn[1:], exact]).logsumexp(0)
+    return Bracket(lower - math.log(samples), upper - math.log(samples))
+
+
+def _gap(
+    autoencoder: Autoencoder, like: Tensor, samples: int, *, ais: bool, point: bool
+) -> Tensor:
+    """Upper minus lower bound of each simulated datum; NaN where they cannot be had."""
+    try:
+        lower, upper = (
+            _annealed_bracket(autoencoder, like, point=point)
+            if ais
+            else importance_bracket(autoencoder, like, samples)
+        )
+    except SpecError:
+        return torch.full((len(like),), torch.nan, dtype=torch.float64)
+    return upper - lower
+
+
+def _annealed_bracket(autoencoder: Autoencoder, like: Tensor, *, point: bool) -> Bracket:
+    from pyrovae.diagnosis.annealing import bracket
+
+    found = bracket(
+        autoencoder, like, steps=STEPS, chains=CHAINS, start="prior" if point else "guide"
+    )
+    return Bracket(found.lower, found.upper)

@@ -1,0 +1,220 @@
+"""What a model gives to each datum: the bound with its parts, and log p(x)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.compatibility import pairs
+from pyrovae.diagnosis.importance import bounds, require_finite
+from pyrovae.diagnosis.local import Draws, LocalPosterior
+from pyrovae.errors import SpecError
+from pyrovae.evaluation import evaluating
+from pyrovae.kl import Kind, exact_kl
+
+# Of annealing, where nothing else is asked for.
+STEPS, CHAINS = 50, 16
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per datum, in nats, float64 ``(data,)`` on the CPU; whatever β the model was fitted with.
+
+    Attributes:
+        elbo: Reconstruction minus KL. Of a guide that is a point it is log p(x, z) there, no
+            bound.
+        reconstruction: Mean of log p(x | z) over codes from the guide.
+        kl: Of the guide from the prior. Of a point it is -log p(z).
+        kl_kind: Whether ``kl`` is "exact", "sampled" from the same codes, or of a "point".
+        samples: Number of codes for each datum.
+        log_prob: log p(x), importance-weighted; in the mean a lower bound. NaN if the guide is a
+            point, from which nothing can be sampled.
+        effective_samples: Of how many equally weighted codes it is worth; NaN likewise.
+        rise: How much higher it is than with half as many codes; NaN likewise, or if there is
+            but one code.
+        annealed: log p(x) by annealing, where it was asked for.
+        annealed_error: Its standard error, from how much chains differ.
+    """
+
+    elbo: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+    kl_kind: Kind
+    samples: int
+    log_prob: Tensor
+    effective_samples: Tensor
+    rise: Tensor
+    annealed: Tensor | None = None
+    annealed_error: Tensor | None = None
+
+    @property
+    def best_log_prob(self) -> Tensor:
+        """Log p(x), ``(data,)``: annealed where it can be had, else importance-weighted."""
+        return self.log_prob if self.annealed is None else self.annealed
+
+    @property
+    def point(self) -> bool:
+        """Whether the guide is a point."""
+        return self.kl_kind == "point"
+
+
+def judge(
+    autoencoder: Autoencoder,
+    x: Tensor,
+    samples: int = 1000,
+    *,
+    ais: bool = False,
+    progress: str = "",
+) -> Evaluation:
+    r"""The bound and log p(x) of each datum, from the same codes, in bounded memory.
+
+    .. math::
+        \text{ELBO} = \frac1K \sum_k \log p(x \mid z_k) - \operatorname{KL}(q(z \mid x), p(z)),
+        \qquad
+        \log p(x) \approx \log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k \mid x)},
+        \qquad z_k \sim q(z \mid x)
+
+    Always the same random numbers: two evaluations of the same weights agree.
+
+    Args:
+        autoencoder: Model and guide.
+        x: Data ``(data, *shape)`` as the model sees them, on its device.
+        samples: :math:`K`.
+        ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
+            if the guide is a point.
+        progress: What to call a progress bar on stderr; no bar if empty.
+
+    Raises:
+        DataError: A density is not finite; names the data.
+
+    References:
+        Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
+        arXiv:1509.00519.
+    """
+    parts = []
+    bar = tqdm(total=len(x), unit="datum", desc=progress, disable=not progress, file=sys.stderr)
+    with evaluating(autoencoder, x.device), bar:
+        for part in x.split(chunks.data(x.device)):
+            parts.append(_judge(autoencoder, part, samples))
+            bar.update(len(part))
+    evaluation = _joined(parts)
+    require_finite(evaluation.elbo.unsqueeze(0))
+    if not ais:
+        return evaluation
+    log_prob, error = annealed(autoencoder, x, point=evaluation.point)
+    return replace(evaluation, annealed=log_prob, annealed_error=error)
+
+
+def annealed(
+    autoencoder: Autoencoder, x: Tensor, steps: int = STEPS, *, point: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log p(x) by annealing, and its standard error, ``(data,)``.
+
+    From the guide, or from the prior if the guide is a point.
+    """
+    from pyrovae.diagnosis.annealing import anneal
+
+    if point:
+        found = anneal(autoencoder, x, steps=steps, chains=CHAINS, start="prior")
+    else:
+        found = anneal(autoencoder, x, steps=steps, chains=CHAINS)
+    return found.log_prob, found.error
+
+
+def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
+    """Whether p(x | z) gives probabilities to data, rather than densities.
+
+    Raises:
+        SpecError: The model observes sites of both sorts.
+    """
+    with evaluating(autoencoder, x.device):
+        local = LocalPosterior(autoencoder, x[:1])
+        supports = [seen.support for seen in local.observation(local.draw_prior(1))]
+    kinds = {bool(support.is_discrete) for support in supports}
+    if len(kinds) > 1:
+        raise SpecError("the model observes discrete and continuous sites: its p(x) is of neither")
+    return kinds.pop()
+
+
+def standard_error(values: Tensor) -> Tensor:
+    """Of means over data, the last dimension; NaN for a single datum."""
+    count = values.shape[-1]
+    if count < 2:
+        return values.new_full(values.shape[:-1], torch.nan)
+    return values.std(-1) / count**0.5
+
+
+def _judge(autoencoder: Autoencoder, x: Tensor, samples: int) -> Evaluation:
+    """A few data, their codes chunk by chunk."""
+    local = LocalPosterior(autoencoder, x)
+    if local.point:
+        return _at_the_point(local)
+    sizes = chunks.draws(len(x), samples, x.device)
+    drawn = Draws(*(torch.cat(column) for column in zip(*map(local.draw, sizes), strict=True)))
+    found = bounds(drawn.log_weight)
+    reconstruction = drawn.log_likelihood.mean(0)
+    exact = _exact_kl(autoencoder, x)
+    kl = (drawn.log_guide - drawn.log_prior).mean(0) if exact is None else exact
+    return Evaluation(
+        elbo=reconstruction - kl,
+        reconstruction=reconstruction,
+        kl=kl,
+        kl_kind="sampled" if exact is None else "exact",
+        samples=samples,
+        log_prob=found.log_prob,
+        effective_samples=found.effective_samples,
+        rise=found.log_prob - _from_halves(drawn.log_weight),
+    )
+
+
+def _from_halves(log_weight: Tensor) -> Tensor:
+    """Mean of the estimates of log p(x) from the first and the second half of the codes."""
+    if len(log_weight) < 2:
+        return torch.full_like(log_weight[0], torch.nan)
+    halves = log_weight.tensor_split(2)
+    return torch.stack([bounds(half).log_prob for half in halves]).mean(0)
+
+
+def _at_the_point(local: LocalPosterior) -> Evaluation:
+    drawn = local.draw(1)
+    reconstruction, kl = drawn.log_likelihood[0], -drawn.log_prior[0]
+    unknown = torch.full_like(kl, torch.nan)
+    elbo = reconstruction - kl
+    return Evaluation(elbo, reconstruction, kl, "point", 1, unknown, unknown, unknown)
+
+
+def _exact_kl(autoencoder: Autoencoder, x: Tensor) -> Tensor | None:
+    """KL ``(data,)`` in closed form.
+
+    Of several sites, one's KL may depend on what was drawn at another: a mean over many draws is
+    better than what is exact for one of them.
+    """
+    found = list(pairs(autoencoder, x).values())
+    if len(found) > 1:
+        return None
+    kl = exact_kl(found[0].q, found[0].p)
+    return None if kl is None else kl.double().reshape(len(x))
+
+
+def _joined(parts: list[Evaluation]) -> Evaluation:
+    """Parts of the data as one; on the CPU."""
+
+    def column(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts]).cpu()
+
+    return Evaluation(
+        elbo=column("elbo"),
+        reconstruction=column("reconstruction"),
+        kl=column("kl"),
+        kl_kind=parts[0].kl_kind,
+        samples=parts[0].samples,
+        log_prob=column("log_prob"),
+        effective_samples=column("effective_samples"),
+        rise=column("rise"),
+    )
