@@ -1,49 +1,70 @@
-# Each target makes .venv if it is missing and installs what it needs.
-# PYTHON names the interpreter to make it from (3.11, 3.12 or 3.13).
+# Each target makes an environment if it is missing and installs what it needs.
+# PYTHON names the interpreter to make it from (3.11, 3.12 or 3.13), VENV its folder.
+# `make test-all` runs the tests on every one of those that is here, each in .venv-VERSION.
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 ARGS ?=
+VERSIONS := 3.11 3.12 3.13
 
-.PHONY: train test check slow test-cuda wheel clean
+.PHONY: train test test-all $(VERSIONS:%=test-%) check slow test-cuda wheel clean
 
-train: .venv/.train.stamp
+train: $(VENV)/.train.stamp
 	$(BIN)/python -m pyrovae.train $(ARGS)
 
-test: .venv/.test.stamp
+test: $(VENV)/.test.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
-slow: .venv/.test.stamp
+# Each in turn, also after one that failed: which versions fail is what one wants to know.
+test-all:
+	@$(MAKE) --no-print-directory --keep-going $(VERSIONS:%=test-%)
+
+# A shim of pyenv is on the PATH for versions that are not in use, too: only a run tells.
+# Files that ArviZ 0.23 writes, on 3.11, are for the others to read, and the other way round.
+$(VERSIONS:%=test-%): test-%:
+	@for python in python$* "$$(pyenv root 2>/dev/null)"/versions/$*.*/bin/python$*; do \
+	  if "$$python" -c "import ensurepip, venv" 2>/dev/null; then \
+	    echo "== Python $*: $$("$$python" --version)"; \
+	    other=.venv-3.11/bin/python; [ -x $$other ] || other=; \
+	    PYROVAE_OTHER_PYTHON=$${other:+$(CURDIR)/$$other} \
+	      $(MAKE) --no-print-directory test VENV=.venv-$* PYTHON="$$python"; \
+	    exit; \
+	  fi; \
+	done; \
+	echo "== Python $*: not found, skipped"
+
+slow: $(VENV)/.test.stamp
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-cuda: .venv/.test.stamp
+test-cuda: $(VENV)/.test.stamp
 	$(BIN)/python -m pytest -m cuda $(ARGS)
 
-check: .venv/.check.stamp
+check: $(VENV)/.check.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-wheel: .venv/.check.stamp
+wheel: $(VENV)/.check.stamp
 	$(BIN)/python -m build --installer pip
 
 clean:
-	rm -rf .venv dist
+	rm -rf $(VENV) $(VERSIONS:%=.venv-%) dist
 
-.venv/.made.stamp:
-	$(PYTHON) -m venv .venv
+$(VENV)/.made.stamp:
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@
 
-.venv/.train.stamp: .venv/.made.stamp pyproject.toml
+$(VENV)/.train.stamp: $(VENV)/.made.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/.test.stamp: .venv/.train.stamp
+$(VENV)/.test.stamp: $(VENV)/.train.stamp
 	$(BIN)/python -m pip install --quiet --group test
 	touch $@
 
-.venv/.check.stamp: .venv/.train.stamp
+$(VENV)/.check.stamp: $(VENV)/.train.stamp
 	$(BIN)/python -m pip install --quiet --group check
 	touch $@
