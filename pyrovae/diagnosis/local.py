@@ -169,7 +169,7 @@ class LocalPosterior:
         return torch.cat(rows, dim=-1)
 
     def _log_prob(self, trace: Trace, names: list[str], draws: int) -> Tensor:
-        total = torch.stack([_log_prob(trace.nodes[name]) for name in names]).sum(0)
+        total = torch.stack([site_log_prob(trace.nodes[name]) for name in names]).sum(0)
         return total.reshape(draws, len(self))
 
 
@@ -214,8 +214,11 @@ def _site(trace: Trace, name: str) -> Site:
     return trace.nodes[name]
 
 
-def _log_prob(site: Site) -> Tensor:
-    """A site's log-density, summed in double precision; β and other scales stay out."""
+def site_log_prob(site: Site) -> Tensor:
+    """A site's log-density in nats, with its batch shape; β and other scales stay out.
+
+    Each value's in the program's own precision, their sum in double precision.
+    """
     fn, inner = site["fn"], 0
     while isinstance(fn, Independent):
         inner += fn.reinterpreted_batch_ndims
