@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyrovae.building import build as build
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
+    from pyrovae.diagnosis.converters import from_pyro_mcmc as from_pyro_mcmc
+    from pyrovae.diagnosis.converters import from_pyro_svi as from_pyro_svi
+    from pyrovae.diagnosis.tree import to_arviz as to_arviz
     from pyrovae.evidence import log_evidence as log_evidence
     from pyrovae.fitting import fit as fit
     from pyrovae.specs import InferenceSpec as InferenceSpec
@@ -34,10 +37,13 @@ _HOMES = {
     "VAE": "vae",
     "build": "building",
     "fit": "fitting",
+    "from_pyro_mcmc": "diagnosis.converters",
+    "from_pyro_svi": "diagnosis.converters",
     "load": "weights",
     "load_data": "data",
     "log_evidence": "evidence",
     "save": "weights",
+    "to_arviz": "diagnosis.tree",
 }
 
 __all__ = [
@@ -49,10 +55,13 @@ __all__ = [
     "Training",
     "build",
     "fit",
+    "from_pyro_mcmc",
+    "from_pyro_svi",
     "load",
     "load_data",
     "log_evidence",
     "save",
+    "to_arviz",
 ]
 
 

@@ -1,0 +1,316 @@
+"""Any Pyro posterior, of a guide or of MCMC, as what ArviZ takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from pyro.infer import MCMC
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from pyrovae.autoencoder import latent_sites
+from pyrovae.diagnosis.check import Variable
+from pyrovae.diagnosis.local import site_log_prob
+from pyrovae.diagnosis.programs import (
+    Layout,
+    Program,
+    Sites,
+    evaluation_mode,
+    is_deterministic,
+    label,
+    nesting,
+    plates,
+    require_vectorisable,
+    sampled,
+    site_of,
+)
+from pyrovae.diagnosis.recorded import Columns, Record, observed_group, prior_groups
+from pyrovae.diagnosis.tree import (
+    GUIDE_NOTE,
+    array,
+    as_tree,
+    dataset,
+    event_dims,
+    to_arviz,
+)
+from pyrovae.errors import SpecError
+from pyrovae.kl import is_point
+
+WEIGHTS = {
+    "log_prior": "log p(z), nats",
+    "log_guide": "log q(z), nats",
+    "log_weight": "log p(x, z) - log q(z), nats",
+}
+POINT_NOTE = "the guide is a point: it has no density, so there are no weights"
+
+
+def from_pyro_svi(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *args: Any,
+    num_draws: int = 1000,
+    vectorize: bool = False,
+    **kwargs: Any,
+) -> Any:
+    r"""Draws from a fitted guide, any program's, with what the model says of them.
+
+    Groups: posterior, sample_stats, log_likelihood, posterior_predictive, prior,
+    prior_predictive and observed_data. Sites keep their names, and their plates' names are those
+    of dimensions; other dimensions are called ``<site>_dim_0`` and so on, as ArviZ does.
+
+    Weights, in nats and double precision, without what ``poutine.scale`` makes of them:
+
+    .. math::
+        \log w = \log p(z) + \log p(x \mid z) - \log q(z)
+
+    are per datum where every site of both programs is in one plate, and of the whole draw
+    otherwise. Of predictive draws as many are kept as are worth 20 million numbers.
+
+    Random numbers are Pyro's: call ``pyro.set_rng_seed`` first for the same ones again. Modules
+    run in evaluation mode.
+
+    Args:
+        model: The model.
+        guide: The guide, which draws the model's latent sites; an ``AutoGuide`` will do.
+        args: What both are called with: all the data, since plates cannot be subsampled.
+        num_draws: How many draws.
+        vectorize: Whether to make all draws at once, in a plate around both programs: faster,
+            where they broadcast.
+        kwargs: What both are called with, by name.
+
+    Returns:
+        What the ArviZ that is installed takes: see :func:`pyrovae.to_arviz`.
+
+    Raises:
+        SpecError: Model and guide draw different sites, a plate is subsampled, a run draws other
+            sites than the last, or a site has a dimension that ``vectorize=True`` cannot place.
+
+    Example:
+        >>> import pyro, torch
+        >>> import pyro.distributions as dist
+        >>> def model(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        ...         pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+        >>> def guide(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         pyro.sample("z", dist.Normal(x / 2, 0.5**0.5))
+        >>> draws = from_pyro_svi(model, guide, torch.zeros(3), num_draws=5)
+        >>> dict(draws["posterior"]["z"].sizes)
+        {'chain': 1, 'draw': 5, 'data': 3}
+    """
+    if num_draws < 1:
+        raise SpecError(f"num_draws = {num_draws}: give at least 1")
+    with torch.no_grad(), evaluation_mode(model, guide):
+        plain_guide = Program(guide, args, kwargs).trace()
+        plain_model = Program(model, args, kwargs).trace(values=_codes(plain_guide))
+        sites = Sites.of(plain_model)
+        _require_same_sites(sites, plain_guide)
+        both = [plain_model, plain_guide]
+        if vectorize:
+            require_vectorisable(plain_model, [*sites.latent, *sites.observed])
+            require_vectorisable(plain_guide, latent_sites(plain_guide))
+        programs = [Program(p, args, kwargs, nesting(both), vectorize) for p in (model, guide)]
+        found = Record(programs[0], sites, (1, num_draws))
+        of = _weight_layout(both)
+        weights = Columns(dict.fromkeys(WEIGHTS, of))
+        for size in programs[1].sizes(num_draws):
+            guide_trace = programs[1].trace(size)
+            model_trace = found.add(size, _codes(guide_trace))
+            weights.add(size, _log_densities(model_trace, guide_trace, size, *of.sizes))
+        prior = prior_groups(programs[0], sites, num_draws)
+    groups = found.groups(_conditional_names(plain_model, sites))
+    groups["posterior"].attrs |= {"sampler": "guide", "note": GUIDE_NOTE}
+    groups["sample_stats"] = _weight_group(weights, found.latent, plain_guide, num_draws)
+    return to_arviz(as_tree({**groups, **prior, **observed_group(plain_model, sites)}))
+
+
+def from_pyro_mcmc(
+    mcmc: MCMC,
+    model: Callable[..., Any] | None = None,
+    *args: Any,
+    vectorize: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Draws that Pyro made by MCMC, with what the model says of them.
+
+    Groups as of :func:`from_pyro_svi`; sample_stats holds diverging, the log-density lp that the
+    model gives each draw (of the values as they are, not of the unconstrained ones that HMC
+    moves), and the mean acceptance rate of each chain, where the kernel keeps them.
+
+    Args:
+        mcmc: It has run.
+        model: The model; by default that of the kernel, with the arguments of the run. Without
+            either there are only draws and their diagnostics, and dimensions have no names.
+        args: What the model is called with.
+        vectorize: Whether to run the model once for all draws, in a plate around it.
+        kwargs: What the model is called with, by name.
+
+    Returns:
+        What the ArviZ that is installed takes: see :func:`pyrovae.to_arviz`.
+
+    Raises:
+        SpecError: It has not run, the model's latent sites are not those that have draws, or the
+            model cannot be converted: see :func:`from_pyro_svi`.
+    """
+    if getattr(mcmc, "_samples", None) is None:
+        raise SpecError("mcmc has no draws: call its run(...) with the model's arguments first")
+    samples = mcmc.get_samples(group_by_chain=True)
+    chains, draws = next(iter(samples.values())).shape[:2]
+    stats = _sampler_stats(mcmc, chains, draws)
+    if model is None:
+        model, args, kwargs = getattr(mcmc.kernel, "model", None), mcmc._args, mcmc._kwargs
+    groups = {"posterior": dataset(_unnamed(samples))}
+    if model is not None:
+        with torch.no_grad(), evaluation_mode(model):
+            groups, lp = _of_model(Program(model, args, kwargs), samples, vectorize=vectorize)
+        stats["lp"] = Variable(("chain", "draw"), lp, "log p(x, z), nats")
+    groups["posterior"].attrs |= {"sampler": "mcmc"}
+    groups["sample_stats"] = dataset(stats, attrs={"sampler": "mcmc"})
+    return to_arviz(as_tree(groups))
+
+
+def _of_model(
+    plain: Program, samples: Mapping[str, Tensor], *, vectorize: bool
+) -> tuple[dict[str, xr.Dataset], NDArray[Any]]:
+    """All that a model says of draws ``(chain, draw, *shape)``; groups, and log p(x, z)."""
+    chains, draws = next(iter(samples.values())).shape[:2]
+    trace = plain.trace(values={name: values[0, 0] for name, values in samples.items()})
+    sites = Sites.of(trace)
+    if set(sites.latent) != set(samples):
+        raise SpecError(
+            f"the model draws {_listed(sites.latent)} and there are draws of {_listed(samples)}: "
+            "give a model with the same latent sites, and a density for none of those that were "
+            "summed out"
+        )
+    if vectorize:
+        require_vectorisable(trace, [*sites.latent, *sites.observed])
+    program = replace(plain, nesting=nesting([trace]), vectorize=vectorize)
+    found = Record(program, sites, (chains, draws))
+    with_density = [*sites.latent, *sites.observed, *sites.factors]
+    lp, start = [], 0
+    for size in program.sizes(chains * draws):
+        values = {
+            name: _placed(v.flatten(0, 1)[start : start + size], sites.latent[name], program)
+            for name, v in samples.items()
+        }
+        lp.append(_total(found.add(size, values), with_density, size))
+        start += size
+    groups = {
+        **found.groups({}),
+        **prior_groups(program, sites, draws),
+        **observed_group(trace, sites),
+    }
+    return groups, torch.cat(lp).reshape(chains, draws).numpy()
+
+
+def _placed(values: Tensor, of: Layout, program: Program) -> Tensor:
+    """Draws of a site as its program has them: with room for plates that it is not in."""
+    if not program.vectorize:
+        return values[0]
+    room = (1,) * (program.nesting - of.rank)
+    return values.reshape(len(values), *room, *values.shape[1:])
+
+
+def _sampler_stats(mcmc: MCMC, chains: int, draws: int) -> dict[str, Variable]:
+    """What the kernel kept of each draw and of each chain."""
+    kept = mcmc.diagnostics()
+    stats = {}
+    if "divergences" in kept:
+        diverging = np.zeros((chains, draws), dtype=bool)
+        for chain in range(chains):
+            diverging[chain, kept["divergences"][f"chain {chain}"]] = True
+        stats["diverging"] = Variable(("chain", "draw"), diverging, "whether it diverged")
+    if "acceptance rate" in kept:
+        rates = np.array([kept["acceptance rate"][f"chain {chain}"] for chain in range(chains)])
+        stats["mean_acceptance_rate"] = Variable(("chain",), rates, "fraction, of the chain")
+    return stats
+
+
+def _unnamed(samples: Mapping[str, Tensor]) -> dict[str, Variable]:
+    """Draws of which no model says what their dimensions are."""
+    return {
+        label(name): Variable(
+            ("chain", "draw", *event_dims(label(name), values.ndim - 2)), array(values), "a site"
+        )
+        for name, values in samples.items()
+    }
+
+
+def _weight_layout(traces: list[Trace]) -> Layout:
+    """Weights are per datum if every site of both programs is in the same plate and no other."""
+    found = {
+        (tuple(plates(site)), tuple(site["fn"].batch_shape))
+        for trace in traces
+        for site in sampled(trace).values()
+        if not is_deterministic(site)
+    }
+    if len(found) == 1:
+        ((around, batch),) = found
+        if len(around) == len(batch) == 1:
+            return Layout((label(around[0]),), batch, 1, 1)
+    return Layout((), (), 0, 0)
+
+
+def _log_densities(model: Trace, guide: Trace, *shape: int) -> dict[str, Tensor]:
+    """Those of the draws in a pair of traces, by name."""
+    seen = [name for name, site in sampled(model).items() if site["is_observed"]]
+    log_prior = _total(model, latent_sites(model), *shape)
+    log_guide = _total(guide, latent_sites(guide), *shape)
+    log_weight = log_prior + _total(model, seen, *shape) - log_guide
+    return {"log_prior": log_prior, "log_guide": log_guide, "log_weight": log_weight}
+
+
+def _weight_group(weights: Columns, latent: Columns, guide: Trace, draws: int) -> xr.Dataset:
+    """Log-densities of all draws; of a point, log p(z) alone."""
+    variables = weights.variables((1, draws), "")
+    variables = {n: v._replace(description=WEIGHTS[n]) for n, v in variables.items()}
+    # An automatic guide says with a Delta, too, where its transformed draw has come to lie.
+    point = any(is_point(guide.nodes[n]["fn"]) and latent.constant(n) for n in latent.layouts)
+    if point:
+        log_prior = {"log_prior": variables["log_prior"]}
+        return dataset(log_prior, attrs={"sampler": "guide", "note": POINT_NOTE})
+    return dataset(variables, attrs={"sampler": "guide"})
+
+
+def _conditional_names(trace: Trace, sites: Sites) -> dict[str, str]:
+    """``x_given_z`` for observed sites that share a plate with latent ones."""
+    names = {}
+    for name in sites.observed:
+        around = set(plates(trace.nodes[name]))
+        local = [label(z) for z in sites.latent if around.intersection(plates(trace.nodes[z]))]
+        if local:
+            names[name] = f"{label(name)}_given_{'_'.join(local)}"
+    return names
+
+
+def _require_same_sites(sites: Sites, guide: Trace) -> None:
+    """Refuse a guide that is of another model."""
+    drawn = [n for n in latent_sites(guide) if not guide.nodes[n]["infer"].get("is_auxiliary")]
+    if set(sites.latent) != set(drawn) or not drawn:
+        raise SpecError(
+            f"the model draws {_listed(sites.latent)} and the guide draws {_listed(drawn)}: both "
+            "must draw the same latent sites"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "nothing"
+
+
+def _codes(trace: Trace) -> dict[str, Tensor]:
+    return {name: trace.nodes[name]["value"] for name in latent_sites(trace)}
+
+
+def _total(trace: Trace, names: Iterable[str], *shape: int) -> Tensor:
+    """Sum of the log-densities of several sites, ``(draws,)`` or ``(draws, data)``, in nats."""
+    total = torch.zeros(shape, dtype=torch.float64)
+    for name in names:
+        total += site_log_prob(site_of(trace, name)).reshape(*shape, -1).sum(-1).cpu()
+    return total

@@ -1,0 +1,279 @@
+"""Any Pyro program: its sites with the names of their dimensions, and many runs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyro
+import pyro.distributions as dist
+from numpy.typing import NDArray
+from pyro import poutine
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.uncondition_messenger import UnconditionMessenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor, nn
+
+from pyrovae.autoencoder import Site
+from pyrovae.diagnosis.check import Variable
+from pyrovae.diagnosis.tree import event_dims
+from pyrovae.errors import SpecError
+
+DRAWS = "_draws"  # the plate around a program that makes all draws at once
+TAKEN = ("chain", "draw")
+
+
+class Layout(NamedTuple):
+    """How the values of a site are laid out in an array.
+
+    Attributes:
+        dims: A name for each dimension: those of its plates, then those of an event.
+        sizes: Their lengths.
+        batch: How many of them are not of an event.
+        rank: How many dimensions the batch has in the program, where plates of other sites
+            take room.
+    """
+
+    dims: tuple[str, ...]
+    sizes: tuple[int, ...]
+    batch: int
+    rank: int
+
+    @property
+    def per_event(self) -> Layout:
+        """That of log-densities, of which there is one for an event."""
+        return Layout(self.dims[: self.batch], self.sizes[: self.batch], self.batch, self.rank)
+
+    def variable(
+        self, values: NDArray[Any], sample: tuple[int, ...], description: str
+    ) -> Variable:
+        """Values ``(draws, *sizes)`` as ``(*sample, *sizes)``, sample being chains and draws."""
+        dims = TAKEN[: len(sample)] + self.dims
+        return Variable(dims, values.reshape(*sample, *self.sizes), description)
+
+
+def layout(name: str, site: Site) -> Layout:
+    """The dimensions of a site of a trace."""
+    shape = tuple(site["value"].shape)
+    rank = len(shape) - _event_rank(site, len(shape))
+    plates = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
+    dims: list[str | None] = []
+    sizes = []
+    for position, size in zip(range(-rank, 0), shape[:rank], strict=True):
+        if position in plates and size == plates[position].size:
+            dims.append(label(plates[position].name))
+        elif size == 1 and any(dim <= position for dim in plates):
+            continue  # room for a plate of other sites
+        else:
+            dims.append(None)
+        sizes.append(size)
+    batch = len(dims)
+    dims += [None] * (len(shape) - rank)
+    unnamed = iter(event_dims(label(name), dims.count(None)))
+    named = tuple(next(unnamed) if dim is None else dim for dim in dims)
+    return Layout(named, (*sizes, *shape[rank:]), batch, rank)
+
+
+def label(name: str) -> str:
+    """A site's or plate's name as it may stand in a file, where a slash means a group."""
+    return name.replace("/", ".")
+
+
+def plates(site: Site) -> list[str]:
+    """Names of the plates around a site whose dimensions it has, outermost first."""
+    frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+    return [frame.name for frame in sorted(frames, key=lambda frame: frame.dim)]
+
+
+def is_deterministic(site: Site) -> bool:
+    """Whether it is a ``pyro.deterministic``, a record with no density."""
+    return bool(site["infer"].get("_deterministic"))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Pyro program with its arguments.
+
+    Attributes:
+        run: The program.
+        args: Its arguments.
+        kwargs: Its arguments by name.
+        nesting: How many dimensions its plates take; those of all draws at once are left of them.
+        vectorize: Whether all draws are made at once, in a plate around it.
+    """
+
+    run: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    nesting: int = 0
+    vectorize: bool = False
+
+    def trace(self, draws: int = 1, values: Mapping[str, Tensor] | None = None) -> Trace:
+        """One trace of so many draws, some sites having the values that are given."""
+        return self._trace(self.run, draws, values)
+
+    def predictive(self, draws: int, values: Mapping[str, Tensor] | None = None) -> Trace:
+        """As :meth:`trace`, what is observed being drawn anew."""
+        return self._trace(Unobserve()(self.run), draws, values)
+
+    def sizes(self, draws: int) -> list[int]:
+        """In how many traces so many draws are made, and how many in each."""
+        return [draws] if self.vectorize else [1] * draws
+
+    def _trace(
+        self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None
+    ) -> Trace:
+        if values is not None:
+            program = _Given(values)(program)
+        plate = pyro.plate(DRAWS, draws, dim=-1 - self.nesting)
+        with plate if self.vectorize else nullcontext():
+            return poutine.trace(program).get_trace(*self.args, **self.kwargs)
+
+
+class Unobserve(UnconditionMessenger):
+    """Draw what is observed; what is computed stays as it is.
+
+    Pyro's own would draw a ``pyro.deterministic`` in a plate with the plate's dimension twice.
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not is_deterministic(msg):
+            super()._pyro_sample(msg)
+
+
+class _Given(poutine.messenger.Messenger):
+    """Give latent sites their values; they stay latent."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"] = self.values[msg["name"]]
+
+
+class Sites(NamedTuple):
+    """The sites of a model by role, with their layouts.
+
+    Attributes:
+        latent: What is drawn and not observed.
+        observed: What is observed.
+        deterministic: What is recorded.
+        factors: Names of sites that only have a density.
+    """
+
+    latent: dict[str, Layout]
+    observed: dict[str, Layout]
+    deterministic: dict[str, Layout]
+    factors: list[str]
+
+    @classmethod
+    def of(cls, trace: Trace) -> Sites:
+        """Those of a plain run.
+
+        Raises:
+            SpecError: A plate is subsampled, or is called "chain" or "draw".
+        """
+        roles = cls({}, {}, {}, [])
+        for name, site in sampled(trace).items():
+            _require_whole_plates(site)
+            if isinstance(site["fn"], dist.Unit):
+                roles.factors.append(name)
+            elif is_deterministic(site):
+                roles.deterministic[name] = layout(name, site)
+            elif site["is_observed"]:
+                roles.observed[name] = layout(name, site)
+            else:
+                roles.latent[name] = layout(name, site)
+        return roles
+
+
+def sampled(trace: Trace) -> dict[str, Site]:
+    """The sites of ``pyro.sample`` statements, by name; a plate's own site is none."""
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site)
+    }
+
+
+def site_of(trace: Trace, name: str) -> Site:
+    """A site of a trace.
+
+    Raises:
+        SpecError: This run of the program did not come by it.
+    """
+    if name not in trace.nodes:
+        raise SpecError(
+            f"site '{name}' is not met in every run of its program: only programs that always "
+            "draw the same sites can be converted"
+        )
+    return trace.nodes[name]
+
+
+def nesting(traces: Iterable[Trace]) -> int:
+    """How many dimensions the plates of several traces take, from the right."""
+    sites = [site for trace in traces for site in sampled(trace).values()]
+    frames = [f for site in sites for f in site["cond_indep_stack"] if f.vectorized]
+    return max((-frame.dim for frame in frames), default=0)
+
+
+def require_vectorisable(trace: Trace, names: Iterable[str]) -> None:
+    """Refuse sites with dimensions that a plate on their left would not see.
+
+    Raises:
+        SpecError: Names such a site.
+    """
+    for name in names:
+        site = trace.nodes[name]
+        batch = tuple(site["fn"].batch_shape)
+        covered = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
+        free = [d for d in range(-len(batch), 0) if batch[d] != 1 and d not in covered]
+        if free:
+            raise SpecError(
+                f"site '{name}' has batch shape {batch}, of which dimension {free[0]} is in no "
+                "plate: vectorize=True needs a pyro.plate around it or .to_event(1) on its "
+                "distribution"
+            )
+
+
+@contextmanager
+def evaluation_mode(*programs: Any) -> Iterator[None]:
+    """Modules among programs, or whose methods they are, in evaluation mode; undone at the end."""
+    roots = [getattr(program, "__self__", program) for program in programs]
+    modules = [m for root in roots if isinstance(root, nn.Module) for m in root.modules()]
+    modes = [(module, module.training) for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _event_rank(site: Site, rank: int) -> int:
+    """How many dimensions of a site's value are of an event.
+
+    A ``pyro.deterministic`` in a plate says that all are, unless it was told.
+    """
+    event = site["fn"].event_dim
+    if is_deterministic(site) and event == rank and plates(site):
+        return 0
+    return event
+
+
+def _require_whole_plates(site: Site) -> None:
+    for frame in site["cond_indep_stack"]:
+        if frame.full_size != frame.size:
+            raise SpecError(
+                f"plate '{frame.name}' holds {frame.size} of {frame.full_size}: pass all the "
+                "data, without subsampling, or draws of different data would be mixed"
+            )
+        if label(frame.name) in TAKEN:
+            raise SpecError(
+                f"plate '{frame.name}' has the name of a dimension of ArviZ: give it another"
+            )

@@ -1,0 +1,174 @@
+"""What a Pyro model says of draws of its latent sites, collected run by run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from pyrovae.diagnosis.check import Variable
+from pyrovae.diagnosis.local import site_log_prob
+from pyrovae.diagnosis.programs import Layout, Program, Sites, label, site_of
+from pyrovae.diagnosis.tree import CONDITIONAL_NOTE, compact, dataset
+from pyrovae.errors import SpecError
+
+# How many numbers are kept of predictive draws: a hundred of 256 images of 784 pixels.
+PREDICTIVE_VALUES = 100 * 256 * 784
+
+
+class Columns:
+    """Values of sites, collected draw by draw.
+
+    Args:
+        layouts: What to collect, and how it is laid out.
+    """
+
+    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+        self.layouts = layouts
+        self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in layouts}
+
+    def add(self, draws: int, values: Mapping[str, Tensor]) -> None:
+        """More draws, the values of the sites by name.
+
+        Raises:
+            SpecError: A site's shape is not always the same.
+        """
+        for name, (_, sizes, _, _) in self.layouts.items():
+            found = values[name].detach().cpu()
+            if found.shape == sizes:  # computed from no draw
+                found = found.expand(draws, *sizes)
+            if found.numel() != draws * int(np.prod(sizes)):
+                raise SpecError(
+                    f"site '{name}' has shape {tuple(found.shape)} where {draws} draws of "
+                    f"{sizes} were to come: every draw has to have the same shape, and with "
+                    "vectorize=True a pyro.deterministic needs its event_dim"
+                )
+            self._parts[name].append(found.reshape(draws, *sizes).numpy().copy())
+
+    def variables(
+        self, sample: tuple[int, ...], description: str, *, names: Mapping[str, str] | None = None
+    ) -> dict[str, Variable]:
+        """All of it, under the sites' names or those given instead."""
+        names = names or {}
+        return {
+            names.get(name, label(name)): self.layouts[name].variable(
+                np.concatenate(parts), sample, description
+            )
+            for name, parts in self._parts.items()
+        }
+
+    def constant(self, name: str) -> bool:
+        """Whether all draws of a site are the same."""
+        values = np.concatenate(self._parts[name])
+        return bool((values == values[0]).all())
+
+
+class Record:
+    """What a model says of draws, collected.
+
+    Args:
+        model: Run at each draw.
+        sites: Its sites.
+        sample: Numbers of chains and draws.
+    """
+
+    def __init__(self, model: Program, sites: Sites, sample: tuple[int, int]) -> None:
+        self.model = model
+        self.sample = sample
+        self.latent = Columns(sites.latent)
+        self.deterministic = Columns(sites.deterministic)
+        self.likelihood = Columns({name: v.per_event for name, v in sites.observed.items()})
+        self.predictive = Columns(sites.observed)
+        self.kept = (sample[0], _affordable(sites.observed, *sample))
+        self._drawn = 0
+
+    def add(self, draws: int, values: Mapping[str, Tensor]) -> Trace:
+        """Run the model at more draws; the trace."""
+        trace = self.model.trace(draws, values)
+        for columns in (self.latent, self.deterministic):
+            columns.add(draws, values_at(trace, columns.layouts))
+        likelihoods = self.likelihood.layouts
+        self.likelihood.add(draws, {n: site_log_prob(site_of(trace, n)) for n in likelihoods})
+        numbers = torch.arange(self._drawn, self._drawn + draws) % self.sample[1]
+        keep = (numbers < self.kept[1]).nonzero().flatten()
+        if len(keep):
+            few = values if draws == 1 else {name: v[keep] for name, v in values.items()}
+            drawn = self.model.predictive(len(keep), few)
+            self.predictive.add(len(keep), values_at(drawn, self.predictive.layouts))
+        self._drawn += draws
+        return trace
+
+    def groups(self, conditional: Mapping[str, str]) -> dict[str, xr.Dataset]:
+        """Posterior, log_likelihood and posterior_predictive.
+
+        Args:
+            conditional: Names of log-likelihoods, if not those of their sites.
+        """
+        posterior = self.latent.variables(self.sample, "a latent site")
+        posterior |= self.deterministic.variables(self.sample, "a deterministic site")
+        groups = {"posterior": dataset(posterior)}
+        if self.likelihood.layouts:
+            likelihood = self.likelihood.variables(self.sample, "nats", names=conditional)
+            warning = {"warning": CONDITIONAL_NOTE} if conditional else {}
+            groups["log_likelihood"] = dataset(likelihood, attrs=warning)
+            predictive = self.predictive.variables(self.kept, "drawn given the posterior's draws")
+            groups["posterior_predictive"] = dataset(_compact(predictive))
+        return groups
+
+
+def prior_groups(model: Program, sites: Sites, draws: int) -> dict[str, xr.Dataset]:
+    """Prior and prior_predictive; none of a model that cannot be drawn from."""
+    latent = Columns({**sites.latent, **sites.deterministic})
+    observed = Columns(sites.observed)
+    kept, done = _affordable(sites.observed, 1, draws), 0
+    try:
+        for size in model.sizes(draws):
+            trace = model.predictive(size)
+            latent.add(size, values_at(trace, latent.layouts))
+            keep = min(size, kept - done)
+            if keep > 0:
+                observed.add(size, values_at(trace, observed.layouts))
+            done += size
+    except NotImplementedError:  # an improper prior, which has no draws
+        return {}
+    groups = {"prior": dataset(latent.variables((1, draws), "drawn from the prior"))}
+    if sites.observed:
+        drawn = observed.variables((1, -1), "drawn from the model")
+        few = {name: v._replace(values=v.values[:, :kept]) for name, v in drawn.items()}
+        groups["prior_predictive"] = dataset(_compact(few))
+    return groups
+
+
+def observed_group(trace: Trace, sites: Sites) -> dict[str, xr.Dataset]:
+    """observed_data; none of a model that observes nothing."""
+    if not sites.observed:
+        return {}
+    columns = Columns(sites.observed)
+    columns.add(1, values_at(trace, columns.layouts))
+    return {"observed_data": dataset(_compact(columns.variables((), "what was observed")))}
+
+
+def values_at(trace: Trace, names: Iterable[str]) -> dict[str, Tensor]:
+    """Values of sites.
+
+    Raises:
+        SpecError: The run did not come by one of them.
+    """
+    return {name: site_of(trace, name)["value"] for name in names}
+
+
+def _affordable(observed: Mapping[str, Layout], chains: int, draws: int) -> int:
+    """How many predictive draws are kept of each chain."""
+    values = sum(math.prod(of.sizes) for of in observed.values())
+    return min(draws, max(1, PREDICTIVE_VALUES // max(1, values * chains)))
+
+
+def _compact(variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    return {name: v._replace(values=compact(v.values)) for name, v in variables.items()}

@@ -1,0 +1,362 @@
+"""Draws and checks as xarray trees, which both generations of ArviZ read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyrovae.diagnosis.check import Check, Variable
+from pyrovae.diagnosis.importance import Draws
+
+Array = Tensor | NDArray[Any]
+# A coordinate beside the integers of a dimension: which dimension, and its values.
+Coordinate = tuple[str, Sequence[Any] | NDArray[Any]]
+
+# A predictive draw is as large as all the data: MNIST's test set a thousand times is 8 GB.
+PREDICTIVE_OBS, PREDICTIVE_DRAWS = 256, 100
+
+GUIDE_NOTE = (
+    "independent draws from the guide q(z | x): their R-hat is 1 and their effective sample size "
+    "their number, whatever the guide; neither says that it is right"
+)
+CONDITIONAL_NOTE = (
+    "log p(x | z) at draws of the guide, given each datum's own z: az.loo and az.waic of it are "
+    "not meaningful (the harmonic-mean estimator of p(x)); compare models by log p(x) instead"
+)
+
+
+class Statistics(NamedTuple):
+    """Summaries of data sets: the observed one, and replicated ones.
+
+    Attributes:
+        names: Of the statistics.
+        observed: Their values on the data, ``(statistics,)``.
+        replicated: Their values on data sets from the prior predictive,
+            ``(replicates, statistics)``.
+    """
+
+    names: Sequence[str]
+    observed: Array
+    replicated: Array
+
+
+def posterior_tree(
+    *,
+    draws: Draws | None = None,
+    prior: Array | None = None,
+    prior_predictive: Array | Statistics | None = None,
+    posterior_predictive: Array | None = None,
+    observed: Array | None = None,
+    pit: Array | None = None,
+    pit_log_joint: Array | None = None,
+    checks: Iterable[Check] = (),
+    names: Sequence[str] | None = None,
+    obs: Sequence[int] | None = None,
+    labels: Array | Sequence[Any] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """What is known of a guide's posterior, a group for each kind of array; None leaves one out.
+
+    Dimensions are chain (always one: draws of a guide are independent), draw, obs, latent; every
+    one has integer coordinates. Intensities that are integers from 0 to 255 are kept as
+    uint8, whose differences wrap around: convert them before subtracting.
+
+    Args:
+        draws: Draws from the guide with their log-densities: groups posterior, sample_stats and
+            log_likelihood.
+        prior: Codes from the prior ``(draws, obs, latent)``.
+        prior_predictive: Data sets from the model ``(draws, obs, *shape)``, or statistics of
+            such, of which each becomes a variable.
+        posterior_predictive: Data drawn given the guide's draws ``(draws, obs, *shape)``; of
+            this, and of ``prior_predictive``, at most 100 draws of 256 data are kept.
+        observed: The data ``(obs, *shape)``.
+        pit: Where the code that made a simulated datum lies in the guide's distribution,
+            ``(simulations, latent)``, uniform if the guide is calibrated: group prior_sbc.
+        pit_log_joint: The same for log p(x, z), ``(simulations,)``.
+        checks: Their arrays make up the group diagnostics, their verdicts its attributes. A
+            dimension or variable that has another length or meaning in an earlier check is
+            called ``<name>_<check>``.
+        names: Names of the latent dimensions; beside the integers as coordinate latent_name.
+        obs: Which rows of the data these are; 0, 1, ... by default.
+        labels: A label of each datum, a coordinate beside obs.
+        attrs: Attributes of the tree: what was fitted, to what, when.
+    """
+    coords = _coordinates(obs=obs, label=labels, latent_name=names)
+    few = {name: _head(dim, values) for name, (dim, values) in coords.items()}
+    groups: dict[str, xr.Dataset] = {}
+    if draws is not None:
+        groups |= _guide_groups(draws, coords)
+    if prior is not None:
+        codes = _draw_major(prior, ("obs", "latent"), "codes from the prior")
+        groups["prior"] = dataset({"z": codes}, coords)
+    if isinstance(prior_predictive, Statistics):
+        groups["prior_predictive"] = dataset(_replicated(prior_predictive))
+    elif prior_predictive is not None:
+        x = _predictive(prior_predictive, "data drawn from the model")
+        groups["prior_predictive"] = dataset({"x": x}, few)
+    if posterior_predictive is not None:
+        x = _predictive(posterior_predictive, "data drawn given the guide's draws")
+        groups["posterior_predictive"] = dataset({"x": x}, few)
+    data = {} if observed is None else {"x": _data(observed)}
+    if isinstance(prior_predictive, Statistics):
+        data |= _observed(prior_predictive)
+    if data:
+        groups["observed_data"] = dataset(data, coords)
+    calibration = _calibration(pit, pit_log_joint)
+    if calibration:
+        groups["prior_sbc"] = dataset(calibration, coords)
+    checks = list(checks)
+    if checks:
+        groups["diagnostics"] = _diagnostics(checks, coords, _lengths(groups))
+    return as_tree(groups, attrs)
+
+
+def mcmc_tree(
+    z: Array,
+    sample_stats: Mapping[str, Array | Variable],
+    starts: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    obs: Sequence[int] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """Draws from p(z | x) by MCMC, as a tree whose posterior goes beside that of a guide.
+
+    Args:
+        z: Codes ``(chain, draw, obs, latent)``.
+        sample_stats: By name, each ``(chain, draw, obs)``, or only the first of these; or with
+            dimensions of its own.
+        starts: Where each chain started: "guide" or "prior"; the coordinate init beside chain.
+        names: Names of the latent dimensions.
+        obs: Which rows of the data these are, as in the guide's tree: so the two are compared
+            datum by datum.
+        attrs: Attributes of the tree.
+    """
+    coords = _coordinates(obs=obs, init=starts, latent_name=names)
+    codes = Variable(("chain", "draw", "obs", "latent"), array(z), "codes from p(z | x)")
+    stats = {
+        name: value
+        if isinstance(value, Variable)
+        else Variable(codes.dims[: value.ndim], array(value), name.replace("_", " "))
+        for name, value in sample_stats.items()
+    }
+    groups = {
+        "posterior": dataset({"z": codes}, coords, {"sampler": "mcmc"}),
+        "sample_stats": dataset(stats, coords),
+    }
+    return as_tree(groups, attrs)
+
+
+def to_arviz(tree: xr.DataTree) -> Any:
+    """What the functions of the ArviZ that is installed take.
+
+    Returns:
+        ``arviz.InferenceData`` with ArviZ 0.23, the tree itself with 1.x.
+    """
+    import arviz
+
+    # ArviZ 1.x still answers to the name InferenceData: only the version tells.
+    if int(arviz.__version__.partition(".")[0]) >= 1:
+        return tree
+    return arviz.InferenceData.from_datatree(tree)
+
+
+def save_tree(tree: xr.DataTree, path: str | Path) -> None:
+    """Write a tree as a compressed netCDF file, which ``arviz.from_netcdf`` opens.
+
+    The file is either as it was or complete, whatever happens meanwhile.
+    """
+    path = Path(path)
+    encoding = {
+        node.path: {name: {"zlib": True} for name, values in node.data_vars.items() if values.ndim}
+        for node in tree.subtree
+    }
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_tree(
+    groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None
+) -> xr.DataTree:
+    """Groups by name as one tree, which says what made it."""
+    from pyrovae import __version__
+
+    made_by = {"inference_library": "pyrovae", "inference_library_version": __version__}
+    made = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+    made.attrs = {**made_by, **(attrs or {})}
+    return made
+
+
+def dataset(
+    variables: Mapping[str, Variable],
+    coords: Mapping[str, Coordinate] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Variables by name, with integer coordinates along every dimension.
+
+    Plots of ArviZ 1.x do not work along dimensions that have none.
+
+    Args:
+        variables: The arrays, described.
+        coords: Other coordinates; what is of a dimension that no variable has is left out.
+        attrs: Attributes of the group.
+    """
+    data = xr.Dataset(
+        {
+            name: (variable.dims, variable.values, {"description": variable.description})
+            for name, variable in variables.items()
+        }
+    )
+    integers = {dim: np.arange(size) for dim, size in data.sizes.items()}
+    of_dims = {name: (dim, v) for name, (dim, v) in (coords or {}).items() if dim in data.sizes}
+    return data.assign_coords({**integers, **of_dims}).assign_attrs(attrs or {})
+
+
+def array(values: Array) -> NDArray[Any]:
+    """A tensor, or an array, as an array."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+
+
+def compact(values: Array) -> NDArray[Any]:
+    """Values that are all integers from 0 to 255 as uint8, a quarter of the space.
+
+    Example:
+        >>> compact(np.array([0.0, 255.0])).dtype, compact(np.array([0.5, 1.0])).dtype
+        (dtype('uint8'), dtype('float64'))
+    """
+    values = array(values)
+    small = values.size > 0 and values.min() >= 0 and values.max() <= 255
+    return values.astype(np.uint8) if small and (values == np.rint(values)).all() else values
+
+
+def event_dims(name: str, rank: int) -> tuple[str, ...]:
+    """Names that ArviZ gives the dimensions that nobody named: ``x_dim_0``, ``x_dim_1``, ..."""
+    return tuple(f"{name}_dim_{i}" for i in range(rank))
+
+
+def _coordinates(obs: Any = None, **others: Any) -> dict[str, Coordinate]:
+    """Those that are given, with the dimensions they belong to."""
+    homes = {"label": "obs", "latent_name": "latent", "init": "chain"}
+    coords: dict[str, Coordinate] = {} if obs is None else {"obs": ("obs", np.asarray(obs))}
+    for name, values in others.items():
+        if values is not None:
+            values = array(values) if isinstance(values, Tensor) else np.asarray(values)
+            coords[name] = (homes[name], values)
+    return coords
+
+
+def _head(dim: str, values: Any) -> Coordinate:
+    return dim, values[:PREDICTIVE_OBS] if dim == "obs" else values
+
+
+def _draw_major(values: Array, dims: tuple[str, ...], description: str) -> Variable:
+    """Values ``(draws, *dims)`` as of one chain."""
+    return Variable(("chain", "draw", *dims), array(values)[None], description)
+
+
+def _guide_groups(draws: Draws, coords: Mapping[str, Coordinate]) -> dict[str, xr.Dataset]:
+    attrs = {"sampler": "guide", "note": GUIDE_NOTE}
+    codes = _draw_major(draws.z, ("obs", "latent"), "codes from q(z | x)")
+    densities = {
+        "log_prior": _draw_major(draws.log_prior, ("obs",), "log p(z), nats"),
+        "log_guide": _draw_major(draws.log_guide, ("obs",), "log q(z | x), nats"),
+        "log_weight": _draw_major(draws.log_weight, ("obs",), "log p(x, z) - log q(z | x), nats"),
+    }
+    likelihood = _draw_major(draws.log_likelihood, ("obs",), "log p(x | z), nats")
+    warning = {"warning": CONDITIONAL_NOTE}
+    conditional = dataset({"x_given_z": likelihood}, coords, warning)
+    conditional["x_given_z"].attrs |= warning
+    return {
+        "posterior": dataset({"z": codes}, coords, attrs),
+        "sample_stats": dataset(densities, coords, {"sampler": "guide"}),
+        "log_likelihood": conditional,
+    }
+
+
+def _predictive(x: Array, description: str) -> Variable:
+    kept = compact(x[:PREDICTIVE_DRAWS, :PREDICTIVE_OBS])
+    return _draw_major(kept, ("obs", *event_dims("x", kept.ndim - 2)), description)
+
+
+def _data(x: Array) -> Variable:
+    kept = compact(x)
+    return Variable(("obs", *event_dims("x", kept.ndim - 1)), kept, "the data, as the model sees")
+
+
+def _replicated(statistics: Statistics) -> dict[str, Variable]:
+    columns = array(statistics.replicated).T
+    return {
+        name: _draw_major(values, (), f"{name} of data sets drawn from the model")
+        for name, values in zip(statistics.names, columns, strict=True)
+    }
+
+
+def _observed(statistics: Statistics) -> dict[str, Variable]:
+    return {
+        name: Variable((), np.asarray(value), f"{name} of the data")
+        for name, value in zip(statistics.names, array(statistics.observed), strict=True)
+    }
+
+
+def _calibration(pit: Array | None, pit_log_joint: Array | None) -> dict[str, Variable]:
+    found = {}
+    if pit is not None:
+        found["z"] = _draw_major(pit, ("latent",), "probability integral transform of the code")
+    if pit_log_joint is not None:
+        found["log_joint"] = _draw_major(pit_log_joint, (), "the same of log p(x, z)")
+    return found
+
+
+def _lengths(groups: Mapping[str, xr.Dataset]) -> dict[str, int]:
+    """How many data and latent dimensions the tree is about."""
+    about = [groups[name].sizes for name in ("posterior", "observed_data") if name in groups]
+    return {
+        str(dim): size
+        for sizes in reversed(about)
+        for dim, size in sizes.items()
+        if dim in ("obs", "latent")
+    }
+
+
+def _diagnostics(
+    checks: Sequence[Check], coords: Mapping[str, Coordinate], lengths: dict[str, int]
+) -> xr.Dataset:
+    """The variables of all checks; the first to use a name keeps it."""
+    found: dict[str, Variable] = {}
+    for check in checks:
+        suffix = type(check).__name__.lower()
+        variables = check.variables()
+        own = {
+            dim: size if lengths.setdefault(dim, size) == size else None
+            for variable in variables.values()
+            for dim, size in zip(variable.dims, variable.values.shape, strict=True)
+        }
+        renamed = {dim: f"{dim}_{suffix}" if size is None else dim for dim, size in own.items()}
+        for name, variable in variables.items():
+            free = name if name not in found else f"{name}_{suffix}"
+            dims = tuple(renamed[dim] for dim in variable.dims)
+            found[free] = variable._replace(dims=dims)
+    dims = {dim for variable in found.values() for dim in variable.dims}
+    # A variable of the name of a dimension would be its coordinate.
+    found = {f"{name}_value" if name in dims else name: value for name, value in found.items()}
+    fitting = {
+        name: (dim, values)
+        for name, (dim, values) in coords.items()
+        if lengths.get(dim) == len(values)
+    }
+    verdicts = {check.question: check.verdict() for check in checks}
+    attrs = {question: f"{grade}: {finding}" for question, (grade, finding, _) in verdicts.items()}
+    return dataset(found, fitting, attrs)
