@@ -30,7 +30,13 @@ from pyrovae.diagnosis.programs import (
     sampled,
     site_of,
 )
-from pyrovae.diagnosis.recorded import Columns, Record, observed_group, prior_groups
+from pyrovae.diagnosis.recorded import (
+    Columns,
+    Record,
+    observed_group,
+    prior_groups,
+    values_at,
+)
 from pyrovae.diagnosis.tree import (
     GUIDE_NOTE,
     array,
@@ -165,7 +171,8 @@ def from_pyro_mcmc(
     chains, draws = next(iter(samples.values())).shape[:2]
     stats = _sampler_stats(mcmc, chains, draws)
     if model is None:
-        model, args, kwargs = getattr(mcmc.kernel, "model", None), mcmc._args, mcmc._kwargs
+        model = getattr(mcmc.kernel, "model", None)
+        args, kwargs = mcmc._args or (), mcmc._kwargs or {}
     groups = {"posterior": dataset(_unnamed(samples))}
     if model is not None:
         with torch.no_grad(), evaluation_mode(model):
@@ -292,7 +299,8 @@ def _conditional_names(trace: Trace, sites: Sites) -> dict[str, str]:
 
 def _require_same_sites(sites: Sites, guide: Trace) -> None:
     """Refuse a guide that is of another model."""
-    drawn = [n for n in latent_sites(guide) if not guide.nodes[n]["infer"].get("is_auxiliary")]
+    infer = {name: site_of(guide, name)["infer"] for name in latent_sites(guide)}
+    drawn = [name for name, about in infer.items() if not about.get("is_auxiliary")]
     if set(sites.latent) != set(drawn) or not drawn:
         raise SpecError(
             f"the model draws {_listed(sites.latent)} and the guide draws {_listed(drawn)}: both "
@@ -305,7 +313,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _codes(trace: Trace) -> dict[str, Tensor]:
-    return {name: trace.nodes[name]["value"] for name in latent_sites(trace)}
+    return values_at(trace, latent_sites(trace))
 
 
 def _total(trace: Trace, names: Iterable[str], *shape: int) -> Tensor:

@@ -51,7 +51,7 @@ class Layout(NamedTuple):
     ) -> Variable:
         """Values ``(draws, *sizes)`` as ``(*sample, *sizes)``, sample being chains and draws."""
         dims = TAKEN[: len(sample)] + self.dims
-        return Variable(dims, values.reshape(*sample, *self.sizes), description)
+        return Variable(dims, values.reshape((*sample, *self.sizes)), description)
 
 
 def layout(name: str, site: Site) -> Layout:
@@ -228,7 +228,7 @@ def require_vectorisable(trace: Trace, names: Iterable[str]) -> None:
         SpecError: Names such a site.
     """
     for name in names:
-        site = trace.nodes[name]
+        site: Site = trace.nodes[name]
         batch = tuple(site["fn"].batch_shape)
         covered = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
         free = [d for d in range(-len(batch), 0) if batch[d] != 1 and d not in covered]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.diagnosis.check import Check, Variable
-from pyrovae.diagnosis.importance import Draws
+from pyrovae.diagnosis.local import Draws
 
 Array = Tensor | NDArray[Any]
 # A coordinate beside the integers of a dimension: which dimension, and its values.
@@ -349,9 +349,9 @@ def _diagnostics(
             free = name if name not in found else f"{name}_{suffix}"
             dims = tuple(renamed[dim] for dim in variable.dims)
             found[free] = variable._replace(dims=dims)
-    dims = {dim for variable in found.values() for dim in variable.dims}
+    taken = {dim for variable in found.values() for dim in variable.dims}
     # A variable of the name of a dimension would be its coordinate.
-    found = {f"{name}_value" if name in dims else name: value for name, value in found.items()}
+    found = {f"{name}_value" if name in taken else name: value for name, value in found.items()}
     fitting = {
         name: (dim, values)
         for name, (dim, values) in coords.items()
