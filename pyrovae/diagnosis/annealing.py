@@ -1,0 +1,376 @@
+"""log p(x) by annealing, and brackets around it where data are the model's own."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis import hamiltonian
+from pyrovae.diagnosis.hamiltonian import LogDensity, at, transition
+from pyrovae.diagnosis.importance import require_finite
+from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
+from pyrovae.errors import SpecError
+from pyrovae.evaluation import evaluating
+
+Start = Literal["guide", "prior"]
+
+PILOT_CHAINS = 4
+PILOT_TRIES = 15  # transitions before the first temperature: the first step is a guess
+PILOT_GAIN = 0.7  # by how much a pilot's step follows its acceptance
+
+
+class Annealed(NamedTuple):
+    """Per datum, in nats, float64 ``(data,)`` on the CPU.
+
+    Attributes:
+        log_prob: Estimate of log p(x); in the mean a lower bound.
+        error: Standard error, from how much the chains differ.
+    """
+
+    log_prob: Tensor
+    error: Tensor
+
+
+class Bracket(NamedTuple):
+    """Bounds on log p(x) of data that the model simulated, float64 on the CPU.
+
+    Only means over data are bounds: those of a single datum may cross.
+
+    Attributes:
+        x: The data ``(data, *shape)``.
+        lower: In the mean below log p(x), ``(data,)``.
+        upper: In the mean above it.
+    """
+
+    x: Tensor
+    lower: Tensor
+    upper: Tensor
+
+
+def anneal(
+    autoencoder: Autoencoder,
+    x: Tensor,
+    *,
+    steps: int = 50,
+    chains: int = 16,
+    start: Start = "guide",
+) -> Annealed:
+    r"""Annealed importance sampling of log p(x), datum by datum.
+
+    .. math::
+        \log p(x) \approx \log \frac1M \sum_{m=1}^M w_m, \qquad
+        w = \prod_{k=0}^{K} \frac{\pi_{k+1}(z_k)}{\pi_k(z_k)}, \qquad
+        \pi_k(z) = \pi_0(z)^{1 - \beta_k}\, p(x, z)^{\beta_k}
+
+    Each chain starts with a draw :math:`z_0` from :math:`\pi_0`, the guide or the prior, and goes
+    on by a transition of Hamiltonian Monte Carlo at each of the K temperatures in between. For
+    any K the mean of w is p(x), without bias, so the mean of the estimate is below log p(x).
+
+    That needs transitions that do not know where the chains are: steps that followed the
+    acceptance of the very chains that are weighed have been seen to put the "bound" above log
+    p(x). Here a pilot run, of other chains, finds a step for each temperature and datum first.
+
+    Always the same random numbers: two estimates from the same weights agree.
+
+    Args:
+        autoencoder: Model and guide.
+        x: Data ``(data, *shape)`` on the autoencoder's device.
+        steps: :math:`K`; 0 is plain importance sampling.
+        chains: :math:`M`, at least 2.
+        start: :math:`\pi_0`. From the guide it takes far fewer temperatures; from the prior it
+            finds what the guide does not know of.
+
+    Raises:
+        SpecError: Too few chains; a guide without density to start from; codes that no gradient
+            leads through.
+        DataError: The weights of a datum are not finite, or all zero; names the data.
+
+    References:
+        Neal (2001), *Annealed Importance Sampling*, arXiv:physics/9803008; Wu et al. (2017), *On
+        the Quantitative Analysis of Decoder-Based Generative Models*, arXiv:1611.04273.
+    """
+    _require(steps, chains)
+    parts = []
+    with evaluating(autoencoder, x.device):
+        for part in x.split(_data_at_once(chains, x.device)):
+            path = Path(LocalPosterior(autoencoder, part), start)
+            log_weight = _forwards(path, _pilot(path, steps), chains)
+            parts.append(_summarised(log_weight))
+    annealed = Annealed(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+    require_finite(annealed.log_prob.unsqueeze(0))
+    return annealed
+
+
+def bracket(
+    autoencoder: Autoencoder,
+    like: Tensor,
+    *,
+    steps: int = 50,
+    chains: int = 16,
+    start: Start = "guide",
+) -> Bracket:
+    r"""Bidirectional Monte Carlo: log p(x) from below and above, on data from the model itself.
+
+    .. math::
+        \mathbb{E} \log \frac1M \sum_{m=1}^M w_m \;\le\; \log p(x) \;\le\;
+        \mathbb{E} \log \frac1M \Big( w^\ast + \sum_{m=2}^M w_m \Big)
+
+    A simulated datum comes with the code that it was made from, :math:`z^\ast \sim p(z \mid x)`.
+    A chain that starts there and anneals backwards, through the same transitions, has the
+    weight :math:`w^\ast`, written as in :func:`anneal` with the states in their forward order.
+
+    Why: call F(τ) the density of a forward chain τ and B(τ) that of a backward one. Transitions
+    are reversible, so :math:`w(\tau) = p(x) B(\tau) / F(\tau)`. Put the backward chain at random
+    among M - 1 forward ones: the density of all is :math:`Q = \frac1M \sum_m B(\tau_m)
+    \prod_{l \ne m} F(\tau_l)`, that of M forward ones :math:`P = \prod_m F(\tau_m)`, and
+    :math:`\frac1M \sum_m w(\tau_m) = p(x)\, Q / P`. So the bounds are off by KL(P, Q) below and
+    by KL(Q, P) above, and meet as M grows. The upper one at M = 1 is that of Grosse et al.
+    (2015); their harmonic mean of several backward chains is valid too, but as all of them start
+    at one :math:`z^\ast`, more of them do not bring it to log p(x).
+
+    Both bounds share M - 1 chains, so that their difference has little noise.
+
+    Args:
+        autoencoder: Model and guide.
+        like: As many data are simulated as there are here, in the same shape.
+        steps: Temperatures in between, :math:`K`.
+        chains: :math:`M`, at least 2.
+        start: Where forward chains start.
+
+    Raises:
+        SpecError: As :func:`anneal`; the model observes several sites.
+        DataError: The weights of a datum are not finite; names it.
+
+    References:
+        Grosse, Ghahramani and Adams (2015), *Sandwiching the marginal likelihood using
+        bidirectional Monte Carlo*, arXiv:1511.02543; Sobolev and Vetrov (2019), *Importance
+        Weighted Hierarchical Variational Inference*, arXiv:1905.03290, for the upper bound.
+    """
+    _require(steps, chains)
+    parts = []
+    with evaluating(autoencoder, like.device):
+        for part in like.split(_data_at_once(chains, like.device)):
+            simulated = simulate(autoencoder, part)
+            path = Path(LocalPosterior(autoencoder, simulated.x), start)
+            schedule = _pilot(path, steps)
+            forwards = _forwards(path, schedule, chains)
+            backwards = _backwards(path, schedule, simulated.z.unsqueeze(0))
+            parts.append((simulated.x, *_bounds(forwards, backwards)))
+    return _joined(parts)
+
+
+def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> Bracket:
+    r"""The bracket of :func:`bracket` for plain importance sampling, K = 0, with many samples.
+
+    .. math::
+        \mathbb{E} \log \frac1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)} \;\le\; \log p(x)
+        \;\le\; \mathbb{E} \log \frac1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)}
+        \Big|_{z_1 = z^\ast}
+
+    Its width says how far estimates with as many samples are off, for data like the model's own.
+
+    Args:
+        autoencoder: Model and guide.
+        like: As many data are simulated as there are here, in the same shape.
+        samples: :math:`S`, at least 2.
+
+    Raises:
+        SpecError: The guide is a point; fewer than 2 samples.
+        DataError: The weights of a datum are not finite; names it.
+    """
+    _require(0, samples)
+    parts = []
+    with evaluating(autoencoder, like.device):
+        for part in like.split(chunks.data(like.device)):
+            simulated = simulate(autoencoder, part)
+            local = LocalPosterior(autoencoder, simulated.x)
+            _require_density(local)
+            parts.append((simulated.x, *_importance_bounds(local, simulated, samples)))
+    return _joined(parts)
+
+
+def gradients(
+    data: int, *, steps: int = 50, chains: int = 16, bracketed: bool = False
+) -> int:
+    """How many gradients of single codes :func:`anneal` or :func:`bracket` takes: its cost."""
+    tries = PILOT_CHAINS * (steps + PILOT_TRIES) if steps else 0
+    transitions = (chains + bracketed) * steps + tries
+    return data * (transitions * (hamiltonian.LEAPFROGS + 1) + 2 * (chains + bracketed))
+
+
+class Path:
+    """Densities between a start and log p(x, z), as functions of free points.
+
+    Args:
+        local: Posteriors of a few data.
+        start: At β = 0.
+
+    Attributes:
+        scales: Standard deviations at the start and at the end, as far as they are known.
+
+    Raises:
+        SpecError: A guide without density as the start; codes that no gradient leads through.
+    """
+
+    def __init__(self, local: LocalPosterior, start: Start) -> None:
+        if start == "guide":
+            _require_density(local)
+        hamiltonian.require_gradient(local)
+        self.local = local
+        self.start: Start = start
+        self.coordinates = local.coordinates
+        end = hamiltonian.guide_scale(local)
+        self.scales = (self._start_scale(end), end)
+
+    def draw(self, chains: int) -> Tensor:
+        """Free points from the start."""
+        local = self.local
+        z = local.draw_guide(chains) if self.start == "guide" else local.draw_prior(chains)
+        return self.coordinates.free(z)
+
+    def log_prob(self, beta: float) -> LogDensity:
+        """The density at β, up to a constant."""
+
+        def at_beta(u: Tensor) -> Tensor:
+            z, gain = self.coordinates.code(u)
+            return self._between(z, beta) + gain
+
+        return at_beta
+
+    def scale(self, beta: float) -> Tensor:
+        """Standard deviations at β, ``(data, dims)``: those of normals, of which it is exact."""
+        start, end = self.scales
+        return ((1 - beta) / start.square() + beta / end.square()).rsqrt()
+
+    def _between(self, z: Tensor, beta: float) -> Tensor:
+        """Nothing is multiplied by zero: what is infinite there would be no number."""
+        if self.start == "prior":
+            log_prior, log_likelihood = self.local.log_model(z)
+            return log_prior + beta * log_likelihood if beta else log_prior
+        if beta == 0:
+            return self.local.log_guide(z)
+        log_joint = self.local.log_joint(z)
+        if beta == 1:
+            return log_joint
+        return (1 - beta) * self.local.log_guide(z) + beta * log_joint
+
+    def _start_scale(self, end: Tensor) -> Tensor:
+        if self.start == "guide":
+            return end
+        draws = self.local.draw_prior(hamiltonian.SCALE_DRAWS)
+        return hamiltonian.spread(self.coordinates.free(draws))
+
+
+class Schedule(NamedTuple):
+    """All that a run needs to know, fixed before it begins.
+
+    Attributes:
+        betas: From 0 to 1, K + 2 of them.
+        steps: Of the leapfrog at the K in between, ``(data,)`` each.
+        scales: ``(data, dims)`` each.
+    """
+
+    betas: list[float]
+    steps: list[Tensor]
+    scales: list[Tensor]
+
+
+def _pilot(path: Path, steps: int) -> Schedule:
+    """A schedule from a run whose chains are used for nothing else."""
+    betas = [k / (steps + 1) for k in range(steps + 2)]
+    scales = [path.scale(beta) for beta in betas[1:-1]]
+    found: list[Tensor] = []
+    if steps:
+        u = path.draw(PILOT_CHAINS)
+        step = u.new_ones(len(path.local), dtype=torch.float64)
+        for k, scale in enumerate(scales):
+            log_prob = path.log_prob(betas[k + 1])
+            for _ in range(1 if k else 1 + PILOT_TRIES):
+                moved = transition(log_prob, at(log_prob, u), step.expand(u.shape[:-1]), scale)
+                u = moved.point.u
+                excess = moved.acceptance.mean(0) - hamiltonian.TARGET_ACCEPTANCE
+                step = step * (PILOT_GAIN * excess).exp()
+            found.append(step)
+    return Schedule(betas, found, scales)
+
+
+def _forwards(path: Path, schedule: Schedule, chains: int) -> Tensor:
+    """Log-weights ``(chains, data)`` of chains from start to end."""
+    return _walk(path, schedule, path.draw(chains), range(len(schedule.betas)))
+
+
+def _backwards(path: Path, schedule: Schedule, z: Tensor) -> Tensor:
+    """Log-weights ``(chains, data)`` of chains that begin at exact draws from p(z | x)."""
+    u = path.coordinates.free(z)
+    return -_walk(path, schedule, u, range(len(schedule.betas) - 1, -1, -1))
+
+
+def _walk(path: Path, schedule: Schedule, u: Tensor, order: range) -> Tensor:
+    """What log-densities gain on the way, from one temperature to the next at the same point."""
+    point = at(path.log_prob(schedule.betas[order[0]]), u)
+    log_weight = torch.zeros_like(point.log_prob)
+    for k in order[1:]:
+        log_prob = path.log_prob(schedule.betas[k])
+        moved = at(log_prob, point.u)
+        gain = moved.log_prob - point.log_prob
+        # A chain without density has no weight already, and infinity less infinity is no number.
+        log_weight = log_weight + gain.where(~point.log_prob.isneginf(), 0.0)
+        if k != order[-1]:
+            step = schedule.steps[k - 1].expand(u.shape[:-1])
+            moved = transition(log_prob, moved, step, schedule.scales[k - 1]).point
+        point = moved
+    return log_weight
+
+
+def _summarised(log_weight: Tensor) -> Annealed:
+    """Estimate and error, which is that of a mean carried over to its logarithm."""
+    chains = len(log_weight)
+    log_mean = log_weight.logsumexp(0) - math.log(chains)
+    relative = (log_weight - log_mean).exp()
+    return Annealed(log_mean, relative.std(0) / math.sqrt(chains))
+
+
+def _bounds(forwards: Tensor, backwards: Tensor) -> tuple[Tensor, Tensor]:
+    """Both bounds from weights ``(chains, data)`` and one backward weight ``(1, data)``."""
+    log_chains = math.log(len(forwards))
+    upper = torch.cat([backwards, forwards[1:]]).logsumexp(0) - log_chains
+    return forwards.logsumexp(0) - log_chains, upper
+
+
+def _importance_bounds(
+    local: LocalPosterior, simulated: Simulated, samples: int
+) -> tuple[Tensor, Tensor]:
+    z = simulated.z.unsqueeze(0)
+    sizes = chunks.draws(len(local), samples, simulated.x.device)
+    log_weight = torch.cat([local.draw(size).log_weight for size in sizes])
+    return _bounds(log_weight, local.log_joint(z) - local.log_guide(z))
+
+
+def _joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> Bracket:
+    joined = Bracket(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+    require_finite(torch.stack([joined.lower, joined.upper]))
+    return joined
+
+
+def _data_at_once(chains: int, device: torch.device) -> int:
+    return max(1, chunks.codes(device) // chains)
+
+
+def _require(steps: int, chains: int) -> None:
+    if steps < 0:
+        raise SpecError(f"steps = {steps}: annealing takes 0 temperatures or more")
+    if chains < 2:
+        raise SpecError(f"chains = {chains}: the error of log p(x) needs at least 2")
+
+
+def _require_density(local: LocalPosterior) -> None:
+    if local.point:
+        raise SpecError(
+            "the guide is a point and has no density to start from: log p(x) can be had by "
+            'annealing from the prior, start="prior"'
+        )

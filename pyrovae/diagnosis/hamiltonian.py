@@ -1,0 +1,237 @@
+r"""Hamiltonian Monte Carlo for many posteriors at once: each row is a chain of its own.
+
+Points u are ``(chains, data, dims)``, free (see :mod:`pyrovae.diagnosis.coordinates`), and one
+gradient of the sum of their log-densities moves all of them. Nothing is shared between rows: each
+has its step, and is accepted or not by itself.
+
+References:
+    Neal (2011), *MCMC using Hamiltonian dynamics*, arXiv:1206.1901; Hoffman and Gelman (2014),
+    *The No-U-Turn Sampler*, arXiv:1111.4246, for the dual averaging of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.errors import SpecError
+
+LEAPFROGS = 8
+TARGET_ACCEPTANCE = 0.8
+# Steps are shortened at random, down to this share: a fixed number of equal steps may come back to
+# where it began. On standard normals of 2 to 50 dimensions the worst effective sample size was
+# above 0.4 of the draws with 0.1, and down to 0.01 with 0.8.
+SHORTEST_STEP = 0.1
+DIVERGENCE = 1000.0  # of the energy, in nats, as in Stan
+SCALE_DRAWS = 100
+
+LogDensity = Callable[[Tensor], Tensor]
+
+
+class Point(NamedTuple):
+    """Points with their log-density up to a constant, ``(chains, data)``, and its gradient."""
+
+    u: Tensor
+    log_prob: Tensor
+    gradient: Tensor
+
+
+class Transition(NamedTuple):
+    """A step of every chain; all but the point are ``(chains, data)``.
+
+    Attributes:
+        point: Where the chains are now.
+        acceptance: Probability of accepting the proposal, whether or not it was accepted.
+        diverging: Whether the energy of the proposal was wrong by more than 1000 nats.
+        energy: Of where the chains are now, momentum included.
+    """
+
+    point: Point
+    acceptance: Tensor
+    diverging: Tensor
+    energy: Tensor
+
+
+def at(log_prob: LogDensity, u: Tensor) -> Point:
+    """The density and its gradient; where u is not finite, there is no density."""
+    finite = u.isfinite().all(-1)
+    with torch.enable_grad():
+        # Some programs fail on NaN. The point itself stays lost, or it could be accepted later.
+        within = u.detach().where(finite.unsqueeze(-1), torch.zeros_like(u)).requires_grad_()
+        value = log_prob(within)
+        (gradient,) = torch.autograd.grad(value.sum(), within)
+    return Point(u.detach(), value.detach().where(finite, -torch.inf), gradient)
+
+
+def leapfrog(
+    log_prob: LogDensity,
+    point: Point,
+    momentum: Tensor,
+    step: Tensor,
+    scale: Tensor,
+    leapfrogs: int = LEAPFROGS,
+) -> tuple[Point, Tensor]:
+    r"""Follow the Hamiltonian equations for a while.
+
+    .. math::
+        H(u, r) = -\log p(u) + \tfrac12 \lVert r \rVert^2, \qquad
+        \dot u = \sigma \odot r, \quad \dot r = \sigma \odot \nabla \log p(u)
+
+    Momenta are in units in which each is standard normal: the mass is :math:`1/\sigma^2`. The
+    map keeps volumes, and with the momentum turned round it leads back.
+
+    Args:
+        log_prob: Log p(u) up to a constant.
+        point: Where to begin.
+        momentum: :math:`r`, of the shape of u.
+        step: ``(chains, data)``, in units of the scale.
+        scale: :math:`\sigma`, broadcast with u: about the standard deviations of p.
+        leapfrogs: How many steps.
+    """
+    step = (step.unsqueeze(-1) * scale).to(point.u.dtype)
+    momentum = momentum + step / 2 * point.gradient
+    for i in range(leapfrogs):
+        point = at(log_prob, point.u + step * momentum)
+        momentum = momentum + (step if i < leapfrogs - 1 else step / 2) * point.gradient
+    return point, momentum
+
+
+def transition(
+    log_prob: LogDensity,
+    point: Point,
+    step: Tensor,
+    scale: Tensor,
+    leapfrogs: int = LEAPFROGS,
+) -> Transition:
+    """Propose, and accept or reject each row by itself; leaves p(u) invariant, reversibly.
+
+    Args:
+        log_prob: Log p(u) up to a constant.
+        point: Where the chains are, from :func:`at` with the same density.
+        step: Longest step ``(chains, data)`` in units of the scale; must not depend on where
+            the chains are.
+        scale: About the standard deviations of p, broadcast with u.
+        leapfrogs: Steps of a trajectory.
+    """
+    momentum = torch.randn_like(point.u)
+    jitter = SHORTEST_STEP + (1 - SHORTEST_STEP) * torch.rand_like(point.log_prob)
+    proposal, end = leapfrog(log_prob, point, momentum, step * jitter, scale, leapfrogs)
+    before, after = _energy(point, momentum), _energy(proposal, end)
+    error = after - before
+    diverging = ~(error <= DIVERGENCE)
+    acceptance = (-error).exp().clamp(max=1).where(~diverging, 0.0)
+    accepted = torch.rand_like(acceptance) < acceptance
+    return Transition(
+        _choose(accepted, proposal, point), acceptance, diverging, after.where(accepted, before)
+    )
+
+
+def posterior_density(local: LocalPosterior) -> LogDensity:
+    """Log p(x, z) as a density of free points.
+
+    Raises:
+        SpecError: A latent site is discrete.
+    """
+    coordinates = local.coordinates
+
+    def log_prob(u: Tensor) -> Tensor:
+        z, gain = coordinates.code(u)
+        return local.log_joint(z) + gain
+
+    return log_prob
+
+
+def guide_scale(local: LocalPosterior) -> Tensor:
+    """Standard deviations of the guide in free coordinates, ``(data, dims)``.
+
+    A point has none: those of the prior stand for them.
+    """
+    draw = local.draw_prior if local.point else local.draw_guide
+    return spread(local.coordinates.free(draw(SCALE_DRAWS)))
+
+
+def spread(u: Tensor) -> Tensor:
+    """Standard deviations over draws ``(draws, data, dims)``; 1 where there is none."""
+    scale = u.std(0)
+    return scale.where(scale.isfinite() & (scale > 0), 1.0)
+
+
+def require_gradient(local: LocalPosterior) -> None:
+    """Refuse a model through which no gradient leads to the code.
+
+    Raises:
+        SpecError: Log p(x | z) does not depend on z in a way that can be differentiated.
+    """
+    with torch.enable_grad():
+        z = local.draw_prior(1).detach().requires_grad_()
+        value = local.log_model(z)[1].sum()
+        gradient = None
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(value, z, allow_unused=True)
+    if gradient is None:
+        raise SpecError(
+            f"{local.autoencoder.source}log p(x | z) has no gradient with respect to z: checks "
+            "that move through the codes need a decoder that can be differentiated, without "
+            "detach(), torch.no_grad() or NumPy between z and x"
+        )
+
+
+class DualAveraging:
+    r"""Steps that come to a wanted acceptance, each row by itself; for warm-up only.
+
+    .. math::
+        \log \varepsilon_t = \mu - \frac{\sqrt t}{\gamma}
+            \frac{1}{t + t_0} \sum_{i \le t} (\delta - \alpha_i), \qquad
+        \log \bar\varepsilon_t = t^{-\kappa} \log \varepsilon_t
+            + (1 - t^{-\kappa}) \log \bar\varepsilon_{t-1}
+
+    Args:
+        step: First steps :math:`\varepsilon_0`, ``(chains, data)``; μ is log 10 ε₀.
+        target: :math:`\delta`.
+
+    Attributes:
+        step: For the next transition of the warm-up.
+        averaged: For what comes after it.
+
+    References:
+        Hoffman and Gelman (2014), arXiv:1111.4246, section 3.2, with their constants.
+    """
+
+    gamma, t0, kappa = 0.05, 10.0, 0.75
+
+    def __init__(self, step: Tensor, target: float = TARGET_ACCEPTANCE) -> None:
+        self.step = step
+        self.averaged = step
+        self._target = target
+        self._centre = (10 * step).log()
+        self._error = torch.zeros_like(step)
+        self._count = 0
+
+    def update(self, acceptance: Tensor) -> None:
+        """Take the acceptance of the latest transition into account."""
+        self._count += 1
+        t = self._count
+        share = 1 / (t + self.t0)
+        self._error = (1 - share) * self._error + share * (self._target - acceptance)
+        log_step = self._centre - math.sqrt(t) / self.gamma * self._error
+        weight = t**-self.kappa
+        self.step = log_step.exp()
+        self.averaged = (weight * log_step + (1 - weight) * self.averaged.log()).exp()
+
+
+def _energy(point: Point, momentum: Tensor) -> Tensor:
+    return momentum.double().square().sum(-1) / 2 - point.log_prob
+
+
+def _choose(accepted: Tensor, proposal: Point, point: Point) -> Point:
+    rows = accepted.unsqueeze(-1)
+    return Point(
+        proposal.u.where(rows, point.u),
+        proposal.log_prob.where(accepted, point.log_prob),
+        proposal.gradient.where(rows, point.gradient),
+    )
