@@ -1,0 +1,377 @@
+"""The posterior itself, from chains that know nothing of the guide's family, against the guide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis import hamiltonian
+from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, worse
+from pyrovae.diagnosis.hamiltonian import DualAveraging, at, transition
+from pyrovae.diagnosis.importance import require_finite
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.errors import SpecError
+from pyrovae.evaluation import evaluating
+
+# Vehtari et al. (2021), arXiv:1903.08008: R-hat below 1.01, an effective sample size above 400.
+# Of many scalars some miss that by chance: 0.8 % of 2376 did with 4 chains of 1000 draws, when
+# all was well and the largest R-hat was 1.025. So a few may, and the largest fails only at 1.05.
+GOOD_RHAT, BAD_RHAT, GOOD_ESS, FEW = 1.01, 1.05, 400.0, 0.05
+# Of the guide, in standard deviations and as a fraction; ours.
+LARGE_SHIFT, COVERAGE_ERROR = 0.25, 0.05
+INTERVAL = 0.9
+GUIDE_DRAWS = 1000
+FEWEST_CHAINS, FEWEST_DRAWS = 4, 4  # two from each start, for an R-hat within; halves of two
+REFERENCE = "Vehtari et al. (2021), arXiv:1903.08008"
+
+Array = Float64[np.ndarray, "obs latent"]
+
+
+@dataclass(frozen=True, eq=False)
+class MCMC(Check):
+    """Chains of Hamiltonian Monte Carlo on p(z | x), and the guide beside them.
+
+    Attributes:
+        rhat: Rank-normalised split R-hat over all chains, ``(obs, latent)``.
+        rhat_guide: The same over the chains that started from the guide.
+        ess: Bulk effective sample size.
+        mean_shift: Guide's mean less the chains', in standard deviations of the chains.
+        scale_ratio: Guide's standard deviation over the chains'; NaN of a point.
+        guide_coverage: Share of the chains' draws in the guide's central 90 % interval; NaN of a
+            point.
+        z: Draws ``(chain, draw, obs, latent)``.
+        sample_stats: ``(chain, draw, obs)`` each: ``lp``, log p(x, z) as a density of the free
+            points that the chains move on; ``acceptance_rate``, ``diverging``, ``step_size``,
+            ``energy``.
+        starts: Of each chain, "guide" or "prior".
+    """
+
+    question = "chains"
+
+    rhat: Array
+    rhat_guide: Array
+    ess: Array
+    mean_shift: Array
+    scale_ratio: Array
+    guide_coverage: Array
+    z: Float32[np.ndarray, "chain draw obs latent"]
+    sample_stats: dict[str, np.ndarray[Any, Any]]
+    starts: tuple[str, ...]
+
+    @property
+    def missed(self) -> Bool[np.ndarray, " obs"]:
+        """Data where chains from the prior found what those from the guide agree is not there."""
+        return (self.rhat >= BAD_RHAT).any(-1) & (self.rhat_guide < BAD_RHAT).all(-1)
+
+    @property
+    def divergences(self) -> int:
+        """How many transitions went wrong."""
+        return int(self.sample_stats["diverging"].sum())
+
+    def verdict(self) -> Verdict:
+        """Whether the chains agree, and the guide with them."""
+        chains, guide = self._chains_grade(), self._guide_grade()
+        advice = [self._chains_advice()] if chains != "ok" else []
+        if guide != "ok":
+            advice.append(
+                "do not use the guide's means and intervals as those of the posterior: try "
+                'inference.guide.kind "full_rank" or a flow, or a larger encoder'
+            )
+        return Verdict(worse(chains, guide), self._finding(), "; ".join(advice))
+
+    def numbers(self) -> list[Number]:
+        """Of the chains, then of the guide."""
+        shift = np.abs(self.mean_shift)
+        return [
+            Number(
+                "largest R-hat",
+                float(self.rhat.max()),
+                "",
+                f"Over {self.rhat.size} scalars, half of the chains started from the prior.",
+                REFERENCE,
+            ),
+            Number(
+                "R-hat > 1.01",
+                _share(self.rhat > GOOD_RHAT),
+                "fraction",
+                "Of the scalars; a few of many are above by chance.",
+                REFERENCE,
+            ),
+            Number(
+                "smallest ESS",
+                float(self.ess.min()),
+                "",
+                "Of how many independent draws the chains are worth, for the worst scalar.",
+                REFERENCE,
+            ),
+            Number(
+                "other modes",
+                _share(self.missed),
+                "fraction",
+                "Of the data: chains from the guide agree with each other, and those from the "
+                "prior do not agree with them.",
+            ),
+            Number("divergences", self.divergences, "", "Transitions whose energy went wrong."),
+            Number(
+                "mean shift, median",
+                float(np.median(shift)),
+                "posterior sd",
+                "Distance of the guide's mean from the chains', over scalars.",
+            ),
+            Number(
+                "mean shift, 90 % quantile",
+                float(np.quantile(shift, 0.9)),
+                "posterior sd",
+                "The same, exceeded by a tenth of the scalars.",
+            ),
+            Number(
+                "scale ratio, median",
+                float(np.median(self.scale_ratio)),
+                "",
+                "Guide's standard deviation over that of the chains; below 1 it is too sure.",
+            ),
+            Number(
+                "coverage of the guide",
+                float(self.guide_coverage.mean()),
+                "fraction",
+                "Share of the chains' draws in the guide's central 90 % intervals.",
+            ),
+        ]
+
+    def variables(self) -> dict[str, Variable]:
+        """What there is for each datum and number of the code; the draws have their own tree."""
+        dims = ("obs", "latent")
+        return {
+            "rhat": Variable(dims, self.rhat, "R-hat of the chains"),
+            "ess": Variable(dims, self.ess, "bulk effective sample size of the chains"),
+            "mean_shift": Variable(
+                dims, self.mean_shift, "mean of the guide less that of the chains, in their sd"
+            ),
+            "scale_ratio": Variable(dims, self.scale_ratio, "sd of the guide over the chains'"),
+            "guide_coverage": Variable(
+                dims, self.guide_coverage, "share of the chains in the guide's 90 % interval"
+            ),
+        }
+
+    def _chains_grade(self) -> Grade:
+        if not self.rhat.max() < BAD_RHAT:
+            return "FAIL"
+        few = max(_share(self.rhat > GOOD_RHAT), _share(self.ess < GOOD_ESS)) <= FEW
+        return "ok" if few else "WARN"
+
+    def _guide_grade(self) -> Grade:
+        coverage = self.guide_coverage.mean()
+        shifted = np.median(np.abs(self.mean_shift)) > LARGE_SHIFT
+        uncovered = not np.isnan(coverage) and abs(coverage - INTERVAL) > COVERAGE_ERROR
+        return "WARN" if shifted or uncovered else "ok"
+
+    def _finding(self) -> str:
+        shift = np.abs(self.mean_shift)
+        found = [
+            f"{len(self.rhat)} data x {len(self.starts)} chains: largest R-hat "
+            f"{self.rhat.max():.2f}, {_share(self.rhat > GOOD_RHAT):.1%} above {GOOD_RHAT}, "
+            f"smallest ESS {self.ess.min():.0f}"
+        ]
+        if self.divergences:
+            found.append(f"{self.divergences} divergences")
+        if self.missed.any():
+            found.append(
+                f"for {self.missed.sum()} data chains from the prior found what the guide's did "
+                "not"
+            )
+        found.append(
+            f"the guide's mean is {np.median(shift):.2f} posterior sd off "
+            f"({np.quantile(shift, 0.9):.2f} for a tenth)"
+        )
+        if not np.isnan(self.scale_ratio).any():
+            found.append(
+                f"its sd is {np.median(self.scale_ratio):.2f} of the chains', its 90 % intervals "
+                f"hold {self.guide_coverage.mean():.0%}"
+            )
+        return "; ".join(found)
+
+    def _chains_advice(self) -> str:
+        if self.missed.any():
+            return (
+                "the posterior may have modes that the guide misses: where log p(x) annealed from "
+                'the prior is higher than from the guide they matter, and inference.guide.kind '
+                '"mixture" or a flow may hold them'
+            )
+        return "run longer chains: more warm-up and draws"
+
+
+class Chains(NamedTuple):
+    """Draws ``(chain, draw, obs, latent)`` float32, and what is known of each; on the CPU."""
+
+    z: Tensor
+    sample_stats: dict[str, Tensor]
+
+
+def check_mcmc(
+    autoencoder: Autoencoder,
+    x: Tensor,
+    *,
+    chains: int = 4,
+    warmup: int = 300,
+    draws: int = 1000,
+) -> MCMC:
+    """Sample p(z | x) by Hamiltonian Monte Carlo, and hold the guide against it.
+
+    Half of the chains start from the prior: such as start from the guide cannot find what the
+    guide does not know of. In the warm-up each finds a step of its own.
+
+    Args:
+        autoencoder: Model and guide, which may be a point.
+        x: Data ``(obs, *shape)`` on the autoencoder's device.
+        chains: For each datum; at least 4.
+        warmup: Transitions that are not kept.
+        draws: Transitions that are; at least 4, and 1000 for R-hat to be of use.
+
+    Raises:
+        SpecError: Too few chains or draws; codes that no gradient leads through.
+        DataError: Log p(x, z) of a datum is not finite; names it.
+
+    References:
+        Vehtari et al. (2021), *Rank-normalization, folding, and localization*, arXiv:1903.08008,
+        for R-hat and ESS.
+    """
+    _require(chains, warmup, draws)
+    starts = ("guide",) * (chains - chains // 2) + ("prior",) * (chains // 2)
+    parts, guides = [], []
+    with evaluating(autoencoder, x.device):
+        for part in x.split(max(1, chunks.codes(x.device) // chains)):
+            local = LocalPosterior(autoencoder, part)
+            parts.append(sample(local, starts, warmup, draws))
+            guides.append(_guide_draws(local))
+    z = torch.cat([part.z for part in parts], dim=2)
+    stats = {
+        name: torch.cat([part.sample_stats[name] for part in parts], dim=2)
+        for name in parts[0].sample_stats
+    }
+    require_finite(stats["lp"].flatten(0, 1))
+    kept = z.numpy()
+    from_guide = kept[: starts.count("guide")]
+    return MCMC(
+        rhat=_rhat(kept),
+        rhat_guide=_rhat(from_guide),
+        ess=_ess(kept),
+        **_compare(torch.cat(guides, dim=1), z.double().flatten(0, 1), local.point),
+        z=kept,
+        sample_stats={name: value.numpy() for name, value in stats.items()},
+        starts=starts,
+    )
+
+
+def sample(
+    local: LocalPosterior, starts: tuple[str, ...], warmup: int, draws: int
+) -> Chains:
+    """Draws from p(z | x) of a few data, each chain from its start.
+
+    Raises:
+        SpecError: Codes that no gradient leads through.
+    """
+    hamiltonian.require_gradient(local)
+    coordinates, log_prob = local.coordinates, hamiltonian.posterior_density(local)
+    scale = hamiltonian.guide_scale(local)
+    draw = {"guide": local.draw_guide, "prior": local.draw_prior}
+    point = at(log_prob, coordinates.free(torch.cat([draw[start](1) for start in starts])))
+    tuned = DualAveraging(torch.ones_like(point.log_prob))
+    for _ in range(warmup):
+        moved = transition(log_prob, point, tuned.step, scale)
+        point = moved.point
+        tuned.update(moved.acceptance)
+    z, stats = [], []
+    for _ in range(draws):
+        moved = transition(log_prob, point, tuned.averaged, scale)
+        point = moved.point
+        z.append(coordinates.code(point.u)[0].float().cpu())
+        stats.append((point.log_prob, moved.acceptance, moved.energy, moved.diverging))
+    lp, acceptance, energy, diverging = (
+        torch.stack(column, dim=1).cpu() for column in zip(*stats, strict=True)
+    )
+    return Chains(
+        torch.stack(z, dim=1),
+        {
+            "lp": lp,
+            "acceptance_rate": acceptance,
+            "energy": energy,
+            "diverging": diverging,
+            "step_size": tuned.averaged.cpu().unsqueeze(1).expand_as(lp),
+        },
+    )
+
+
+def gradients(
+    data: int, *, chains: int = 4, warmup: int = 300, draws: int = 1000
+) -> int:
+    """How many gradients of single codes :func:`check_mcmc` takes: its cost."""
+    return data * chains * ((warmup + draws) * hamiltonian.LEAPFROGS + 1)
+
+
+def _require(chains: int, warmup: int, draws: int) -> None:
+    if chains < FEWEST_CHAINS:
+        raise SpecError(
+            f"chains = {chains}: at least {FEWEST_CHAINS} are needed, half of them from the prior"
+        )
+    if draws < FEWEST_DRAWS:
+        raise SpecError(
+            f"draws = {draws}: R-hat needs at least {FEWEST_DRAWS}, and 1000 to be of use"
+        )
+    if warmup < 1:
+        raise SpecError(f"warmup = {warmup}: steps have to be found first; 300 will do")
+
+
+def _guide_draws(local: LocalPosterior) -> Tensor:
+    sizes = chunks.draws(len(local), GUIDE_DRAWS, local.x.device)
+    return torch.cat([local.draw_guide(size).cpu() for size in sizes]).double()
+
+
+def _compare(guide: Tensor, posterior: Tensor, point: bool) -> dict[str, np.ndarray]:
+    """Draws of the guide against those of the chains, ``(draws, obs, latent)``."""
+    scale = posterior.std(0)
+    shift = (guide.mean(0) - posterior.mean(0)) / scale
+    edges = torch.tensor([(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], dtype=guide.dtype)
+    low, high = guide.quantile(edges, dim=0)
+    coverage = ((posterior >= low) & (posterior <= high)).double().mean(0)
+    ratio = guide.std(0) / scale
+    none = torch.full_like(ratio, torch.nan)
+    return {
+        "mean_shift": shift.numpy(),
+        "scale_ratio": (none if point else ratio).numpy(),
+        "guide_coverage": (none if point else coverage).numpy(),
+    }
+
+
+def _rhat(z: np.ndarray) -> np.ndarray:
+    """R-hat ``(obs, latent)``; infinite where the chains never moved."""
+    import arviz as az
+
+    rhat = az.rhat(_dataset(z))["z"].to_numpy()
+    return np.nan_to_num(rhat.astype(np.float64), nan=np.inf)
+
+
+def _ess(z: np.ndarray) -> np.ndarray:
+    """Effective sample size ``(obs, latent)``; 0 where the chains never moved."""
+    import arviz as az
+
+    ess = az.ess(_dataset(z))["z"].to_numpy()
+    return np.nan_to_num(ess.astype(np.float64), nan=0.0)
+
+
+def _dataset(z: np.ndarray) -> Any:
+    import xarray as xr
+
+    dims = ("chain", "draw", "obs", "latent")
+    coords = {name: np.arange(size) for name, size in zip(dims, z.shape, strict=True)}
+    return xr.Dataset({"z": (dims, z)}, coords=coords)
+
+
+def _share(which: np.ndarray) -> float:
+    return float(which.mean())

@@ -1,0 +1,142 @@
+"""How far an annealed log p(x) can be trusted: bounds from both sides, on the model's own data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis import annealing
+from pyrovae.diagnosis.annealing import Start
+from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
+from pyrovae.errors import SpecError
+
+# Nats. Differences between models that are worth telling are of several; ours.
+WARN_GAP, FAIL_GAP = 0.1, 0.5
+REFERENCE = "Grosse, Ghahramani and Adams (2015), arXiv:1511.02543"
+
+
+@dataclass(frozen=True, eq=False)
+class Sandwich(Check):
+    """Bounds on log p(x) of simulated data, whose means lie on either side of it.
+
+    Attributes:
+        lower: In nats, ``(simulation,)``.
+        upper: In nats, ``(simulation,)``.
+        steps: Temperatures that were annealed through.
+        chains: For each datum.
+    """
+
+    question = "log p(x)"
+
+    lower: Float64[np.ndarray, " simulation"]
+    upper: Float64[np.ndarray, " simulation"]
+    steps: int
+    chains: int
+
+    @property
+    def gap(self) -> float:
+        """Mean of upper - lower, in nats."""
+        return float((self.upper - self.lower).mean())
+
+    @property
+    def gap_error(self) -> float:
+        """Its standard error."""
+        return _error(self.upper - self.lower)
+
+    def verdict(self) -> Verdict:
+        """Whether the bounds meet; bounds that cross by much are as bad as such that gape."""
+        found = grade(abs(self.gap), WARN_GAP, FAIL_GAP)
+        finding = (
+            f"bounds on log p(x) of {len(self.lower)} simulated data are {self.gap:.3f} ± "
+            f"{self.gap_error:.3f} nats apart (annealing, {self.steps} steps)"
+        )
+        if found == "ok":
+            return Verdict(found, finding)
+        return Verdict(
+            found,
+            f"{finding}: log p(x) cannot be trusted to better than {abs(self.gap):.2g} nats",
+            f"anneal with more steps than {self.steps}; until then do not rank models that "
+            "differ by less",
+        )
+
+    def numbers(self) -> list[Number]:
+        """The means of both bounds, and their distance."""
+        how = f"annealing with {self.steps} steps and {self.chains} chains, on simulated data"
+        return [
+            Number(
+                "log p(x), from below",
+                float(self.lower.mean()),
+                "nats",
+                f"Mean over data of the log of the mean weight of forward chains; {how}.",
+                REFERENCE,
+                _error(self.lower),
+            ),
+            Number(
+                "log p(x), from above",
+                float(self.upper.mean()),
+                "nats",
+                "The same with one chain replaced by one that anneals backwards from the code "
+                f"that the datum was made from; {how}.",
+                f"{REFERENCE}; Sobolev and Vetrov (2019), arXiv:1905.03290",
+                _error(self.upper),
+            ),
+            Number(
+                "sandwich",
+                self.gap,
+                "nats",
+                "Mean distance of the two bounds: how far annealed log p(x) may be off.",
+                REFERENCE,
+                self.gap_error,
+            ),
+        ]
+
+    def variables(self) -> dict[str, Variable]:
+        """Both bounds."""
+        return {
+            "lower": Variable(
+                ("simulation",), self.lower, "lower bound on log p(x) in the mean, nats"
+            ),
+            "upper": Variable(
+                ("simulation",), self.upper, "upper bound on log p(x) in the mean, nats"
+            ),
+        }
+
+
+def check_sandwich(
+    autoencoder: Autoencoder,
+    like: Tensor,
+    *,
+    steps: int = 50,
+    chains: int = 16,
+    start: Start = "guide",
+) -> Sandwich:
+    """Bounds on log p(x) from both sides, on data that the model simulates.
+
+    Args:
+        autoencoder: Model and guide.
+        like: As many data are simulated as there are here, in the same shape; at least 2.
+        steps: Temperatures to anneal through.
+        chains: For each datum; at least 2.
+        start: Where chains start; a guide that is a point needs "prior".
+
+    Raises:
+        SpecError: As :func:`pyrovae.diagnosis.annealing.bracket`; fewer than 2 data.
+        DataError: The weights of a simulated datum are not finite.
+    """
+    if len(like) < 2:
+        raise SpecError(f"{len(like)} simulated data: an error of their mean needs at least 2")
+    found = annealing.bracket(autoencoder, like, steps=steps, chains=chains, start=start)
+    return Sandwich(found.lower.numpy(), found.upper.numpy(), steps, chains)
+
+
+def gradients(simulations: int, *, steps: int = 50, chains: int = 16) -> int:
+    """How many gradients of single codes :func:`check_sandwich` takes: its cost."""
+    return annealing.gradients(simulations, steps=steps, chains=chains, bracketed=True)
+
+
+def _error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / len(values) ** 0.5)
