@@ -1,0 +1,308 @@
+"""How heavy the tails of importance weights are, and what that says of the guide."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
+from pyrovae.diagnosis.importance import bounds, require_finite
+from pyrovae.diagnosis.significance import fraction_interval
+from pyrovae.errors import SpecError
+
+# Ours: the fraction of data above the threshold where things turn.
+WARN, FAIL = 0.05, 0.3
+# Fewer have no tail to speak of: 3 √100 = 30, a fifth of 100 = 20.
+MIN_DRAWS = 100
+MIN_TAIL = 5
+# Weights that differ by less than a thousandth: as close as those of an exact guide in float32.
+EQUAL = 1e-3
+# Numbers at once in the fit, 40 MB of them.
+NUMBERS = 5_000_000
+
+VEHTARI = "Vehtari et al. (2024), arXiv:1507.02646"
+YAO = "Yao et al. (2018), arXiv:1802.02538"
+
+
+class Smoothed(NamedTuple):
+    """Weights whose largest were replaced by quantiles of the tail fitted to them.
+
+    Attributes:
+        log_weight: Normalised to sum to one, ``(draws, obs)``, float64.
+        khat: Shape of the tail, ``(obs,)``.
+        degenerate: Whether a datum's weights are all the same, ``(obs,)``.
+    """
+
+    log_weight: Float[Tensor, "draws obs"]
+    khat: Float[Tensor, " obs"]
+    degenerate: Bool[Tensor, " obs"]
+
+
+def smooth(log_weight: Float[Tensor, "draws obs"], tail: int | None = None) -> Smoothed:
+    r"""Pareto-smoothed importance weights, all data at once.
+
+    The largest :math:`M` weights of a datum are fitted by a generalised Pareto distribution,
+
+    .. math::
+        p(w) = \frac1\sigma \Big( 1 + k \frac{w - u}{\sigma} \Big)^{-1/k - 1}, \qquad w > u,
+        \qquad M = \lceil \min(S / 5, 3 \sqrt S) \rceil
+
+    and replaced by its quantiles, cut at the largest weight. Of weights with a tail of shape
+    :math:`k`, moments up to order :math:`1/k` exist.
+
+    ``khat`` is -inf where the weights are all the same, or where M draws and more share the
+    largest weight: there is no tail. It is inf where fewer than 5 draws are above the others,
+    so that a fit is not possible.
+
+    Args:
+        log_weight: log p(x, z) - log q(z | x), ``(draws, obs)``; a constant added to a datum's
+            changes nothing.
+        tail: :math:`M`. ArviZ 1.x rounds it down; by default it is rounded up, as in ArviZ 0.23
+            and the authors' own R package loo.
+
+    Raises:
+        DataError: A weight is not finite.
+        SpecError: There are too few draws for a tail of 5.
+
+    References:
+        Vehtari, Simpson, Gelman, Yao and Gabry (2024), *Pareto Smoothed Importance Sampling*,
+        arXiv:1507.02646; Zhang and Stephens (2009), *A New and Efficient Estimation Method for
+        the Generalized Pareto Distribution*, Technometrics 51.
+    """
+    require_finite(log_weight)
+    draws = len(log_weight)
+    tail = _tail_length(draws) if tail is None else tail
+    if not MIN_TAIL <= tail < draws:
+        raise SpecError(
+            f"{draws} draws have a tail of {tail}: at least 25 draws are needed for a tail of "
+            f"{MIN_TAIL}, to which a distribution can be fitted"
+        )
+    log_weight = log_weight.double()
+    relative = (log_weight - log_weight.max(0).values).T  # to the largest, which becomes 0
+    degenerate = relative.min(-1).values > -EQUAL
+    ordered, order = relative.sort(-1)
+    smoothed = ordered.clone()
+    # What is smaller than the largest by a factor that overflows is no part of a tail.
+    cutoff = ordered[:, -tail - 1].clamp(min=math.log(torch.finfo(torch.float64).tiny))
+    above = (ordered > cutoff.unsqueeze(-1)).sum(-1)  # fewer than `tail` where weights are equal
+    khat = torch.full_like(cutoff, torch.inf)
+    khat[degenerate | (above == 0)] = -torch.inf
+    for length in above[~degenerate].unique().tolist():
+        if length >= MIN_TAIL:
+            rows = ((above == length) & ~degenerate).nonzero().flatten()
+            for part in rows.split(max(1, NUMBERS // (length * _candidates(length)))):
+                tails = ordered[part, -length:]
+                khat[part], smoothed[part, -length:] = _smooth_tails(tails, cutoff[part])
+    result = torch.empty_like(smoothed).scatter_(-1, order, smoothed)
+    return Smoothed(result.log_softmax(-1).T, khat, degenerate)
+
+
+def pareto_k(log_weight: Float[Tensor, "draws obs"]) -> Float[Tensor, " obs"]:
+    """Shape k of the tail of each datum's weights; see :func:`smooth`."""
+    return smooth(log_weight).khat
+
+
+def threshold(draws: int) -> float:
+    r"""The largest shape with which an estimate from so many draws has settled.
+
+    .. math::
+        \min(1 - 1 / \log_{10} S, 0.7)
+
+    References:
+        Vehtari et al. (2024), arXiv:1507.02646.
+
+    Example:
+        >>> round(threshold(1000), 3), threshold(100_000)
+        (0.667, 0.7)
+    """
+    return min(1 - 1 / math.log10(draws), 0.7)
+
+
+@dataclass(frozen=True)
+class Weights(Check):
+    """How far the guide is from the posterior, as importance sampling from it feels it.
+
+    Attributes:
+        khat: Shape of the tail of each datum's weights, ``(obs,)``.
+        effective_samples: Of how many equally weighted draws they are worth, ``(obs,)``.
+        degenerate: Whether they are all the same, ``(obs,)``.
+        draws: How many there are for each datum.
+    """
+
+    khat: NDArray[Any]
+    effective_samples: NDArray[Any]
+    degenerate: NDArray[Any]
+    draws: int
+
+    question = "importance weights"
+
+    @property
+    def threshold(self) -> float:
+        """The shape above which a datum's weights are not to be used."""
+        return threshold(self.draws)
+
+    @property
+    def above(self) -> Number:
+        """The fraction of data above the threshold."""
+        return self._fraction(
+            f"fraction with k-hat > {self.threshold:.2f}",
+            self.khat > self.threshold,
+            f"data whose weights have tails too heavy for {self.draws} draws; this fraction is "
+            "stable from run to run, while the k-hat of one datum is noisy and only ranks",
+        )
+
+    def verdict(self) -> Verdict:
+        if self.degenerate.all():
+            return Verdict(
+                "ok", "weights constant: the guide is exact (or posterior = prior) for every datum"
+            )
+        fraction = self.above
+        grade_ = grade(fraction.value, WARN, FAIL)
+        low, high = fraction.interval or (math.nan, math.nan)
+        finding = (
+            f"{fraction.value:.0%} of {len(self.khat)} data have k-hat > {self.threshold:.2f} "
+            f"({low:.0%} to {high:.0%}); {self.draws} draws are worth "
+            f"{np.median(self.effective_samples):.0f} at the median"
+        )
+        if self.degenerate.any():
+            finding += (
+                f"; of {self.degenerate.sum()} weights constant: "
+                "the guide is exact (or posterior = prior)"
+            )
+        return Verdict(grade_, finding, "" if grade_ == "ok" else _ADVICE)
+
+    def numbers(self) -> list[Number]:
+        return [
+            self.above,
+            self._fraction(
+                "fraction with k-hat > 1",
+                self.khat > 1,
+                "data whose weights have no finite mean: even log p(x) from them is far too low",
+            ),
+            self._fraction(
+                "fraction with constant weights",
+                self.degenerate,
+                "data for which the guide is exact, as it is where posterior and prior agree",
+            ),
+            Number(
+                "median k-hat",
+                float(np.median(self.khat)),
+                "",
+                "shape of the tail of the weights p(x, z) / q(z | x): moments up to order 1/k "
+                "exist; it does not see modes that the guide misses",
+                VEHTARI,
+            ),
+            Number(
+                "median effective draws",
+                float(np.median(self.effective_samples)),
+                "draws",
+                f"(sum w)² / sum w² of {self.draws} draws",
+            ),
+        ]
+
+    def variables(self) -> dict[str, Variable]:
+        return {
+            "khat": Variable(
+                ("obs",),
+                self.khat,
+                "shape of the tail of the importance weights; a ranking of the data only",
+            ),
+            "effective_samples": Variable(
+                ("obs",), self.effective_samples, "equally weighted draws of the same worth"
+            ),
+            "degenerate": Variable(("obs",), self.degenerate, "whether the weights are constant"),
+        }
+
+    def _fraction(self, name: str, chosen: NDArray[Any], definition: str) -> Number:
+        count, total = int(chosen.sum()), len(chosen)
+        interval = fraction_interval(count, total)
+        reference = f"{VEHTARI}; {YAO}"
+        return Number(name, count / total, "fraction", definition, reference, interval=interval)
+
+
+_ADVICE = (
+    "for these data neither draws from the guide nor their weights stand for p(z | x): choose a "
+    "richer inference.guide.kind ('full_rank', 'iaf', 'spline') or a wider encoder, and look at "
+    "the data with the largest k-hat by MCMC; k-hat ranks data, of a single one it is noisy"
+)
+
+
+def check_weights(log_weight: Float[Tensor, "draws obs"]) -> Weights:
+    """Whether draws from the guide, reweighted, stand for the posterior.
+
+    Args:
+        log_weight: log p(x, z) - log q(z | x), ``(draws, obs)``.
+
+    Raises:
+        DataError: A weight is not finite.
+        SpecError: There are fewer than 100 draws.
+
+    References:
+        Yao, Vehtari, Simpson and Gelman (2018), *Yes, but Did It Work?: Evaluating Variational
+        Inference*, arXiv:1802.02538.
+    """
+    if len(log_weight) < MIN_DRAWS:
+        raise SpecError(
+            f"draws = {len(log_weight)} are too few to see the tail of the weights: "
+            f"at least {MIN_DRAWS} are needed, better 1000"
+        )
+    smoothed = smooth(log_weight)
+    return Weights(
+        smoothed.khat.cpu().numpy(),
+        bounds(log_weight.double()).effective_samples.cpu().numpy(),
+        smoothed.degenerate.cpu().numpy(),
+        len(log_weight),
+    )
+
+
+def _tail_length(draws: int) -> int:
+    return math.ceil(min(draws / 5, 3 * draws**0.5))
+
+
+def _candidates(length: int) -> int:
+    """Over how many values of b the posterior mean is taken."""
+    return 30 + math.isqrt(length)
+
+
+def _smooth_tails(
+    tails: Float[Tensor, "rows length"], cutoff: Float[Tensor, " rows"]
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows length"]]:
+    """Shapes, and tails (ascending log weights above a cutoff) made of quantiles of the fit."""
+    # In units of the cutoff: the shape knows no unit, and small differences keep their digits.
+    khat, scale = _fit((tails - cutoff.unsqueeze(-1)).expm1())
+    length = tails.shape[-1]
+    p = (torch.arange(length, dtype=tails.dtype, device=tails.device) + 0.5) / length
+    k, log_survival = khat.unsqueeze(-1), (-p).log1p()
+    quantile = torch.where(k == 0, -log_survival, (-k * log_survival).expm1() / k)
+    smoothed = cutoff.unsqueeze(-1) + (scale.unsqueeze(-1) * quantile).log1p()
+    smoothed = torch.where(smoothed.isfinite(), smoothed, tails)
+    return khat.nan_to_num(nan=torch.inf), smoothed.minimum(tails[:, -1:])
+
+
+def _fit(
+    excess: Float[Tensor, "rows length"],
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
+    r"""Shape and scale of a generalised Pareto distribution, for rows in ascending order.
+
+    With :math:`b = -k / \sigma` the likelihood has its maximum over k at
+    :math:`k(b) = \overline{\log(1 - b y)}`, and b has the posterior mean over a grid. The shape
+    is drawn towards 1/2 with the weight of 10 observations.
+    """
+    length = excess.shape[-1]
+    count = _candidates(length)
+    grid = torch.arange(1, count + 1, dtype=excess.dtype, device=excess.device)
+    quartile = excess[:, math.floor(length / 4 + 0.5) - 1]
+    b = (1 - (count / (grid - 0.5)).sqrt()) / (3 * quartile.unsqueeze(-1)) + 1 / excess[:, -1:]
+    k = (-b.unsqueeze(-1) * excess.unsqueeze(-2)).log1p().mean(-1)
+    weight = (length * ((-b / k).log() - k - 1)).softmax(-1)
+    weight = weight.where(weight >= 10 * torch.finfo(weight.dtype).eps, 0.0)
+    b_mean = (b * weight).sum(-1) / weight.sum(-1)
+    k_mean = (-b_mean.unsqueeze(-1) * excess).log1p().mean(-1)
+    return (length * k_mean + 5) / (length + 10), -k_mean / b_mean
