@@ -10,6 +10,7 @@ import arviz as az
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from pyrovae.diagnosis.importance import draw_weighted
@@ -175,6 +176,9 @@ def test_holm_bounds_the_smallest_of_all() -> None:
 
 
 def test_an_interval_covers_as_often_as_it_says() -> None:
-    counts = np.random.default_rng(0).binomial(200, 0.07, size=2000)
-    covers = [low < 0.07 < high for low, high in (fraction_interval(n, 200) for n in counts)]
-    assert 0.92 < np.mean(covers) < 0.98
+    count = np.arange(51)
+    low, high = np.array([fraction_interval(int(n), 50) for n in count]).T
+    fractions = np.linspace(0.05, 0.95, 200)[:, None]
+    chance = stats.binom.pmf(count, 50, fractions)
+    covered = (chance * ((low < fractions) & (fractions < high))).sum(-1)
+    assert abs(covered.mean() - 0.95) < 0.01

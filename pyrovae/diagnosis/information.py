@@ -1,0 +1,104 @@
+"""How much the code says of the data: the mutual information of x and z under the guide."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import TransformedDistribution
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.compatibility import pairs
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.diagnosis.marginals import guide_marginals
+
+# Each code is scored under each datum: this many data, fewer where a density is dear.
+DATA, DATA_IF_DEAR = 1000, 200
+# Numbers at once: 16 MB of them in float64.
+NUMBERS = 2_000_000
+
+
+class Information(NamedTuple):
+    """In nats, on the CPU, for a number of data that is asked of ``len(local)``.
+
+    Attributes:
+        lower: For each code, a term of the lower bound, ``(data,)``; at most log(data).
+        upper: For each code, a term of the upper bound, ``(data,)``.
+        per_dim: For each code and dimension, a term of the lower bound on I(x; z_d),
+            ``(data, dims)``; NaN where the marginals of the guide are not known.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    per_dim: Tensor
+
+
+def affordable(autoencoder: Autoencoder, x: Tensor) -> int:
+    """For how many data the densities of all codes are computed: a thousand, or 200.
+
+    A flow has to be inverted for each pair of code and datum, and a program that cannot draw
+    several particles at once runs its encoder for each pair.
+    """
+    dear = not autoencoder.vectorisable or any(
+        isinstance(pair.q, TransformedDistribution) for pair in pairs(autoencoder, x[:2]).values()
+    )
+    return DATA_IF_DEAR if dear else DATA
+
+
+def mutual_information(local: LocalPosterior) -> Information:
+    r"""A bracket of I(x; z) from one code for each datum.
+
+    .. math::
+        \frac1N \sum_i \log \frac{q(z_i \mid x_i)}{\frac1N \sum_j q(z_i \mid x_j)}
+        \;\lesssim\; I(x; z) \;\lesssim\;
+        \frac1N \sum_i \log \frac{q(z_i \mid x_i)}{\frac{1}{N-1} \sum_{j \ne i} q(z_i \mid x_j)}
+
+    Both hold in the mean over data sets. The left one is at most log N, however much more there
+    is.
+
+    Args:
+        local: The data, no more than one wants squared.
+
+    References:
+        Poole et al. (2019), *On Variational Bounds of Mutual Information*, arXiv:1905.06922,
+        section 2.
+    """
+    z = local.draw_guide(1)[0]
+    size = _rows(local)
+    log_q = torch.cat(
+        [local.log_guide(part.unsqueeze(1).expand(-1, len(z), -1)) for part in z.split(size)]
+    )
+    own, count = log_q.diagonal(), len(z)
+    others = log_q.masked_fill(torch.eye(count, dtype=torch.bool, device=z.device), -torch.inf)
+    return Information(
+        (own - log_q.logsumexp(1) + math.log(count)).cpu(),
+        (own - others.logsumexp(1) + math.log(count - 1)).cpu(),
+        _per_dim(local, z).cpu(),
+    )
+
+
+def _per_dim(local: LocalPosterior, z: Tensor) -> Tensor:
+    pieces = z.split([shape.numel() for shape in local.shapes.values()], dim=-1)
+    columns = []
+    for marginal, piece in zip(guide_marginals(local).values(), pieces, strict=True):
+        if marginal is None:
+            columns.append(torch.full_like(piece, torch.nan, dtype=torch.float64))
+            continue
+        own = marginal.log_prob(piece).double()
+        size = max(1, NUMBERS // piece.numel())
+        mixed = [
+            marginal.log_prob(part.unsqueeze(1)).double().logsumexp(1)
+            for part in piece.split(size)
+        ]
+        columns.append(own - torch.cat(mixed) + math.log(len(z)))
+    return torch.cat(columns, dim=-1)
+
+
+def _rows(local: LocalPosterior) -> int:
+    """How many codes are scored under all data at once."""
+    if not local.autoencoder.vectorisable:  # the data are repeated for each
+        return max(1, chunks.codes(local.x.device) // len(local))
+    return max(1, NUMBERS // (len(local) * local.dims))

@@ -1,0 +1,31 @@
+"""q(z_d | x): each number of a code by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro import poutine
+
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.kl import marginals
+
+
+def guide_marginals(local: LocalPosterior) -> dict[str, Any]:
+    """For each latent site its marginals given x, ``(data, dims)``; None where not known.
+
+    Of a site that the guide draws given another, the distribution in a trace is that given the
+    other as well: such a one is None too. Two runs of the guide tell.
+    """
+    first, second = (poutine.trace(local.autoencoder.guide).get_trace(local.x) for _ in range(2))
+    found: dict[str, Any] = {}
+    for name in local.shapes:
+        nodes: Any = (first.nodes[name], second.nodes[name])
+        one, other = (marginals(node["fn"]) for node in nodes)
+        value = nodes[0]["value"]
+        if one is not None and other is not None and one.batch_shape == value.shape:
+            same = torch.equal(one.log_prob(value), other.log_prob(value))
+            found[name] = one if same else None
+        else:
+            found[name] = None
+    return found
