@@ -1,0 +1,394 @@
+"""Whether the guide's intervals hold the code as often as they say, on data with known codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
+from pyrovae.diagnosis.local import LocalPosterior, simulate
+from pyrovae.diagnosis.marginals import guide_marginals
+from pyrovae.diagnosis.significance import fraction_interval, holm
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
+
+SIMULATIONS = 1000
+MIN_SIMULATIONS = 100
+# Draws among which a code is ranked where the guide's marginals are not known.
+DRAWS = 99
+NOMINAL = 0.9
+# Ours: how far from its nominal value the coverage may be, the mean of z-scores from 0, their
+# variance from 1, and the ranks of log p(x, z) from uniform.
+COVERAGE_WARN, COVERAGE_FAIL = 0.02, 0.05
+MEAN_WARN, MEAN_FAIL = 0.1, 0.3
+VARIANCE_WARN = 0.1
+JOINT_WARN, JOINT_FAIL = 0.1, 0.2
+# Chance that one of these, for all latents together, is found to be off when it is not.
+LEVEL = 0.01
+# A latent whose guide is the prior: by its means, and by its standard deviation.
+PRIOR_SCALE = 0.1
+# A standard deviation to divide by where all draws are the same.
+SMALLEST = 1e-12
+
+TALTS = "Talts et al. (2018), arXiv:1804.06788"
+MODRAK = "Modrák et al. (2023), arXiv:2211.02383"
+
+
+@dataclass(frozen=True)
+class Calibration(Check):
+    """Where known codes lie within the guide's distribution of them.
+
+    Attributes:
+        names: Of the latents.
+        pit: Distribution function of q(z_d | x) at the code that x was made from,
+            ``(simulation, latent)``: uniform if the guide is the posterior.
+        pit_log_joint: Rank of log p(x, z) among those of draws from the guide,
+            ``(simulation,)``, scaled to [0, 1]; it sees what no single latent does.
+        z: Code less the guide's mean, in its standard deviations, ``(simulation, latent)``.
+        active: Whether the guide says anything of a latent, ``(latent,)``; of others it is the
+            prior, and always right.
+    """
+
+    names: list[str]
+    pit: NDArray[Any]
+    pit_log_joint: NDArray[Any]
+    z: NDArray[Any]
+    active: NDArray[Any]
+
+    question = "calibration"
+
+    @property
+    def covered(self) -> NDArray[Any]:
+        """Whether the central 90 % interval holds the code, ``(simulation, latent)``."""
+        return np.abs(self.pit - 0.5) < NOMINAL / 2
+
+    @property
+    def coverage(self) -> NDArray[Any]:
+        """How often it does, ``(latent,)``."""
+        return self.covered.mean(0)
+
+    @property
+    def z_mean(self) -> NDArray[Any]:
+        """Means of the z-scores, ``(latent,)``: 0 for a guide that is not shifted."""
+        return self.z.mean(0)
+
+    @property
+    def z_variance(self) -> NDArray[Any]:
+        """Variances of the z-scores, ``(latent,)``: above 1 if the guide is too narrow."""
+        return self.z.var(0, ddof=1)
+
+    @property
+    def p_values(self) -> NDArray[Any]:
+        """Of Kolmogorov and Smirnov's test that PITs are uniform, each latent's own."""
+        return np.array([stats.kstest(column, "uniform").pvalue for column in self.pit.T])
+
+    def verdict(self) -> Verdict:
+        grade_, finding = self._joint()
+        if not self.active.any():
+            finding = (
+                f"the guide is the prior for all {len(self.names)} latents, which is always "
+                f"calibrated: nothing was tested; {finding}"
+            )
+            return Verdict("WARN", finding, "see latent dimensions")
+        for number in (self._coverage_grade(), self._z_grade()):
+            grade_ = worse(grade_, number)
+        coverage, passive = self.coverage[self.active], int((~self.active).sum())
+        finding = (
+            f"{NOMINAL:.0%} intervals cover {_span(100 * coverage, '.0f')} % on "
+            f"{int(self.active.sum())} active latents, z-scores have mean "
+            f"{_span(self.z_mean[self.active], '.2f')} and variance "
+            f"{_span(self.z_variance[self.active], '.2f')}; {finding}; smallest p-value "
+            f"{holm(self.p_values[self.active]).min():.2g}; {len(self.pit)} simulations"
+        )
+        if passive:
+            finding += f"; {passive} collapsed latents left out, which always pass"
+        return Verdict(grade_, finding, "" if grade_ == "ok" else self._advice())
+
+    def numbers(self) -> list[Number]:
+        if not self.active.any():
+            return [self._joint_number()]
+        worst = self._of_active(np.abs(self.z_mean)).argmax()
+        means = Number(
+            "largest mean of z-scores",
+            float(self.z_mean[worst]),
+            "standard deviations",
+            f"code less the guide's mean, in its standard deviations, of {self.names[worst]}: "
+            "0 if not shifted",
+            error=float(_mean_error(self.z)[worst]),
+        )
+        p_value = Number(
+            "smallest p-value",
+            float(holm(self.p_values[self.active]).min()),
+            "",
+            "that PITs of an exact guide are as uneven (Kolmogorov-Smirnov, Holm over latents)",
+            TALTS,
+        )
+        low, high = (
+            self._of_active(-self.coverage).argmax(),
+            self._of_active(self.coverage).argmax(),
+        )
+        narrow, wide = (
+            self._of_active(self.z_variance).argmax(),
+            self._of_active(-self.z_variance).argmax(),
+        )
+        return [
+            self._coverage_number("lowest coverage", low),
+            self._coverage_number("highest coverage", high),
+            means,
+            self._variance_number("smallest variance of z-scores", wide),
+            self._variance_number("largest variance of z-scores", narrow),
+            p_value,
+            self._joint_number(),
+        ]
+
+    def variables(self) -> dict[str, Variable]:
+        both, one = ("simulation", "latent"), ("latent",)
+        return {
+            "pit": Variable(both, self.pit, "cdf of q(z_d | x) at the code x was simulated from"),
+            "pit_log_joint": Variable(
+                ("simulation",), self.pit_log_joint, "rank of log p(x, z) among guide draws"
+            ),
+            "coverage": Variable(one, self.coverage, f"of the central {NOMINAL:.0%} interval"),
+            "z_mean": Variable(one, self.z_mean, "mean of z-scores"),
+            "z_variance": Variable(one, self.z_variance, "variance of z-scores"),
+        }
+
+    def _of_active(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of active latents; of others, less than any."""
+        return np.where(self.active, values, -np.inf)
+
+    def _coverage_number(self, name: str, latent: np.intp) -> Number:
+        covered = self.covered[:, latent]
+        return Number(
+            name,
+            float(covered.mean()),
+            "fraction",
+            f"how often the central {NOMINAL:.0%} interval of q(z | x) holds the code that x was "
+            f"simulated from, of {self.names[latent]}",
+            TALTS,
+            interval=fraction_interval(int(covered.sum()), len(covered)),
+        )
+
+    def _variance_number(self, name: str, latent: np.intp) -> Number:
+        return Number(
+            f"{name} of z-scores",
+            float(self.z_variance[latent]),
+            "",
+            f"of {self.names[latent]}: 1 if the guide is as wide as the posterior, more if it is "
+            "over-confident",
+            error=float(_variance_error(self.z)[latent]),
+        )
+
+    def _coverage_grade(self) -> Grade:
+        """The worst of active latents; noise alone is none's fault."""
+        level, worst = 1 - LEVEL / self.active.sum(), 0.0
+        for covered in self.covered.T[self.active]:
+            low, high = fraction_interval(int(covered.sum()), len(covered), level)
+            if not low <= NOMINAL <= high:
+                worst = max(worst, abs(covered.mean() - NOMINAL))
+        return grade(worst, COVERAGE_WARN, COVERAGE_FAIL)
+
+    def _z_grade(self) -> Grade:
+        z = self.z[:, self.active]
+        errors = stats.norm.isf(LEVEL / z.shape[1] / 2)
+        mean, variance = np.abs(z.mean(0)), np.abs(z.var(0, ddof=1) - 1)
+        shift = mean[mean > errors * _mean_error(z)].max(initial=0.0)
+        excess = variance[variance > errors * _variance_error(z)].max(initial=0.0)
+        return worse(
+            grade(shift, MEAN_WARN, MEAN_FAIL), grade(excess, VARIANCE_WARN, float("inf"))
+        )
+
+    def _joint(self) -> tuple[Grade, str]:
+        found = stats.kstest(self.pit_log_joint, "uniform")
+        settled = found.pvalue < LEVEL
+        distance, p = found.statistic, found.pvalue
+        finding = f"ranks of log p(x, z) are {distance:.2f} from uniform (p = {p:.2g})"
+        return grade(distance, JOINT_WARN, JOINT_FAIL) if settled else "ok", finding
+
+    def _joint_number(self) -> Number:
+        return Number(
+            "distance of log p(x, z)",
+            float(stats.kstest(self.pit_log_joint, "uniform").statistic),
+            "",
+            "Kolmogorov-Smirnov distance of its ranks among guide draws from uniform: sees "
+            "correlations that the guide lacks",
+            MODRAK,
+        )
+
+    def _advice(self) -> str:
+        z, covered = self.z_variance[self.active], self.coverage[self.active]
+        shift = np.abs(self.z_mean[self.active]).max()
+        if (
+            covered.min() < NOMINAL - COVERAGE_WARN
+            or z.max() > 1 + VARIANCE_WARN
+            or shift > MEAN_WARN
+        ):
+            return (
+                "over-confident or shifted: choose a richer inference.guide.kind ('full_rank', "
+                "'iaf', 'spline'), wider inference.guide.encoder layers, or more data (the "
+                "model's own samples are such); until then do not use the guide's intervals"
+            )
+        if covered.max() > NOMINAL + COVERAGE_WARN or z.min() < 1 - VARIANCE_WARN:
+            return (
+                "under-confident, the intervals are too wide: train longer (inference.epochs), or "
+                "with inference.objective.kind 'elbo', whose guides are narrower than those of "
+                "importance-weighted bounds"
+            )
+        return (
+            "each latent is about right, but not all of them together: choose "
+            "inference.guide.kind 'full_rank', 'iaf' or 'spline', which have correlations"
+        )
+
+
+def check_calibration(
+    autoencoder: Autoencoder, like: Tensor, simulations: int = SIMULATIONS
+) -> Calibration:
+    r"""Simulation-based calibration of the encoder.
+
+    .. math::
+        z^* \sim p(z), \quad x \sim p(x \mid z^*), \quad
+        u_d = \int_{-\infty}^{z^*_d} q(z_d \mid x) \, \mathrm{d} z_d
+
+    Given x, :math:`z^*` is an exact draw from the posterior: were that the guide, every
+    :math:`u_d` would be uniform. Where the guide's marginals have no distribution function that
+    is known, :math:`z^*_d` is ranked among 99 draws, ties broken at random. It says how the guide
+    fares on the model's own data, which need not be like real ones.
+
+    Args:
+        autoencoder: Model and guide.
+        like: Data ``(obs, *shape)``, looked at for their shape; as many as there are, in turn.
+        simulations: Number of data to simulate.
+
+    Raises:
+        DataError: A simulated datum has no finite density.
+        SpecError: The guide is a point; there are too few simulations; the model observes
+            several sites.
+
+    References:
+        Talts et al. (2018), *Validating Bayesian Inference Algorithms with Simulation-Based
+        Calibration*, arXiv:1804.06788; Modrák et al. (2023), *Simulation-Based Calibration
+        Checking for Bayesian Computation: The Choice of Test Quantities Shapes Sensitivity*,
+        arXiv:2211.02383; Säilynoja, Bürkner and Vehtari (2022), *Graphical Test for Discrete
+        Uniformity*, arXiv:2103.10522.
+    """
+    if simulations < MIN_SIMULATIONS:
+        raise SpecError(
+            f"simulations = {simulations} are too few to tell a coverage of {NOMINAL:.0%} from "
+            f"another: at least {MIN_SIMULATIONS} are needed, better {SIMULATIONS}"
+        )
+    with evaluating(autoencoder, like.device):
+        local = LocalPosterior(autoencoder, like[:2])
+        if local.point:
+            raise SpecError(
+                "the guide is a point, which has no intervals to be calibrated: choose "
+                "inference.guide.kind 'diagonal', or sample p(z | x) by MCMC"
+            )
+        index = torch.arange(simulations, device=like.device) % len(like)
+        size = max(1, chunks.codes(like.device) // (DRAWS + 1))
+        parts = [_simulate(autoencoder, like[part]) for part in index.split(size)]
+    found = _Placed(*(torch.cat(column).cpu().double() for column in zip(*parts, strict=True)))
+    if not all(column.isfinite().all() for column in found):
+        raise DataError(
+            "data simulated from the model have densities or codes that are not finite: its "
+            "parameters are not, or p(x | z) draws what it gives no density to"
+        )
+    return Calibration(
+        local.names,
+        found.pit.numpy(),
+        found.pit_log_joint.numpy(),
+        ((found.code - found.mean) / found.scale.clamp(min=SMALLEST)).numpy(),
+        _active(found).numpy(),
+    )
+
+
+class _Placed(NamedTuple):
+    """Codes of simulated data and the guide's distributions of them, ``(data, dims)`` each.
+
+    Attributes:
+        pit_log_joint: ``(data,)``.
+        noise: Variance of the error of ``mean``; zero where the guide knows it.
+    """
+
+    code: Tensor
+    pit: Tensor
+    pit_log_joint: Tensor
+    mean: Tensor
+    scale: Tensor
+    noise: Tensor
+
+
+def _simulate(autoencoder: Autoencoder, like: Tensor) -> _Placed:
+    """As many simulations as there are data in ``like``."""
+    simulated = simulate(autoencoder, like)
+    local = LocalPosterior(autoencoder, simulated.x)
+    z = torch.cat([simulated.z.unsqueeze(0), local.draw_guide(DRAWS)])  # by one computation
+    log_joint = local.log_joint(z)
+    sizes = [shape.numel() for shape in local.shapes.values()]
+    marginals = guide_marginals(local).values()
+    columns = [
+        _exact(marginal, piece[0]) or _among_draws(piece)
+        for marginal, piece in zip(marginals, z.split(sizes, dim=-1), strict=True)
+    ]
+    pit, mean, scale, noise = (torch.cat(column, -1) for column in zip(*columns, strict=True))
+    rank = _uniform_rank(log_joint)
+    if not log_joint.isfinite().all():
+        rank = torch.full_like(rank, torch.nan)
+    return _Placed(simulated.z, pit, rank, mean, scale, noise)
+
+
+def _exact(marginal: Any, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """PIT, mean, standard deviation and no noise, as far as the guide knows its marginals."""
+    if marginal is None or marginal.support.is_discrete:
+        return None
+    try:
+        return marginal.cdf(code), marginal.mean, marginal.stddev, torch.zeros_like(code)
+    except NotImplementedError:
+        return None
+
+
+def _among_draws(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same from draws below the code, ``(1 + draws, data, dims)``."""
+    draws = z[1:].double()
+    scale = draws.std(0)
+    # For normals, so that z-scores have variance one as they do with mean and scale known.
+    count = len(draws)
+    wider = ((1 + 1 / count) * (count - 1) / (count - 3)) ** 0.5
+    return _uniform_rank(z), draws.mean(0), scale * wider, scale.square() / count
+
+
+def _uniform_rank(values: Tensor) -> Tensor:
+    """Where the first is among all, ties at random, and uniform within its rank: in (0, 1)."""
+    first, rest = values[0], values[1:]
+    below, ties = (rest < first).sum(0), (rest == first).sum(0)
+    place = torch.rand(first.shape, dtype=torch.float64, device=first.device)
+    return (below + place * (ties + 1)) / len(values)
+
+
+def _active(found: _Placed) -> Tensor:
+    """Latents of which the guide says other things than the prior."""
+    prior_variance = found.code.var(0)
+    varies = found.mean.var(0) - found.noise.mean(0) > ACTIVE_VARIANCE * prior_variance
+    ratio = (found.scale.square().mean(0) / prior_variance).sqrt()
+    return varies | ((ratio - 1).abs() > PRIOR_SCALE)
+
+
+def _mean_error(z: NDArray[Any]) -> NDArray[Any]:
+    return z.std(0, ddof=1) / len(z) ** 0.5
+
+
+def _variance_error(z: NDArray[Any]) -> NDArray[Any]:
+    """At least that of normals: samples that lack their largest values know too little of it."""
+    return np.maximum(((z - z.mean(0)) ** 2).std(0, ddof=1), 2**0.5) / len(z) ** 0.5
+
+
+def _span(values: NDArray[Any], format_: str) -> str:
+    low, high = format(values.min(), format_), format(values.max(), format_)
+    return low if low == high else f"{low} to {high}"
