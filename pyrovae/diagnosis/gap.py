@@ -1,0 +1,296 @@
+"""How much of the bound is lost, and whether to the guide's family or to its encoder."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, worse
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import evaluating
+from pyrovae.guides import FlowGuide, FullRankGuide, Guide, MixtureGuide, VonMisesFisherGuide
+from pyrovae.vae import VAE
+
+# On digits within 0.02 nats of five times as many steps with eight times as many draws.
+STEPS, DRAWS, RATE = 400, 8, 0.1
+# Draws that choose between the encoder and the refined member, and others that measure the latter.
+TO_CHOOSE, TO_MEASURE = 250, 1000
+# Our own: models of one data set often differ by as little as this.
+WARN, FAIL = 0.5, 2.0
+CREMER = "Cremer, Li and Duvenaud (2018), arXiv:1801.03558"
+BETTER_ENCODER = (
+    "the encoder costs most: a larger inference.guide.encoder, more data, or an earlier end of "
+    "training if the gap of the training data is much smaller"
+)
+BETTER_EVIDENCE = (
+    "the best member's ELBO, a lower bound, is above the estimate of log p(x), which is too low: "
+    "estimate it from more draws, or by annealing"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Gap(Check):
+    """What the bound of each datum lacks, in nats; float64 ``(data,)`` on the CPU.
+
+    Attributes:
+        gap: log p(x) - ELBO.
+        approximation: log p(x) - ELBO of the best member of the family.
+        amortisation: The ELBO of that member - that of the encoder's.
+        kept: Whether no member was found that is better than the encoder's; then
+            ``amortisation`` is 0.
+        richer: What to ask for if the family costs most; a clause.
+    """
+
+    question = "inference gap"
+
+    gap: Tensor
+    approximation: Tensor
+    amortisation: Tensor
+    kept: Tensor
+    richer: str
+
+    def verdict(self) -> Verdict:
+        """Grades the mean; what to do follows from the larger part."""
+        gap, gap_error = _estimate(self.gap)
+        family, family_error = _estimate(self.approximation)
+        encoder, encoder_error = _estimate(self.amortisation)
+        finding = (
+            f"{gap:.2f} ± {gap_error:.2f} nats = approximation {family:.2f} ± {family_error:.2f} "
+            f"+ amortisation {encoder:.2f} ± {encoder_error:.2f}"
+        )
+        result = grade(gap, WARN, FAIL)
+        if family < -2 * family_error - 0.01:  # nats; below that an exact guide's rounding
+            return Verdict(worse(result, "WARN"), finding, BETTER_EVIDENCE)
+        if result == "ok":
+            return Verdict(result, finding)
+        family_costs_most = (
+            f"the family of the guide costs most: {self.richer} can come closer to the posteriors"
+        )
+        return Verdict(result, finding, family_costs_most if family > encoder else BETTER_ENCODER)
+
+    def numbers(self) -> list[Number]:
+        """Means over the data, with the standard errors of these."""
+        rows = [
+            (
+                "inference gap",
+                self.gap,
+                "log p(x) - ELBO, mean over the data; too small by what log p(x) is "
+                "underestimated",
+            ),
+            (
+                "approximation gap",
+                self.approximation,
+                "log p(x) - ELBO of the best member of the guide's family for each datum, found "
+                "by local re-optimisation: of a local optimum, so at most this",
+            ),
+            (
+                "amortisation gap",
+                self.amortisation,
+                "ELBO of the best member of the guide's family for each datum - ELBO of the "
+                "encoder's; at least this",
+            ),
+        ]
+        numbers = []
+        for name, values, definition in rows:
+            mean, error = _estimate(values)
+            numbers.append(Number(name, mean, "nats", definition, CREMER, error))
+        kept = Number(
+            "best member is the encoder's",
+            self.kept.double().mean().item(),
+            "fraction",
+            "data for which re-optimisation found no better member than the encoder did, by draws "
+            "of their own; their amortisation gap counts as 0",
+        )
+        return [*numbers, kept]
+
+    def variables(self) -> dict[str, Variable]:
+        """The gap and its two parts, per datum."""
+        described = {
+            "gap": (self.gap, "log p(x) - ELBO, in nats"),
+            "approximation_gap": (
+                self.approximation,
+                "log p(x) - ELBO of the best member of the guide's family, in nats",
+            ),
+            "amortisation_gap": (
+                self.amortisation,
+                "ELBO of the best member of the guide's family - ELBO, in nats",
+            ),
+        }
+        return {
+            name: Variable(("obs",), values.numpy(), description)
+            for name, (values, description) in described.items()
+        }
+
+
+def gradients(obs: int) -> int:
+    """Through how many codes a gradient is taken for so many data: what the check costs."""
+    return STEPS * DRAWS * obs
+
+
+def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tensor) -> Gap:
+    r"""The inference gap of each datum, and what the family and the encoder have in it.
+
+    .. math::
+        \underbrace{\log p(x) - \mathcal{L}(q)}_{\text{inference gap}} =
+        \underbrace{\log p(x) - \mathcal{L}(q^*)}_{\text{approximation}} +
+        \underbrace{\mathcal{L}(q^*) - \mathcal{L}(q)}_{\text{amortisation}}, \qquad
+        q^* = \operatorname{arg\,max}_{q \in \mathcal{Q}} \mathcal{L}(q)
+
+    The model stays as it is, a VampPrior with the guide that it was fitted with. The ELBO is
+    that at β = 1.
+
+    The family :math:`\mathcal{Q}` has, for each datum, all that the heads on top of the encoder
+    give, free (:func:`freed`): every normal of the guide's covariance structure, every Laplace,
+    every mixture of as many normals, every von Mises–Fisher distribution. Of a flow it has every
+    location, scale and context, but the weights of its networks stay those that all data share.
+    The member is found by Adam from the encoder's, so it is a local optimum: the approximation
+    gap is at most what is reported, and of a mixture or a flow it may be less.
+
+    Draws of their own decide whether that member is better than the encoder's, which is kept for
+    the data for which it is not; others measure it, so that neither fit nor choice is rewarded
+    for its luck. What is left of chance is in the standard errors, and may make parts that are
+    zero a little negative.
+
+    Args:
+        autoencoder: Model and guide, made of parts.
+        x: Data ``(data, *shape)``.
+        elbo: Of the guide, per datum ``(data,)``.
+        log_prob: log p(x), or the best estimate of it, ``(data,)``.
+
+    Raises:
+        SpecError: The guide is a point, or has no encoder that could be freed.
+        DataError: Fewer than two data.
+
+    References:
+        Cremer, Li and Duvenaud (2018), *Inference Suboptimality in Variational Autoencoders*,
+        arXiv:1801.03558.
+    """
+    guide = _guide(autoencoder)
+    if len(x) < 2:
+        raise DataError(f"the inference gap needs at least 2 data, here {len(x)}")
+    with evaluating(autoencoder, x.device):
+        # Each datum has numbers of its own, so that a few data are fitted like all at once.
+        size = max(1, chunks.codes(x.device) // DRAWS)
+        parts = [_refine(autoencoder, guide, part) for part in x.split(size)]
+    refined, kept = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+    elbo, log_prob = elbo.double().cpu(), log_prob.double().cpu()
+    best = torch.where(kept, elbo, refined)
+    return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, _richer(guide))
+
+
+class Free(nn.Module):
+    """Numbers of its own for each datum, where a network was.
+
+    Args:
+        value: Where they start, ``(data, outputs)``.
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(value.clone())
+
+    def forward(self, _: Tensor) -> Tensor:
+        """The numbers, whatever is given."""
+        return self.value
+
+
+def freed(guide: Guide, x: Tensor) -> Guide:
+    """The guide with parameters for each datum of ``x``, ``(data, *shape)``, and no others.
+
+    It starts as the guide is at ``x``. Free are what the encoder gives, which for a flow is the
+    context, and what each of the linear maps on top of it gives. The latter could be reached
+    through the former only where there are as many features as outputs, and no faster.
+    """
+    encoder: Any = guide.encoder
+    features = encoder(x)
+    free = copy.deepcopy(guide).requires_grad_(False)
+    free.encoder = Free(features)
+    for name, head in guide.named_children():
+        if isinstance(head, nn.Linear):
+            setattr(free, name, Free(head(features)))
+    return free
+
+
+def _guide(autoencoder: Autoencoder) -> Guide:
+    guide = autoencoder.posterior if isinstance(autoencoder, VAE) else None
+    if not isinstance(guide, Guide) or not isinstance(getattr(guide, "encoder", None), nn.Module):
+        raise SpecError(
+            "the guide is a program without an encoder that could be set free for each datum, so "
+            "the inference gap cannot be split: give it a guide made of parts, or judge it by the "
+            "gap as a whole, log p(x) - ELBO"
+        )
+    return guide
+
+
+def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
+    """ELBOs of the best members for a few data, and for which the encoder's is no worse."""
+    local = LocalPosterior(autoencoder, x)
+    if local.point:
+        raise SpecError(
+            "the guide is a point and has no density, so there is no bound that could have a gap: "
+            "choose another inference.guide.kind"
+        )
+    free = freed(guide, x)
+    _fit(free, local)
+    kept = ~(_elbo(free, local, TO_CHOOSE) > _elbo(guide, local, TO_CHOOSE))  # of a NaN as well
+    return _elbo(free, local, TO_MEASURE), kept
+
+
+def _fit(free: Guide, local: LocalPosterior) -> None:
+    """Climb the ELBO of each datum, in steps that become small."""
+    parameters = [value for value in free.parameters() if value.requires_grad]
+    optimiser = torch.optim.Adam(parameters, lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    for _ in range(STEPS):
+        with torch.enable_grad():
+            loss = -_log_weight(free, local, DRAWS).mean(0).sum()
+        # Of nothing else, or the model's own parameters would be left with gradients; features
+        # on which only linear maps stood have none.
+        moves = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for value, move in zip(parameters, moves, strict=True):
+            value.grad = move
+        optimiser.step()
+        schedule.step()
+
+
+def _elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
+    """Of each datum, in nats."""
+    sizes = chunks.draws(len(local), draws, local.x.device)
+    return torch.cat([_log_weight(guide, local, size) for size in sizes]).mean(0)
+
+
+def _log_weight(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
+    """log p(x, z) - log q(z | x) at draws from a guide, ``(draws, data)``."""
+    q: Any = guide(local.x)
+    z = q.rsample((draws,))
+    return local.log_joint(z) - q.log_prob(z).double()
+
+
+def _richer(guide: Guide) -> str:
+    """A family that holds the guide's, or that bends further."""
+    match guide:
+        case FlowGuide():
+            return "more inference.guide.layers, or wider ones,"
+        case FullRankGuide():
+            return "inference.guide.kind 'iaf', 'spline' or 'mixture'"
+        case MixtureGuide():
+            return "more inference.guide.components, or inference.guide.kind 'iaf' or 'spline',"
+        case VonMisesFisherGuide():
+            return (
+                "no guide of the package on the sphere does better; codes off it, with "
+                "model.prior.kind 'normal' and inference.guide.kind 'full_rank',"
+            )
+        case _:
+            return "inference.guide.kind 'full_rank', 'iaf' or 'spline'"
+
+
+def _estimate(values: Tensor) -> tuple[float, float]:
+    """The mean and its standard error."""
+    return values.mean().item(), (values.std() / len(values) ** 0.5).item()
