@@ -45,7 +45,7 @@ def draw_reconstructed_images(
         TITLE_HEIGHT + len(blocks) * (2 * _tile_height(x, columns, WIDTH - 1.3) + 0.1),
     )
     for axes, block in zip(figure.subplots(len(blocks), squeeze=False).flat, blocks, strict=True):
-        height = _show(axes, block, columns, _intensities(data, x))
+        height = _show(axes, block, columns, intensities(data, x))
         axes.set_yticks([height * 0.25, height * 0.75], ["data", "reconstruction"])
     return figure
 
@@ -65,7 +65,7 @@ def draw_sampled_images(data: Dataset, x: Tensor, means: Tensor, columns: int = 
         f"{data.name}: samples, means of p(x | z) at codes z from the prior",
         TITLE_HEIGHT + rows * _tile_height(x, columns, WIDTH),
     )
-    _show(figure.subplots(), means, columns, _intensities(data, x))
+    _show(figure.subplots(), means, columns, intensities(data, x))
     return figure
 
 
@@ -74,7 +74,7 @@ def _tile_height(x: Tensor, columns: int, width: float) -> float:
     return width / max(columns, 10) * x.shape[-2] / x.shape[-1]
 
 
-def _intensities(data: Dataset, x: Tensor) -> tuple[float, float]:
+def intensities(data: Dataset, x: Tensor) -> tuple[float, float]:
     """What is drawn black and what white: 0 and the largest level, or the range of ``x``."""
     return (x.min().item(), x.max().item()) if data.levels is None else (0.0, data.levels)
 
