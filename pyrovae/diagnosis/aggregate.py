@@ -1,0 +1,234 @@
+"""Whether the codes of the data, all together, lie where the prior says codes lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.diagnosis.significance import holm
+from pyrovae.errors import DataError
+from pyrovae.evaluation import evaluating
+
+# Ours: largest distance of two distribution functions, and of two correlations.
+DISTANCE_WARN, DISTANCE_FAIL = 0.1, 0.2
+CORRELATION_WARN = 0.3
+# Chance that a difference is called one when there is none.
+LEVEL = 0.05
+MIN_DATA = 50
+# A correlation of one is a transformed one that is infinite.
+LARGEST = 1 - 1e-9
+# Decimals of log p(z) in nats: a constant density differs by rounding errors only.
+DECIMALS = 4
+
+HOFFMAN = "Hoffman and Johnson (2016), ELBO Surgery"
+
+
+@dataclass(frozen=True)
+class Aggregate(Check):
+    """One code from the guide and one from the prior for each datum.
+
+    Attributes:
+        names: Of the dimensions.
+        aggregated: Draws of q(z), the mean of q(z | x) over the data, ``(obs, latent)``.
+        prior: Draws of p(z), ``(obs, latent)``.
+        log_prior_aggregated: log p(z) of the former in nats, ``(obs,)``.
+        log_prior_prior: log p(z) of the latter in nats, ``(obs,)``.
+    """
+
+    names: list[str]
+    aggregated: NDArray[Any]
+    prior: NDArray[Any]
+    log_prior_aggregated: NDArray[Any]
+    log_prior_prior: NDArray[Any]
+
+    question = "aggregated posterior"
+
+    @property
+    def distances(self) -> NDArray[Any]:
+        """Between the distribution functions of both, ``(latent,)``."""
+        return self._tests[:-1, 0]
+
+    @property
+    def density_distance(self) -> float:
+        """The same of log p(z); for a standard normal prior it is that of the radius."""
+        return float(self._tests[-1, 0])
+
+    @property
+    def p_values(self) -> NDArray[Any]:
+        """Of each dimension and of log p(z), Holm over all of them, ``(latent + 1,)``."""
+        return holm(self._tests[:, 1])
+
+    @property
+    def correlations(self) -> tuple[float, float]:
+        """The largest correlation between two dimensions, of the guide's codes and the prior's."""
+        ours, prior = (np.abs(_correlations(z)).max() for z in (self.aggregated, self.prior))
+        return float(ours), float(prior)
+
+    @property
+    def correlation_difference(self) -> float:
+        """The largest by which the correlations of two dimensions differ."""
+        return float(np.abs(_correlations(self.aggregated) - _correlations(self.prior)).max())
+
+    def verdict(self) -> Verdict:
+        distances, p = self._tests[:, 0], self.p_values
+        found = distances[p < LEVEL].max(initial=0.0)
+        grade_ = worse(grade(found, DISTANCE_WARN, DISTANCE_FAIL), self._correlation_grade())
+        farthest = int(self.distances.argmax())
+        ours, prior = self.correlations
+        finding = (
+            f"{self.names[farthest]} is {self.distances[farthest]:.2f} from the prior (p = "
+            f"{p[farthest]:.2g}), log p(z) {self.density_distance:.2f} (p = {p[-1]:.2g}), by "
+            f"Kolmogorov-Smirnov on {len(self.aggregated)} codes"
+        )
+        if len(self.names) > 1:
+            finding += f"; largest correlation {ours:.2f}, of prior draws {prior:.2f}"
+        return Verdict(grade_, finding, "" if grade_ == "ok" else _ADVICE)
+
+    def numbers(self) -> list[Number]:
+        farthest, p = int(self.distances.argmax()), self.p_values
+        ours, prior = self.correlations
+        numbers = [
+            Number(
+                "largest distance of a dimension",
+                float(self.distances[farthest]),
+                "",
+                f"Kolmogorov-Smirnov distance of q(z_d) from p(z_d), of {self.names[farthest]}",
+                HOFFMAN,
+            ),
+            Number(
+                "p-value of that dimension",
+                float(p[farthest]),
+                "",
+                "that draws of one distribution differ as much, Holm over all dimensions",
+            ),
+            Number(
+                "distance of log p(z)",
+                self.density_distance,
+                "",
+                "Kolmogorov-Smirnov distance of log p(z) under q(z) and p(z): whether codes lie "
+                "in the prior's typical set; the radius, where the prior is standard normal",
+            ),
+            Number("p-value of log p(z)", float(p[-1]), "", "as above"),
+        ]
+        if len(self.names) == 1:
+            return numbers
+        return [
+            *numbers,
+            Number("largest correlation", ours, "", "between two dimensions of codes from q(z)"),
+            Number(
+                "largest correlation of the prior", prior, "", "the same of as many prior draws"
+            ),
+            Number(
+                "largest difference of correlations",
+                self.correlation_difference,
+                "",
+                "between q(z) and prior draws, over pairs of dimensions",
+            ),
+        ]
+
+    def variables(self) -> dict[str, Variable]:
+        both = ("obs", "latent")
+        return {
+            "aggregated": Variable(both, self.aggregated, "one code from q(z | x) for each x"),
+            "prior": Variable(both, self.prior, "as many codes from p(z)"),
+            "log_prior_aggregated": Variable(
+                ("obs",), self.log_prior_aggregated, "log p(z) of codes from q(z | x), nats"
+            ),
+            "log_prior_prior": Variable(
+                ("obs",), self.log_prior_prior, "log p(z) of codes from p(z), nats"
+            ),
+        }
+
+    @cached_property
+    def _tests(self) -> NDArray[Any]:
+        """Distance and p-value of each dimension and, last, of log p(z)."""
+        pairs = list(zip(self.aggregated.T, self.prior.T, strict=True))
+        pairs.append(
+            (self.log_prior_aggregated.round(DECIMALS), self.log_prior_prior.round(DECIMALS))
+        )
+        # The asymptotic p-value: the exact one warns where it underflows.
+        return np.array([tuple(stats.ks_2samp(*pair, method="asymp")) for pair in pairs])
+
+    def _correlation_grade(self) -> Grade:
+        """WARN at most, and only where noise would not do it: by Fisher's transformation."""
+        dims = len(self.names)
+        pairs = max(1, dims * (dims - 1) // 2)
+        error = (2 / (len(self.aggregated) - 3)) ** 0.5
+        ours, prior = (_correlations(z) for z in (self.aggregated, self.prior))
+        shift = np.arctanh(ours.clip(-LARGEST, LARGEST)) - np.arctanh(
+            prior.clip(-LARGEST, LARGEST)
+        )
+        clear = np.abs(shift) > stats.norm.isf(LEVEL / pairs / 2) * error
+        differ = np.abs(ours - prior)[clear].max(initial=0.0)
+        return grade(float(differ), CORRELATION_WARN, float("inf"))
+
+
+_ADVICE = (
+    "codes drawn from the prior are not like those of the data, so samples are worse than "
+    "reconstructions: let the prior follow, with model.prior.kind 'mixture', 'vamp' or 'flow'"
+)
+
+
+def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
+    r"""The aggregated posterior against the prior.
+
+    .. math::
+        q(z) = \frac1N \sum_n q(z \mid x_n) \overset{?}{=} p(z)
+
+    One draw of each for each datum, compared in each dimension and in log p(z). A point will do
+    for a guide.
+
+    Args:
+        autoencoder: Model and guide.
+        x: Data ``(obs, *shape)``.
+
+    Raises:
+        DataError: There are fewer than 50 data; a code has no finite density under the prior.
+
+    References:
+        Hoffman and Johnson (2016), *ELBO Surgery: Yet Another Way to Carve Up the Variational
+        Evidence Lower Bound*, NIPS Workshop on Advances in Approximate Bayesian Inference.
+    """
+    if len(x) < MIN_DATA:
+        raise DataError(
+            f"{len(x)} data are too few to compare their codes with the prior: at least "
+            f"{MIN_DATA} are needed"
+        )
+    with evaluating(autoencoder, x.device):
+        names = LocalPosterior(autoencoder, x[:2]).names
+        rows = [_draw(autoencoder, part) for part in x.split(chunks.codes(x.device) // 2)]
+    z, log_prior = (torch.cat(column, dim=1).cpu().double() for column in zip(*rows, strict=True))
+    if not (z.isfinite().all() and log_prior.isfinite().all()):
+        raise DataError(
+            "codes of these data have no finite log p(z): the guide's parameters are not finite, "
+            "or it has codes where the prior has no density"
+        )
+    return Aggregate(names, *z.numpy(), *log_prior.numpy())
+
+
+def _draw(autoencoder: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A code from the guide and one from the prior for each datum, with log p(z)."""
+    local = LocalPosterior(autoencoder, x)
+    z = torch.cat([local.draw_guide(1), local.draw_prior(1)])
+    return z, local.log_model(z)[0]
+
+
+def _correlations(z: NDArray[Any]) -> NDArray[Any]:
+    """Between dimensions, ``(latent, latent)``; 0 on the diagonal, and of what is constant."""
+    centred = z - z.mean(0)
+    scale = np.sqrt((centred**2).mean(0))
+    standard = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
+    correlations = standard.T @ standard / len(z)
+    np.fill_diagonal(correlations, 0.0)
+    return correlations
