@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 import pyrovae.diagnosis.gap as gap_module
 from pyrovae.diagnosis.gap import Gap, check_gap, freed, gradients
 from pyrovae.diagnosis.importance import bounds, draw_weighted
+from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.guides import DiagonalGuide
 from pyrovae.networks import MLPEncoder
@@ -19,6 +21,9 @@ from pyrovae.scale import raw_positive
 
 # An ELBO of 1000 draws of weights with a standard deviation of about a nat, mean over 20 data.
 NOISE = 0.03
+# What the noise of the gradients may leave of the gap of a datum.
+CONVERGED = 0.02
+NOISY = 0.15  # at five standard errors, where weights are as bad as those of an untrained guide
 
 
 def exact_elbo(q: Any, oracle: Any) -> Tensor:
@@ -72,7 +77,8 @@ def test_both_parts_are_the_closed_forms(correlated: Any) -> None:
     torch.testing.assert_close(gap.gap, approximation + amortisation)
 
 
-def test_the_parts_add_up_whatever_was_found(make_vae: Any) -> None:
+def test_the_parts_add_up_whatever_was_found(make_vae: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gap_module, "STEPS", 10)
     vae = make_vae()
     elbo, log_prob = torch.randn(2, 5).double()
     gap = check_gap(vae, vae.sample(5), elbo, log_prob)
@@ -86,8 +92,9 @@ def test_an_exact_guide_has_no_gap(make_linear_gaussian: Any, guide: str, prior:
     oracle = make_linear_gaussian(guide, prior)
     found = bounds(draw_weighted(oracle.vae, oracle.x, 100).log_weight)
     gap = check_gap(oracle.vae, oracle.x, found.elbo, found.log_prob)
-    for part in (gap.gap, gap.approximation, gap.amortisation):
-        torch.testing.assert_close(part, torch.zeros_like(part), rtol=0, atol=1e-6)
+    torch.testing.assert_close(gap.gap, torch.zeros(6).double(), rtol=0, atol=1e-10)
+    for part in (gap.approximation, gap.amortisation):
+        torch.testing.assert_close(part, torch.zeros(6).double(), rtol=0, atol=CONVERGED)
     assert gap.verdict().grade == "ok"
     assert gap.verdict().advice == ""
 
@@ -102,12 +109,20 @@ def test_a_wrong_encoder_of_a_family_that_holds_the_posterior_is_all_of_the_gap(
     elbo = exact_elbo(oracle.vae.encode(oracle.x), oracle)
     gap = check_gap(oracle.vae, oracle.x, elbo, oracle.evidence)
     assert gap.gap.min() > 0.5
-    torch.testing.assert_close(gap.approximation, torch.zeros(6).double(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(gap.approximation, torch.zeros(6).double(), rtol=0, atol=CONVERGED)
     assert "encoder" in gap.verdict().advice
 
 
-def test_nothing_of_the_autoencoder_is_moved(
-    make_vae: Any, prior_and_guide: tuple[str, str], parameters_of: Any
+@torch.no_grad()
+def from_the_prior(vae: Any, x: Tensor) -> Tensor:
+    """log p(x), of which the codes of five bits leave enough to be found from the prior."""
+    local = LocalPosterior(vae, x)
+    log_likelihood = local.log_model(local.draw_prior(5000))[1]
+    return log_likelihood.logsumexp(0) - math.log(5000)
+
+
+def test_every_guide_is_improved_and_nothing_of_the_autoencoder_moved(
+    make_vae: Any, prior_and_guide: tuple[str, str], parameters_of: Any, monkeypatch: Any
 ) -> None:
     prior, guide = prior_and_guide
     vae = make_vae(prior, guide)
@@ -116,14 +131,16 @@ def test_nothing_of_the_autoencoder_is_moved(
         with pytest.raises(SpecError, match="is a point"):
             check_gap(vae, x, torch.zeros(3), torch.zeros(3))
         return
+    monkeypatch.setattr(gap_module, "STEPS", 30)
+    log_prob = from_the_prior(vae, x)
     before, stream = parameters_of(vae), torch.get_rng_state()
-    found = bounds(draw_weighted(vae, x, 500).log_weight)
-    gap = check_gap(vae, x, found.elbo, found.log_prob)
-    assert gap.amortisation.isfinite().all()
-    # An encoder of random weights is far from optimal; a few hundredths are noise.
-    assert gap.amortisation.min() > -0.1
-    assert gap.amortisation.max() > 0.1
-    assert gap.approximation.min() > -0.1
+    elbo = bounds(draw_weighted(vae, x, 1000).log_weight).elbo
+    gap = check_gap(vae, x, elbo, log_prob)
+    # What is below zero is noise, of 1000 draws. An encoder of random weights is far from optimal,
+    # unless the prior is made of what it gives.
+    assert gap.amortisation.min() > -NOISY
+    assert gap.amortisation.max() > (NOISY if prior != "vamp" else 0)
+    assert gap.approximation.min() > -NOISY
     assert all(torch.equal(value, before[name]) for name, value in vae.named_parameters())
     assert all(p.grad is None and p.requires_grad for p in vae.parameters())
     assert torch.equal(torch.get_rng_state(), stream)
@@ -161,9 +178,10 @@ def test_the_encoder_is_kept_where_nothing_better_is_found(
 
 def test_how_data_are_put_together_does_not_matter(correlated: Any, monkeypatch: Any) -> None:
     oracle = correlated
+    monkeypatch.setattr(gap_module, "STEPS", 100)
     elbo = exact_elbo(oracle.vae.encode(oracle.x).base_dist, oracle)
     at_once = check_gap(oracle.vae, oracle.x, elbo, oracle.evidence)
-    monkeypatch.setattr("pyrovae.chunks.CODES", 3 * gap_module.DRAWS)
+    monkeypatch.setattr("pyrovae.chunks.CODES", 8 * gap_module.DRAWS)
     oracle.vae.vectorisable = False
     in_parts = check_gap(oracle.vae, oracle.x, elbo, oracle.evidence)
     torch.testing.assert_close(
