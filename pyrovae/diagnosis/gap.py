@@ -268,7 +268,7 @@ def _elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
 
 
 def _log_weight(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
-    """log p(x, z) - log q(z | x) at draws from a guide, ``(draws, data)``."""
+    """Log p(x, z) - log q(z | x) at draws from a guide, ``(draws, data)``."""
     q: Any = guide(local.x)
     z = q.rsample((draws,))
     return local.log_joint(z) - q.log_prob(z).double()

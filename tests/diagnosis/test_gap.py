@@ -197,7 +197,7 @@ def test_the_larger_part_decides_what_to_do() -> None:
         parts = parts + noise
         return Gap(parts.sum(0), parts[0], parts[1], torch.zeros(4) > 0, "a richer one")
 
-    assert gap(0.1, 0.2).verdict() [0] == "ok"
+    assert gap(0.1, 0.2).verdict()[0] == "ok"
     assert gap(0.1, 1.2).verdict()[0] == "WARN"
     assert "encoder" in gap(0.1, 1.2).verdict().advice
     assert gap(2.1, 1.2).verdict()[0] == "FAIL"

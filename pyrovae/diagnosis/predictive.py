@@ -1,0 +1,358 @@
+"""Whether data sets drawn from the model look like the data."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
+from pyrovae.diagnosis.local import simulate
+from pyrovae.errors import DataError
+from pyrovae.evaluation import evaluating
+from pyrovae.likelihoods import MultinomialLikelihood
+from pyrovae.vae import VAE
+
+# In standard deviations of a datum's statistic: our own, below what Cohen (1988) calls small and
+# at what he calls medium.
+WARN, FAIL = 0.1, 0.5
+SIGNIFICANT = 0.05
+FEWEST_REPLICATES = 20  # below, no tail probability is below SIGNIFICANT
+COLUMNS = 20  # of a table, up to which they are looked at one by one, and in pairs
+NAMED, LISTED = 3, 12  # statistics in the finding, and in the table of numbers
+REFERENCE = "Rubin (1984), Annals of Statistics 12; Box (1980), JRSS A 143"
+ADVICE = {
+    "noise": (
+        "single values of draws from p(x | z) scatter more than those of the data: let "
+        "model.likelihood.noise be 'learned' or 'per_pixel' where it has one, or fit a larger "
+        "model.decoder for longer"
+    ),
+    "zeros": (
+        "the likelihood does not give as many zeros as there are: for counts choose "
+        "model.likelihood.kind 'negative_binomial', for grey levels 'categorical'"
+    ),
+    "other": (
+        "do not use draws from p(x) as data: if aggregated posterior and prior differ too, choose "
+        "model.prior.kind 'vamp' or 'flow', else a larger model.decoder, another "
+        "model.likelihood.kind or a longer training"
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictive(Check):
+    """Statistics of the data beside those of data sets drawn from the model; float64, CPU.
+
+    Attributes:
+        names: Of the statistics.
+        observed: Of the data, ``(statistics,)``; each the mean of a number per datum.
+        replicated: Of data sets from the model, ``(replicates, statistics)``.
+        effect: Observed - mean of the replicated, in standard deviations of the number per
+            datum, ``(statistics,)``.
+        tail: How often chance puts one replicate among the others as far out, to either side,
+            ``(statistics,)``.
+        adjusted: How often it puts any statistic of a replicate as far out, ``(statistics,)``.
+    """
+
+    question = "prior predictive"
+
+    names: list[str]
+    observed: Tensor
+    replicated: Tensor
+    effect: Tensor
+    tail: Tensor
+    adjusted: Tensor
+
+    def grades(self) -> list[Grade]:
+        """Of each statistic: by its effect, if that is more than chance."""
+        return [
+            grade(abs(effect), WARN, FAIL) if adjusted < SIGNIFICANT else "ok"
+            for effect, adjusted in zip(self.effect.tolist(), self.adjusted.tolist(), strict=True)
+        ]
+
+    def verdict(self) -> Verdict:
+        """Names the statistics that are off, the worst first."""
+        grades = self.grades()
+        off = [index for index in self._by_effect() if grades[index] != "ok"]
+        if not off:
+            largest = self.effect.abs().max().item() if self.names else 0.0
+            return Verdict(
+                "ok",
+                f"of {len(self.names)} statistics none is off by {WARN} sd and by more than "
+                f"chance explains; the largest difference is {largest:.2f} sd",
+            )
+        result: Grade = "ok"
+        for index in off:
+            result = worse(result, grades[index])
+        said = ", ".join(
+            f"{self.names[index]} {self.effect[index].item():+.2f} sd" for index in off[:NAMED]
+        )
+        more = f" and {len(off) - NAMED} more" if len(off) > NAMED else ""
+        finding = (
+            f"the data differ from {len(self.replicated)} data sets drawn from the model in "
+            f"{len(off)} of {len(self.names)} statistics: {said}{more}"
+        )
+        return Verdict(result, finding, ADVICE[self._cause(off[0])])
+
+    def numbers(self) -> list[Number]:
+        """Effects, the largest ones first; the interval is that of chance alone."""
+        rows = []
+        for index in self._by_effect()[:LISTED]:
+            tail, adjusted = self.tail[index].item(), self.adjusted[index].item()
+            rows.append(
+                Number(
+                    self.names[index],
+                    self.effect[index].item(),
+                    "sd",
+                    f"{definition(self.names[index])}: mean of the data, "
+                    f"{self.observed[index].item():.4g}, - mean of data sets from the model, "
+                    f"{self.replicated[:, index].mean().item():.4g}, in standard deviations of "
+                    f"the number per datum; two-sided tail probability {tail:.3g}, and "
+                    f"{adjusted:.3g} for the largest of all statistics",
+                    REFERENCE,
+                )
+            )
+        return rows
+
+    def variables(self) -> dict[str, Variable]:
+        """The statistics of the data and of each replicate."""
+        names = "; ".join(self.names)
+        return {
+            "observed_statistic": Variable(
+                ("statistic",), self.observed.numpy(), f"means over the data: {names}"
+            ),
+            "replicated_statistic": Variable(
+                ("replicate", "statistic"),
+                self.replicated.numpy(),
+                "the same of data sets drawn from the model",
+            ),
+        }
+
+    def _by_effect(self) -> list[int]:
+        return self.effect.abs().argsort(descending=True).tolist()
+
+    def _cause(self, index: int) -> str:
+        name, lower = self.names[index], bool(self.effect[index] < 0)
+        if name == "zeros":
+            return "zeros"
+        return "noise" if name in ("roughness", "contrast", "maximum") and lower else "other"
+
+
+def check_predictive(autoencoder: Autoencoder, x: Tensor, replicates: int = 200) -> Predictive:
+    r"""Statistics of the data against those of as many data drawn from p(x), again and again.
+
+    .. math::
+        T(X) = \frac1N \sum_n t(x_n), \qquad
+        d = \frac{T(X) - \operatorname{E} T(X^\text{rep})}{\operatorname{sd} t(x)}, \qquad
+        x^\text{rep}_n \sim p(x) = \int p(x \mid z)\, p(z)\, \mathrm{d}z
+
+    The codes of replicates are from the prior. From q(z | x) of the data (the posterior
+    predictive) they would know what they are compared with: reconstructions resemble their data
+    however bad the model is, and tail probabilities crowd in the middle. Single pixels are not
+    compared, as there are many and what matters in an image is what they do together.
+
+    A statistic is the mean over the data of one number per datum (:func:`per_datum`), or its
+    spread, the mean distance of that number from its mean in the set: the first asks for a datum
+    as such, the second for the variety of data. Of a table with few columns it is the columns
+    themselves, and their correlations. It is off if its effect :math:`d` is large and farther
+    out than chance puts any of the statistics together (the maximum over them of the distance in
+    standard deviations of the replicates), whatever their dependence and number.
+
+    Data that are binarised anew in every batch are a draw already, and compared as they are. The
+    multinomial is a distribution given the total of a row, so the totals of replicates are those
+    of the data.
+
+    Args:
+        autoencoder: The model; the guide is not looked at, unless a VampPrior does.
+        x: Data ``(data, *shape)``.
+        replicates: How many data sets are drawn.
+
+    Raises:
+        SpecError: The model observes several sites.
+        DataError: Fewer than two data, or too few replicates to be sure of anything.
+
+    References:
+        Box (1980), *Sampling and Bayes' Inference in Scientific Modelling and Robustness*, for
+        the prior predictive; Bayarri and Berger (2000), *P Values for Composite Null Models*, on
+        the double use of data; Westfall and Young (1993), *Resampling-Based Multiple Testing*.
+    """
+    if len(x) < 2:
+        raise DataError(f"predictive checks need at least 2 data, here {len(x)}")
+    if replicates < FEWEST_REPLICATES:
+        raise DataError(
+            f"predictive checks need at least {FEWEST_REPLICATES} replicates, here {replicates}"
+        )
+    with evaluating(autoencoder, x.device):
+        kind = _kind(x, _replicate(autoencoder, x[: chunks.codes(x.device)]))
+        observed = _of_the_set(x, kind, lambda part: part)
+        drawn = [
+            _of_the_set(x, kind, lambda part: _replicate(autoencoder, part))
+            for _ in range(replicates)
+        ]
+    return compare(
+        observed,
+        Moments(
+            observed.names,
+            torch.stack([moments.mean for moments in drawn]),
+            torch.stack([moments.variance for moments in drawn]),
+        ),
+    )
+
+
+class Moments(NamedTuple):
+    """Of numbers per datum, over the data of a set; float64 ``(*sets, statistics)``."""
+
+    names: list[str]
+    mean: Tensor
+    variance: Tensor
+
+
+def compare(observed: Moments, replicated: Moments) -> Predictive:
+    """One set among many; statistics that are the same in all of them say nothing and go."""
+    told = (replicated.mean != observed.mean).any(0)
+    names = [name for name, tells in zip(observed.names, told.tolist(), strict=True) if tells]
+    own, others = observed.mean[told], replicated.mean[:, told]
+    variance = (observed.variance[told] + replicated.variance[:, told].mean(0)) / 2
+    tail, adjusted = tail_probabilities(own, others)
+    effect = (own - others.mean(0)) / variance.sqrt()
+    return Predictive(names, own, others, effect, tail, adjusted)
+
+
+def tail_probabilities(observed: Tensor, replicated: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Of each statistic by itself, and of the largest of all, ``(statistics,)`` each.
+
+    .. math::
+        p_k = 2 \min_{\pm} \frac{1 + \#\{r : \pm T_{rk} \ge \pm T_k\}}{R + 1}, \qquad
+        p_k^\text{adjusted} = \frac{1 + \#\{r : \max_l |u_{rl}| \ge |u_k|\}}{R + 1}
+
+    :math:`u` are the statistics less their mean and in standard deviations, both over replicates
+    and data together: if the data are from the model, they are one of R + 1 that have nothing to
+    tell them apart, and both probabilities are exact.
+
+    Args:
+        observed: ``(statistics,)``.
+        replicated: ``(replicates, statistics)``.
+    """
+    count = len(replicated) + 1
+    above = (replicated >= observed).sum(0) + 1
+    below = (replicated <= observed).sum(0) + 1
+    tail = (2 * torch.minimum(above, below) / count).clamp(max=1).double()
+    together = torch.cat([observed[None], replicated])
+    centred = together - together.mean(0)
+    distance = centred.abs() / centred.square().mean(0).sqrt()
+    largest = distance[1:].amax(1) if len(observed) else distance.new_zeros(count - 1)
+    adjusted = ((largest[:, None] >= distance[0]).sum(0) + 1) / count
+    return tail, adjusted.double()
+
+
+class Kind(NamedTuple):
+    """What can be asked of data.
+
+    Attributes:
+        binary: Zeros and ones only.
+        whole: Whole numbers only.
+    """
+
+    binary: bool
+    whole: bool
+
+
+def per_datum(x: Tensor, kind: Kind) -> dict[str, Tensor]:
+    """Numbers ``(data,)`` for each datum of ``(data, *shape)``, by name; see :func:`definition`.
+
+    What is a function of others is left out: bits have a mean, and neighbours. Columns of a table
+    have no order, and so no neighbours.
+    """
+    values = x.reshape(len(x), -1).double()
+    numbers = {}
+    if _is_small_table(x):
+        numbers = {f"column {index}": column for index, column in enumerate(values.mT)}
+    else:
+        numbers["level"] = values.mean(1)
+        if not kind.binary:
+            numbers["contrast"] = values.std(1, correction=0)
+            numbers["maximum"] = values.amax(1)
+    if kind.whole and not kind.binary:
+        numbers["zeros"] = (values == 0).double().mean(1)
+    if x.ndim > 2 and x.shape[-1] * x.shape[-2] > 1:
+        steps = [x.double().diff(dim=dim).abs().flatten(1) for dim in (-1, -2)]
+        numbers["roughness"] = torch.cat(steps, 1).mean(1)
+    return numbers
+
+
+def definition(name: str) -> str:
+    """What a statistic is the mean of."""
+    if name.startswith("spread of "):
+        inner = name.removeprefix("spread of ")
+        return f"distance of {inner} from its mean over the data ({definition(inner)})"
+    return {
+        "level": "mean of the values of a datum",
+        "contrast": "standard deviation of the values of a datum",
+        "maximum": "largest value of a datum",
+        "zeros": "share of zeros among the values of a datum",
+        "roughness": "mean absolute difference between neighbouring values of a datum",
+    }.get(name, name)
+
+
+def moments(numbers: dict[str, Tensor]) -> Moments:
+    """Means of numbers per datum, of their distances from these, and of products of columns.
+
+    The products are of columns in units of their standard deviations, so that their mean is the
+    correlation.
+    """
+    values = dict(numbers)
+    for name, number in numbers.items():
+        values[f"spread of {name}"] = (number - number.mean()).abs()
+    columns = [name for name in numbers if name.startswith("column ")]
+    for first, second in itertools.combinations(columns, 2):
+        name = f"correlation of columns {first.split()[1]} and {second.split()[1]}"
+        values[name] = _standardised(numbers[first]) * _standardised(numbers[second])
+    table = torch.stack(list(values.values()), 1)
+    return Moments(list(values), table.mean(0), table.var(0))
+
+
+def _of_the_set(x: Tensor, kind: Kind, change: Callable[[Tensor], Tensor]) -> Moments:
+    """Moments of the data after a change, made chunk by chunk."""
+    parts = [per_datum(change(part), kind) for part in x.split(chunks.codes(x.device))]
+    return moments({name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]})
+
+
+def _replicate(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    """Data from the model, as many as there are."""
+    drawn = simulate(autoencoder, x)
+    if isinstance(autoencoder, VAE) and isinstance(autoencoder.likelihood, MultinomialLikelihood):
+        return _words(autoencoder.decode(drawn.z).mean, x.sum(-1)).to(x.dtype)
+    return drawn.x
+
+
+def _words(shares: Tensor, totals: Tensor) -> Tensor:
+    """Counts ``(data, columns)`` whose totals are given, ``(data,)``."""
+    most = int(totals.max())
+    words = Categorical(shares).sample((most,)).mT
+    counted = torch.arange(most, device=totals.device) < totals[:, None]
+    return torch.zeros_like(shares).scatter_add_(1, words, counted.to(shares))
+
+
+def _kind(*data: Tensor) -> Kind:
+    return Kind(
+        binary=all(bool(((x == 0) | (x == 1)).all()) for x in data),
+        whole=all(bool((x == x.round()).all()) for x in data),
+    )
+
+
+def _is_small_table(x: Tensor) -> bool:
+    return x.ndim <= 2 and math.prod(x.shape[1:]) <= COLUMNS
+
+
+def _standardised(column: Tensor) -> Tensor:
+    """A column less its mean, in standard deviations; zeros if it is constant."""
+    scale = column.std(correction=0)
+    return (column - column.mean()) / torch.where(scale > 0, scale, 1.0)
