@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from pyrovae.diagnosis.programs import (
     evaluation_mode,
     is_deterministic,
     label,
-    nesting,
     plates,
     require_vectorisable,
     sampled,
@@ -86,8 +84,8 @@ def from_pyro_svi(
         guide: The guide, which draws the model's latent sites; an ``AutoGuide`` will do.
         args: What both are called with: all the data, since plates cannot be subsampled.
         num_draws: How many draws.
-        vectorize: Whether to make all draws at once, in a plate around both programs: faster,
-            where they broadcast.
+        vectorize: Whether to make many draws at once, in a plate around both programs: faster for
+            small ones, where they broadcast.
         kwargs: What both are called with, by name.
 
     Returns:
@@ -114,23 +112,24 @@ def from_pyro_svi(
     if num_draws < 1:
         raise SpecError(f"num_draws = {num_draws}: give at least 1")
     with torch.no_grad(), evaluation_mode(model, guide):
-        plain_guide = Program(guide, args, kwargs).trace()
-        plain_model = Program(model, args, kwargs).trace(values=_codes(plain_guide))
+        posterior, joint = Program(guide, args, kwargs), Program(model, args, kwargs)
+        plain_guide = posterior.trace()
+        plain_model = joint.trace(values=_codes(plain_guide))
         sites = Sites.of(plain_model)
         _require_same_sites(sites, plain_guide)
         both = [plain_model, plain_guide]
         if vectorize:
             require_vectorisable(plain_model, [*sites.latent, *sites.observed])
             require_vectorisable(plain_guide, latent_sites(plain_guide))
-        programs = [Program(p, args, kwargs, nesting(both), vectorize) for p in (model, guide)]
-        found = Record(programs[0], sites, (1, num_draws))
+            posterior, joint = (sites.vectorized(program, both) for program in (posterior, joint))
+        found = Record(joint, sites, (1, num_draws))
         of = _weight_layout(both)
         weights = Columns(dict.fromkeys(WEIGHTS, of))
-        for size in programs[1].sizes(num_draws):
-            guide_trace = programs[1].trace(size)
+        for size in posterior.sizes(num_draws):
+            guide_trace = posterior.trace(size)
             model_trace = found.add(size, _codes(guide_trace))
             weights.add(size, _log_densities(model_trace, guide_trace, size, *of.sizes))
-        prior = prior_groups(programs[0], sites, num_draws)
+        prior = prior_groups(joint, sites, num_draws)
     groups = found.groups(_conditional_names(plain_model, sites))
     groups["posterior"].attrs |= {"sampler": "guide", "note": GUIDE_NOTE}
     groups["sample_stats"] = _weight_group(weights, found.latent, plain_guide, num_draws)
@@ -155,7 +154,7 @@ def from_pyro_mcmc(
         model: The model; by default that of the kernel, with the arguments of the run. Without
             either there are only draws and their diagnostics, and dimensions have no names.
         args: What the model is called with.
-        vectorize: Whether to run the model once for all draws, in a plate around it.
+        vectorize: Whether to run the model once for many draws, in a plate around it.
         kwargs: What the model is called with, by name.
 
     Returns:
@@ -198,7 +197,7 @@ def _of_model(
         )
     if vectorize:
         require_vectorisable(trace, [*sites.latent, *sites.observed])
-    program = replace(plain, nesting=nesting([trace]), vectorize=vectorize)
+    program = sites.vectorized(plain, [trace]) if vectorize else plain
     found = Record(program, sites, (chains, draws))
     with_density = [*sites.latent, *sites.observed, *sites.factors]
     lp, start = [], 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyro
@@ -21,7 +22,10 @@ from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.tree import event_dims
 from pyrovae.errors import SpecError
 
-DRAWS = "_draws"  # the plate around a program that makes all draws at once
+# How many observed numbers draws that are made at once may have: so many that a processor's time
+# goes into arithmetic, and so few that a network's activations take some hundred megabytes.
+NUMBERS_AT_ONCE = 2**21
+DRAWS = "_draws"  # the plate around a program that makes many draws at once
 TAKEN = ("chain", "draw")
 
 
@@ -100,8 +104,9 @@ class Program:
         run: The program.
         args: Its arguments.
         kwargs: Its arguments by name.
-        nesting: How many dimensions its plates take; those of all draws at once are left of them.
-        vectorize: Whether all draws are made at once, in a plate around it.
+        nesting: How many dimensions its plates take; that of many draws at once is left of them.
+        vectorize: Whether many draws are made at once, in a plate around it.
+        at_once: How many, then.
     """
 
     run: Callable[..., Any]
@@ -109,6 +114,7 @@ class Program:
     kwargs: dict[str, Any]
     nesting: int = 0
     vectorize: bool = False
+    at_once: int = 1
 
     def trace(self, draws: int = 1, values: Mapping[str, Tensor] | None = None) -> Trace:
         """One trace of so many draws, some sites having the values that are given."""
@@ -120,7 +126,8 @@ class Program:
 
     def sizes(self, draws: int) -> list[int]:
         """In how many traces so many draws are made, and how many in each."""
-        return [draws] if self.vectorize else [1] * draws
+        size = self.at_once if self.vectorize else 1
+        return [min(size, draws - start) for start in range(0, draws, size)]
 
     def _trace(
         self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None
@@ -169,6 +176,16 @@ class Sites(NamedTuple):
     observed: dict[str, Layout]
     deterministic: dict[str, Layout]
     factors: list[str]
+
+    @property
+    def observed_numbers(self) -> int:
+        """How many numbers the data have; one if there are none."""
+        return max(1, sum(math.prod(of.sizes) for of in self.observed.values()))
+
+    def vectorized(self, program: Program, traces: Iterable[Trace]) -> Program:
+        """The program, made to draw in a plate around those of these traces of it."""
+        at_once = max(1, NUMBERS_AT_ONCE // self.observed_numbers)
+        return replace(program, vectorize=True, at_once=at_once, nesting=nesting(traces))
 
     @classmethod
     def of(cls, trace: Trace) -> Sites:

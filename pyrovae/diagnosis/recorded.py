@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,10 +27,12 @@ class Columns:
 
     Args:
         layouts: What to collect, and how it is laid out.
+        small: Whether to keep integers from 0 to 255 as uint8.
     """
 
-    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+    def __init__(self, layouts: Mapping[str, Layout], *, small: bool = False) -> None:
         self.layouts = layouts
+        self.small = small
         self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in layouts}
 
     def add(self, draws: int, values: Mapping[str, Tensor]) -> None:
@@ -50,7 +51,8 @@ class Columns:
                     f"{sizes} were to come: every draw has to have the same shape, and with "
                     "vectorize=True a pyro.deterministic needs its event_dim"
                 )
-            self._parts[name].append(found.reshape(draws, *sizes).numpy().copy())
+            part = found.reshape(draws, *sizes).numpy().copy()
+            self._parts[name].append(compact(part) if self.small else part)
 
     def variables(
         self, sample: tuple[int, ...], description: str, *, names: Mapping[str, str] | None = None
@@ -85,8 +87,8 @@ class Record:
         self.latent = Columns(sites.latent)
         self.deterministic = Columns(sites.deterministic)
         self.likelihood = Columns({name: v.per_event for name, v in sites.observed.items()})
-        self.predictive = Columns(sites.observed)
-        self.kept = (sample[0], _affordable(sites.observed, *sample))
+        self.predictive = Columns(sites.observed, small=True)
+        self.kept = (sample[0], _affordable(sites, *sample))
         self._drawn = 0
 
     def add(self, draws: int, values: Mapping[str, Tensor]) -> Trace:
@@ -119,15 +121,15 @@ class Record:
             warning = {"warning": CONDITIONAL_NOTE} if conditional else {}
             groups["log_likelihood"] = dataset(likelihood, attrs=warning)
             predictive = self.predictive.variables(self.kept, "drawn given the posterior's draws")
-            groups["posterior_predictive"] = dataset(_compact(predictive))
+            groups["posterior_predictive"] = dataset(predictive)
         return groups
 
 
 def prior_groups(model: Program, sites: Sites, draws: int) -> dict[str, xr.Dataset]:
     """Prior and prior_predictive; none of a model that cannot be drawn from."""
     latent = Columns({**sites.latent, **sites.deterministic})
-    observed = Columns(sites.observed)
-    kept, done = _affordable(sites.observed, 1, draws), 0
+    observed = Columns(sites.observed, small=True)
+    kept, done = _affordable(sites, 1, draws), 0
     try:
         for size in model.sizes(draws):
             trace = model.predictive(size)
@@ -142,7 +144,7 @@ def prior_groups(model: Program, sites: Sites, draws: int) -> dict[str, xr.Datas
     if sites.observed:
         drawn = observed.variables((1, -1), "drawn from the model")
         few = {name: v._replace(values=v.values[:, :kept]) for name, v in drawn.items()}
-        groups["prior_predictive"] = dataset(_compact(few))
+        groups["prior_predictive"] = dataset(few)
     return groups
 
 
@@ -150,9 +152,9 @@ def observed_group(trace: Trace, sites: Sites) -> dict[str, xr.Dataset]:
     """observed_data; none of a model that observes nothing."""
     if not sites.observed:
         return {}
-    columns = Columns(sites.observed)
+    columns = Columns(sites.observed, small=True)
     columns.add(1, values_at(trace, columns.layouts))
-    return {"observed_data": dataset(_compact(columns.variables((), "what was observed")))}
+    return {"observed_data": dataset(columns.variables((), "what was observed"))}
 
 
 def values_at(trace: Trace, names: Iterable[str]) -> dict[str, Tensor]:
@@ -164,11 +166,6 @@ def values_at(trace: Trace, names: Iterable[str]) -> dict[str, Tensor]:
     return {name: site_of(trace, name)["value"] for name in names}
 
 
-def _affordable(observed: Mapping[str, Layout], chains: int, draws: int) -> int:
+def _affordable(sites: Sites, chains: int, draws: int) -> int:
     """How many predictive draws are kept of each chain."""
-    values = sum(math.prod(of.sizes) for of in observed.values())
-    return min(draws, max(1, PREDICTIVE_VALUES // max(1, values * chains)))
-
-
-def _compact(variables: Mapping[str, Variable]) -> dict[str, Variable]:
-    return {name: v._replace(values=compact(v.values)) for name, v in variables.items()}
+    return min(draws, max(1, PREDICTIVE_VALUES // (sites.observed_numbers * chains)))

@@ -16,7 +16,7 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoNormal
 
 import pyrovae
-from pyrovae.diagnosis import recorded
+from pyrovae.diagnosis import programs, recorded
 from pyrovae.diagnosis.importance import draw_weighted
 from pyrovae.errors import SpecError
 from pyrovae.handwritten import Handwritten
@@ -67,7 +67,14 @@ def log_joint(z: Any) -> tuple[Any, Any]:
     return prior, seen - z["mu"].astype(np.float64) ** 2
 
 
-@pytest.mark.parametrize("vectorize", [False, True])
+@pytest.fixture(params=["one_by_one", "at_once", "a_few_at_once"])
+def vectorize(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Every way to make draws; the last leaves a chunk of another size at the end."""
+    if request.param == "a_few_at_once":
+        monkeypatch.setattr(programs, "NUMBERS_AT_ONCE", 8 * 9)
+    return request.param != "one_by_one"
+
+
 def test_a_program_with_global_and_local_sites(vectorize: bool) -> None:
     result = pyrovae.from_pyro_svi(
         eight_schools, schools_guide, EFFECTS, num_draws=60, vectorize=vectorize
@@ -116,7 +123,6 @@ def test_predictive_draws_follow_the_model(z_score: Any) -> None:
     assert z_score(torch.as_tensor((noise / ERRORS.numpy()).values[0]).square(), 1.0) < 5
 
 
-@pytest.mark.parametrize("vectorize", [False, True])
 def test_an_autoencoder_has_weights_per_datum(make_linear_gaussian: Any, vectorize: bool) -> None:
     oracle = make_linear_gaussian(data=7)
     oracle.vae.train()
@@ -152,7 +158,6 @@ def test_a_handwritten_program(few_digits: Any) -> None:
     assert (np.abs(elbo - drawn.mean(0).numpy()) < 5 * drawn.std(0).numpy() / 2).all()
 
 
-@pytest.mark.parametrize("vectorize", [False, True])
 @pytest.mark.parametrize("family", [AutoNormal, AutoDiagonalNormal])
 def test_an_automatic_guide(family: Any, vectorize: bool) -> None:
     guide = family(eight_schools)
@@ -187,7 +192,6 @@ def two_plates(x: Any) -> None:
     pyro.sample("scoped/c", dist.Normal(torch.zeros(1, 5), 1.0).to_event(2))
 
 
-@pytest.mark.parametrize("vectorize", [False, True])
 def test_dimensions_are_named_by_plates(vectorize: bool) -> None:
     def guide(x: Any) -> None:
         pyro.poutine.block(two_plates, hide=["x"])(x)
@@ -237,7 +241,6 @@ def test_an_improper_prior_has_no_draws() -> None:
     assert list(result["log_likelihood"].data_vars) == ["x"]  # of no plate: nothing is local
 
 
-@pytest.mark.parametrize("vectorize", [False, True])
 def test_predictive_draws_are_few_of_large_data(
     monkeypatch: pytest.MonkeyPatch, vectorize: bool
 ) -> None:
@@ -323,7 +326,6 @@ def mcmc() -> MCMC:
     return runs
 
 
-@pytest.mark.parametrize("vectorize", [False, True])
 def test_mcmc(mcmc: MCMC, vectorize: bool) -> None:
     result = pyrovae.from_pyro_mcmc(mcmc, vectorize=vectorize)
     z = result["posterior"]
