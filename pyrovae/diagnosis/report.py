@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import math
 import re
@@ -19,7 +20,7 @@ from pyrovae.weights import write_atomically
 WORDS: dict[Grade, str] = {"ok": "OK", "WARN": "Careful", "FAIL": "Fails"}
 """Grades as the page writes them."""
 
-ARXIV = re.compile(r"(?:arXiv:?\s*)?\b(\d{4}\.\d{4,5})\b(?:v\d+)?", re.IGNORECASE)
+ARXIV = re.compile(r"(?:arXiv:?\s*)?\b(\d{4}\.\d{4,5})(?:v\d+)?\b", re.IGNORECASE)
 
 CODE = re.compile(
     r"(--[a-z][\w-]*(?:[ =][\w.]+=[\w.-]*\w)?|\b[a-z_]{2,}(?:\.[a-z_]{2,})+(?:=[\w.]*\w)?)"
@@ -33,9 +34,11 @@ class Drawing(Protocol):
 
     def savefig(self, fname: Any, *, format: str) -> None:
         """Write the picture."""
+        ...
 
     def get_suptitle(self) -> str:
         """Its title."""
+        ...
 
 
 class Picture(NamedTuple):
@@ -125,28 +128,23 @@ def overall(checks: Sequence[Check | NotApplicable]) -> Overall:
     grades: dict[str, Grade] = {check.question: check.verdict().grade for check in answered}
     failed = [question for question, grade in grades.items() if grade == "FAIL"]
     careful = [question for question, grade in grades.items() if grade == "WARN"]
-    worst: Grade = "ok"
-    for grade in grades.values():
-        worst = worse(worst, grade)
+    worst = functools.reduce(worse, grades.values())
+    of = f" of {len(grades)} checks"
+    fail = f"{_count(failed, of, 'fails', 'fail')} ({joined(failed)})"
     match worst:
         case "ok":
-            sentence = f"Nothing speaks against this posterior: {_all_of(len(grades))} passed"
+            passed = "the one check made" if len(grades) == 1 else f"all {len(grades)} checks"
+            sentence = f"Nothing speaks against this posterior: {passed} passed"
         case "WARN":
-            sentence = (
-                f"This posterior can be used with care: {len(careful)} of {len(grades)} checks "
-                f"ask for it ({joined(careful)}), none fails"
-            )
+            asked = f"{_count(careful, of, 'asks', 'ask')} for it ({joined(careful)})"
+            sentence = f"This posterior can be used with care: {asked}, none fails"
         case "FAIL":
-            sentence = (
-                f"Do not rely on this posterior as it is: {len(failed)} of {len(grades)} checks "
-                f"fail{'s' if len(failed) == 1 else ''} ({joined(failed)})"
-            )
+            sentence = f"Do not rely on this posterior as it is: {fail}"
             if careful:
-                sentence += f" and {len(careful)} ask{'s' if len(careful) == 1 else ''} for care"
+                sentence += f" and {_count(careful, '', 'asks', 'ask')} for care"
                 sentence += f" ({joined(careful)})"
-    skipped = len(checks) - len(answered)
-    if skipped:
-        sentence += f"; {skipped} {'does' if skipped == 1 else 'do'} not apply"
+    if skipped := [check for check in checks if isinstance(check, NotApplicable)]:
+        sentence += f"; {_count(skipped, '', 'does', 'do')} not apply"
     return Overall(worst, f"{sentence}.")
 
 
@@ -311,8 +309,9 @@ def _alt(picture: Picture) -> str:
     return image.stem if isinstance(image, Path) else image.get_suptitle()
 
 
-def _all_of(count: int) -> str:
-    return "the one check made" if count == 1 else f"all {count} checks"
+def _count(things: Sequence[Any], of: str, singular: str, plural: str) -> str:
+    """How many, with a verb."""
+    return f"{len(things)}{of} {singular if len(things) == 1 else plural}"
 
 
 class _Answer(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,7 +82,7 @@ def _draw_histograms(axes: Axes, codes: Array, prior: Array, label: str) -> None
     if not len(finite(codes)) or not len(finite(prior)):
         say_none(axes, "no finite value")
     bins = scale.bins(int(np.clip(len(codes) ** 0.5, FEWEST_BINS, MOST_BINS)))
-    style = {"bins": bins, "density": True}
+    style: dict[str, Any] = {"bins": bins, "density": True}
     inside = [_within(values, scale.low, scale.high) for values in (codes, prior)]
     axes.hist(inside[0], color=DATA, alpha=0.55, label="codes of data, z ~ q(z | x)", **style)
     axes.hist(inside[1], histtype="step", color=MODEL, linewidth=1.8, label="prior", **style)
@@ -97,7 +98,7 @@ def _within(values: Array, low: float, high: float) -> Array:
 def _draw_plane(axes: Axes, codes: Array, prior: Array) -> None:
     size = marker_size(len(codes))
     for points, colour, name in ((prior, MODEL, "prior"), (codes, DATA, "codes of data")):
-        style = {"s": size, "color": colour, "alpha": 0.6, "linewidths": 0}
+        style: dict[str, Any] = {"s": size, "color": colour, "alpha": 0.6, "linewidths": 0}
         known = points[np.isfinite(points).all(1)]
         axes.scatter(known[:, 0], known[:, 1], label=name, **style)
     horizontal, vertical = (scale_of(codes[:, d], prior[:, d]) for d in (0, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -123,7 +124,7 @@ def _draw_coverage(axes: Axes, coverage: Array, active: Array, count: int) -> No
     axes.set_title("share of z in 90 % intervals", fontsize="medium")
     order = np.lexsort([np.nan_to_num(coverage, nan=2.0), ~active])[:MOST_SHOWN]
     for reach in (0.05, 0.02):
-        style = {"color": AMBER if reach == 0.05 else "#3b7a57", "linewidth": 0}
+        style: dict[str, Any] = {"color": AMBER if reach == 0.05 else "#3b7a57", "linewidth": 0}
         axes.axhspan(NOMINAL - reach, NOMINAL + reach, alpha=0.15, **style)
     axes.axhline(NOMINAL, color="#5f6672", linewidth=1, linestyle="--")
     low, high = wilson(coverage, count)

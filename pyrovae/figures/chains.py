@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -108,7 +109,12 @@ def _draw_rhat(axes: Axes, rhat: Array) -> None:
     size = marker_size(len(worst))
     colours = np.where(worst > MIXED, MODEL, DATA)
     for shown, marker in ((~beyond, "o"), (beyond, "^")):
-        style = {"marker": marker, "c": colours[shown], "clip_on": False, "zorder": 3}
+        style: dict[str, Any] = {
+            "marker": marker,
+            "c": colours[shown],
+            "clip_on": False,
+            "zorder": 3,
+        }
         axes.scatter(places[shown], excess[shown], s=size, linewidths=0, **style)
     for level in (AGREED, MIXED):
         axes.axhline(level - 1, color="#5f6672", linewidth=1, linestyle="--")
@@ -126,7 +132,12 @@ def _draw_moments(axes: Axes, shift: Array, ratio: Array) -> None:
     reach = 1.05 * max(abs(horizontal.low), abs(horizontal.high), 0.5)
     axes.axhline(1, color="#5f6672", linewidth=1, linestyle="--")
     axes.axvline(0, color="#5f6672", linewidth=1, linestyle="--")
-    style = {"s": marker_size(shift.size), "color": MODEL, "alpha": 0.45, "linewidths": 0}
+    style: dict[str, Any] = {
+        "s": marker_size(shift.size),
+        "color": MODEL,
+        "alpha": 0.45,
+        "linewidths": 0,
+    }
     axes.scatter(shift.ravel(), ratio.ravel(), zorder=2, **style)
     axes.set(xlim=(-reach, reach))
     axes.set_ylim(min(0.95 * vertical.low, 0.8), max(1.05 * vertical.high, 1.2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
     variables = range(1, len(x) + 1)
     size = 4.0 if len(x) <= MOST_VARIABLES else 1.2
     width = 1.2 if len(x) <= MOST_VARIABLES else 0.7
-    style = {"markersize": size, "linewidth": width}
+    style: dict[str, Any] = {"markersize": size, "linewidth": width}
     axes.plot(variables, x, "o-", color=DATA, label="datum", **style)
     axes.plot(variables, mean, "o-", color=MODEL, label="reconstruction", **style)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
@@ -143,10 +143,10 @@ def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
 def _draw_point(axes: Axes, others: Tensor, x: Tensor, mean: Tensor) -> None:
     """A point among the others that are shown."""
     others, x, mean = others.flatten(1), x.flatten(), mean.flatten()
-    axes.scatter(*others.T, s=9, color=THREAD, linewidths=0)
+    axes.scatter(others[:, 0], others[:, 1], s=9, color=THREAD, linewidths=0)
     axes.plot(*torch.stack([x, mean]).T, color=THREAD, linewidth=1)
-    axes.scatter(*x, s=34, color=DATA, label="datum", zorder=3)
-    axes.scatter(*mean, s=34, color=MODEL, label="reconstruction", zorder=3)
+    axes.scatter(x[0], x[1], s=34, color=DATA, label="datum", zorder=3)
+    axes.scatter(mean[0], mean[1], s=34, color=MODEL, label="reconstruction", zorder=3)
 
 
 def _joined(words: Sequence[str]) -> str:

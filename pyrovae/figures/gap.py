@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,7 +68,7 @@ def _draw_stack(axes: Axes, edges: Array, family: Array, encoder: Array) -> None
     for name, part, colour in parts:
         base = np.where(part >= 0, above, below)
         label = f"{name}, mean {np.average(part, weights=widths):.2f}".replace("-", "−")
-        style = {"color": colour, "alpha": 0.85, "linewidth": 0, "align": "edge"}
+        style: dict[str, Any] = {"color": colour, "alpha": 0.85, "linewidth": 0, "align": "edge"}
         axes.bar(edges[:-1], part, widths, base, label=label, **style)
         above, below = above + np.clip(part, 0, None), below + np.clip(part, None, 0)
 

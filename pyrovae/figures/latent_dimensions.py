@@ -47,9 +47,11 @@ def latent_dimensions(variables: Mapping[str, Variable]) -> Figure:
     _draw_variance(lower, variance[order], active[order])
     tick_dimensions(lower, order, float(np.clip(330 / max(len(order), 1), 6, 11)))
     lower.set_xlabel("latent dimension, from the most to the least used")
-    entries = [axes.get_legend_handles_labels() for axes in (lower, upper)]
-    handles, labels = (sum(columns, []) for columns in zip(*entries, strict=True))
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    handles, labels = lower.get_legend_handles_labels()
+    more_handles, more_labels = upper.get_legend_handles_labels()
+    figure.legend(
+        [*handles, *more_handles], [*labels, *more_labels], loc="outside lower center", ncols=4
+    )
     return figure
 
 
@@ -64,7 +66,7 @@ def _draw_kl(axes: Axes, kl: Array, information: Array, active: Array) -> None:
     for place in np.flatnonzero(~known) if known.any() else ():
         axes.annotate("?", (place, 0), ha="center", va="bottom", color="#5f6672")
     if np.isfinite(information).any():
-        style = {"markersize": 6, "markeredgecolor": "white", "color": MODEL}
+        style: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "color": MODEL}
         axes.plot(information, "o", label="information about x", **style)
 
 
@@ -81,7 +83,12 @@ def _draw_variance(axes: Axes, variance: Array, active: Array) -> None:
 def _draw_bars(
     axes: Axes, heights: Array, active: Array, names: Sequence[str | None] = (None, None)
 ) -> None:
-    hatched = {"color": "#e8eaed", "edgecolor": GREY, "hatch": "////", "linewidth": 0.5}
+    hatched: dict[str, Any] = {
+        "color": "#e8eaed",
+        "edgecolor": GREY,
+        "hatch": "////",
+        "linewidth": 0.5,
+    }
     styles: list[dict[str, Any]] = [{"color": DATA}, hatched]
     for drawn, style, name in zip((active, ~active), styles, names, strict=True):
         if drawn.any():

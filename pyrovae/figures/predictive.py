@@ -59,7 +59,7 @@ def tail(value: float, replicates: Array) -> float:
     """
     above = (np.count_nonzero(replicates >= value) + 1) / (len(replicates) + 1)
     below = (np.count_nonzero(replicates <= value) + 1) / (len(replicates) + 1)
-    return min(1.0, 2 * min(above, below))
+    return float(min(1.0, 2 * min(above, below)))
 
 
 def _draw_statistic(axes: Axes, name: str, value: float, replicates: Array) -> None:
@@ -75,7 +75,7 @@ def _draw_statistic(axes: Axes, name: str, value: float, replicates: Array) -> N
     low, high = known.min(), known.max()
     if low == high:
         low, high = low - 0.5 * max(abs(low), 1), high + 0.5 * max(abs(high), 1)
-    bins = np.linspace(low, high, 21)
+    bins = np.linspace(low, high, 21).tolist()
     axes.hist(known, bins=bins, color=MODEL, alpha=0.55, label="replicates")
     axes.axvline(value, color=DATA, linewidth=2.5, label="observed")
     axes.margins(x=0.08)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,7 +41,12 @@ def _draw_bounds(axes: Axes, lower: Array, upper: Array) -> None:
     margin = 0.04 * (scale.high - scale.low)
     ends = (scale.low - margin, scale.high + margin)
     axes.plot(ends, ends, color=GREY, linewidth=1.2, label="equal")
-    style = {"s": marker_size(len(lower)), "color": DATA, "alpha": 0.7, "linewidths": 0}
+    style: dict[str, Any] = {
+        "s": marker_size(len(lower)),
+        "color": DATA,
+        "alpha": 0.7,
+        "linewidths": 0,
+    }
     axes.scatter(lower, upper, zorder=2, label="a simulated datum", **style)
     axes.set(xlim=ends, ylim=ends, ylabel="upper, nats")
     axes.set_xlabel("lower, nats" + scale.remark)

@@ -31,9 +31,9 @@ class Scale(NamedTuple):
         """What to say about the values that are not shown; empty if all are."""
         return f"\n(values off the scale: {self.hidden})" if self.hidden else ""
 
-    def bins(self, count: int) -> Array:
+    def bins(self, count: int) -> list[float]:
         """Edges of bins that share the range."""
-        return np.linspace(self.low, self.high, count + 1)
+        return np.linspace(self.low, self.high, count + 1).tolist()
 
 
 def finite(values: Array) -> Array:

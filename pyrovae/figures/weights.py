@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def weights(variables: Mapping[str, Variable], threshold: float = 0.7) -> Figure
         return figure
     _draw_zones([left, right], judged, threshold)
     _draw_sorted(left, judged, threshold)
-    edges = np.linspace(*left.get_ylim(), 25)
+    edges = np.linspace(left.get_ylim()[0], left.get_ylim()[1], 25)
     right.hist(
         np.clip(judged, edges[0], edges[-1]),
         bins=edges.tolist(),
@@ -71,7 +72,12 @@ def _draw_sorted(axes: Axes, khat: Array, threshold: float) -> None:
     inside = (ordered >= low) & (ordered <= high)
     axes.scatter(places[inside], ordered[inside], s=size, c=colours[inside], linewidths=0)
     for beyond, marker, edge in ((ordered > high, "^", high), (ordered < low, "v", low)):
-        drawn = {"s": 2 * size, "c": colours[beyond], "marker": marker, "clip_on": False}
+        drawn: dict[str, Any] = {
+            "s": 2 * size,
+            "c": colours[beyond],
+            "marker": marker,
+            "clip_on": False,
+        }
         axes.scatter(places[beyond], np.full(beyond.sum(), edge), zorder=3, **drawn)
     remark = f"\n(off the scale: {np.count_nonzero(~inside)})" if not inside.all() else ""
     axes.set_xlabel(f"data, from the worst to the best{remark}")
@@ -90,7 +96,11 @@ def _draw_zones(panels: list[Axes], khat: Array, threshold: float) -> None:
             axes.axhspan(GOOD, threshold, color=AMBER, alpha=0.16, linewidth=0)
         axes.axhspan(threshold, high, color=RED, alpha=0.10, linewidth=0)
         axes.axhline(threshold, color=RED, linewidth=1, linestyle="--")
-    style = {"transform": panels[0].get_yaxis_transform(), "ha": "right", "size": "small"}
+    style: dict[str, Any] = {
+        "transform": panels[0].get_yaxis_transform(),
+        "ha": "right",
+        "size": "small",
+    }
     places = {
         f"above {threshold:.2g}: do not rely on the weights": threshold + 0.02,
         "good": GOOD - 0.1,
