@@ -246,9 +246,9 @@ def _autoencoder(
     folder: Path, weights: Path, data: Splits, inference: InferenceSpec
 ) -> Autoencoder:
     program = folder / "model.py"
-    if not program.is_file():
-        return load(weights)
     with seeded(inference.seed):
+        if not program.is_file():
+            return load(weights)
         autoencoder = Handwritten(program, data)
     load_weights(autoencoder, weights)
     return autoencoder

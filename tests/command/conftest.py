@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -60,8 +62,11 @@ class Outcome(NamedTuple):
     err: str
 
 
+Main = Callable[[list[str]], int]
+
+
 class Command(Protocol):
-    """Run ``python -m pyrovae.train`` with these arguments, in this process."""
+    """Run a command, ``python -m pyrovae.train`` or another, with these arguments, in here."""
 
     def __call__(self, *arguments: str | Path) -> Outcome: ...
 
@@ -123,16 +128,26 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: str | Path) -> Outcome:
-        capsys.readouterr()
-        try:
-            status: int | str | None = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse's own mistakes
-            status = stop.code
-        return Outcome(status, *capsys.readouterr())
+def command_of(capsys: pytest.CaptureFixture[str]) -> Callable[[Main], Command]:
+    """A command from its ``main``."""
 
-    return run
+    def make(main: Main) -> Command:
+        def run(*arguments: str | Path) -> Outcome:
+            capsys.readouterr()
+            try:
+                status: int | str | None = main([str(argument) for argument in arguments])
+            except SystemExit as stop:  # argparse's own mistakes
+                status = stop.code
+            return Outcome(status, *capsys.readouterr())
+
+        return run
+
+    return make
+
+
+@pytest.fixture
+def command(command_of: Callable[[Main], Command]) -> Command:
+    return command_of(main)
 
 
 @pytest.fixture
@@ -159,19 +174,46 @@ def train(command: Command, counts: Path, overrides: Callable[..., list[str]]) -
 
 
 @pytest.fixture
-def refused(command: Command, here: Path) -> Refused:
-    def check(*arguments: str | Path, words: tuple[str, ...]) -> None:
-        before = contents(here)
-        outcome = command(*arguments)
-        assert outcome.status == 2
-        assert outcome.out == ""
-        assert "Traceback" not in outcome.err
-        missing = [word for word in words if word not in outcome.err]
-        assert missing == [], outcome.err
-        assert len(outcome.err.splitlines()) == 1, outcome.err
-        assert contents(here) == before
+def refused_by(here: Path) -> Callable[[Command], Refused]:
+    """What a command refuses."""
 
-    return check
+    def make(command: Command) -> Refused:
+        def check(*arguments: str | Path, words: tuple[str, ...]) -> None:
+            before = contents(here)
+            outcome = command(*arguments)
+            assert outcome.status == 2
+            assert outcome.out == ""
+            assert "Traceback" not in outcome.err
+            missing = [word for word in words if word not in outcome.err]
+            assert missing == [], outcome.err
+            assert len(outcome.err.splitlines()) == 1, outcome.err
+            assert contents(here) == before
+
+        return check
+
+    return make
+
+
+@pytest.fixture
+def refused(command: Command, refused_by: Callable[[Command], Refused]) -> Refused:
+    return refused_by(command)
+
+
+@pytest.fixture
+def annealing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of annealing, which takes long: log p(x) is -1, and brackets are 0.5 wide."""
+
+    def anneal(_: Any, x: Tensor, **options: Any) -> Any:
+        value = -2.0 if options.get("start") == "prior" else -1.0
+        ones = torch.ones(len(x), dtype=torch.float64)
+        return SimpleNamespace(log_prob=value * ones, error=0.25 * ones)
+
+    def bracket(_: Any, like: Tensor, **options: Any) -> Any:
+        ones = torch.ones(len(like), dtype=torch.float64)
+        return SimpleNamespace(lower=-1.5 * ones, upper=-ones)
+
+    module = SimpleNamespace(anneal=anneal, bracket=bracket, gradients=lambda *_, **__: 1)
+    monkeypatch.setitem(sys.modules, "pyrovae.diagnosis.annealing", module)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

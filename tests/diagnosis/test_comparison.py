@@ -1,0 +1,229 @@
+"""Which of several models is better, where that is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
+
+from pyrovae.diagnosis.comparison import (
+    Comparison,
+    _bracket,
+    compare,
+    importance_bracket,
+)
+from pyrovae.diagnosis.evaluations import Evaluation
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.diagnosis.stacking import stacking_weights
+from pyrovae.errors import SpecError
+from pyrovae.figures.comparison import differences
+
+EXACT = 1e-10
+
+
+@pytest.fixture
+def models(make_linear_gaussian: Any) -> dict[str, Any]:
+    """Three models with exact guides; the data are of the first."""
+    x = (first := make_linear_gaussian(data=150)).x
+    return {"a": first, **{name: make_linear_gaussian()._replace(x=x) for name in "bc"}}
+
+
+def compare_all(models: dict[str, Any], **options: Any) -> Comparison:
+    x = next(iter(models.values())).x
+    vaes = {name: oracle.vae for name, oracle in models.items()}
+    return compare(vaes, x, samples=4, simulations=20, **options)
+
+
+def test_differences_are_those_of_log_p(models: dict[str, Any]) -> None:
+    found = compare_all(models)
+    evidence = torch.stack([models[name].evidence for name in found.names])
+    torch.testing.assert_close(found.log_prob, evidence, rtol=0, atol=EXACT)
+    assert found.mean.tolist() == sorted(found.mean.tolist(), reverse=True)
+    pairs = (evidence - evidence[0]).numpy()
+    np.testing.assert_allclose(found.difference, pairs.mean(1), atol=EXACT)
+    error = pairs.std(1, ddof=1) / np.sqrt(150)
+    np.testing.assert_allclose(found.difference_error, error, atol=EXACT)
+    np.testing.assert_allclose(found.error, evidence.numpy().std(1, ddof=1) / np.sqrt(150))
+    assert found.names[0] == "a"
+    assert found.verdicts()[0].startswith(f"a is better than {found.names[1]} by ")
+
+
+def test_the_gap_of_an_exact_guide_is_nothing(models: dict[str, Any]) -> None:
+    found = compare_all(models)
+    torch.testing.assert_close(found.gap, torch.zeros(3, 20).double(), rtol=0, atol=EXACT)
+    torch.testing.assert_close(found.rise, torch.zeros(3).double(), rtol=0, atol=EXACT)
+
+
+def test_the_order_of_the_models_makes_no_difference(models: dict[str, Any]) -> None:
+    found = compare_all(models)
+    again = compare_all(dict(reversed(models.items())))
+    assert found.names == again.names
+    for name in ("log_prob", "gap", "weights"):
+        torch.testing.assert_close(getattr(found, name), getattr(again, name))
+    assert found.verdicts() == again.verdicts()
+
+
+def test_a_model_is_not_ranked_against_itself(models: dict[str, Any]) -> None:
+    found = compare_all({"one": models["a"], "another": models["a"]})
+    assert found.names == ("another", "one")
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert not found.ranked(1)
+    assert "cannot be ranked" in found.verdicts()[0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("vectorisable", [True, False])
+def test_the_bracket_holds_log_p(
+    make_linear_gaussian: Any, z_score: Any, samples: int, vectorisable: bool
+) -> None:
+    oracle = make_linear_gaussian("full_rank", data=1)
+    oracle.vae.posterior.scale.bias += 0.4
+    oracle.vae.vectorisable = vectorisable
+    exact = oracle._replace(x=oracle.vae.sample(3000))
+    z = exact.posterior.sample()
+    lower, upper = _bracket(LocalPosterior(oracle.vae, exact.x), z, samples)
+    assert z_score(upper - lower, 0.0) > 5
+    if samples > 1:
+        error = (upper - lower).std() / 3000**0.5
+        assert (exact.evidence - lower).mean() > -5 * error
+        assert (upper - exact.evidence).mean() > -5 * error
+        return
+    guide = oracle.vae.posterior(exact.x)
+    q = MultivariateNormal(guide.loc, scale_tril=guide.scale_tril)
+    assert z_score(exact.evidence - lower - kl_divergence(q, exact.posterior), 0.0) < 5
+    assert z_score(upper - exact.evidence - kl_divergence(exact.posterior, q), 0.0) < 5
+
+
+@torch.no_grad()
+def test_the_bracket_narrows_with_the_number_of_codes(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("full_rank", data=2)
+    oracle.vae.posterior.scale.bias += 0.4
+    like = oracle.x.repeat(300, 1)
+    few, many = (importance_bracket(oracle.vae, like, samples) for samples in (3, 100))
+    narrow = (many.upper - many.lower).mean()
+    assert (few.upper - few.lower).mean() > 5 * narrow > 0
+
+
+def test_every_pair_of_parts_has_a_bracket(make_vae: Any, guide_with_density: str) -> None:
+    vae = make_vae("normal", guide_with_density)
+    lower, upper = importance_bracket(vae, vae.sample(4), 30)
+    assert lower.isfinite().all()
+    assert upper.isfinite().all()
+
+
+def test_stacking_is_as_good_as_any_weights_of_two() -> None:
+    log_prob = torch.randn(2, 80, dtype=torch.float64) * 2
+    log_prob[0] += 0.3
+    weights = stacking_weights(log_prob)
+    grid = torch.linspace(0, 1, 2001).double()
+    score = torch.logaddexp(
+        grid.log()[:, None] + log_prob[0], (1 - grid).log()[:, None] + log_prob[1]
+    ).mean(1)
+    assert abs(weights[0] - grid[score.argmax()]) < 2e-3
+    assert weights.sum().item() == pytest.approx(1.0)
+
+
+def test_no_weights_are_better_than_those_of_stacking() -> None:
+    log_prob = torch.randn(4, 300, dtype=torch.float64) - torch.tensor([[0], [0.5], [3], [0.1]])
+    best = mixture(stacking_weights(log_prob), log_prob)
+    others = torch.distributions.Dirichlet(torch.ones(4).double()).sample((500,))
+    assert max(mixture(weights, log_prob) for weights in [*others, *torch.eye(4).double()]) <= best
+
+
+def mixture(weights: Tensor, log_prob: Tensor) -> float:
+    return (weights.log()[:, None] + log_prob).logsumexp(0).mean().item()
+
+
+def test_stacking_takes_a_much_better_model_alone_and_equals_as_they_come() -> None:
+    log_prob = torch.randn(2, 50, dtype=torch.float64)
+    log_prob[1] = log_prob[0] - 30
+    torch.testing.assert_close(stacking_weights(log_prob), torch.tensor([1.0, 0.0]).double())
+    torch.testing.assert_close(
+        stacking_weights(log_prob.flip(0)), torch.tensor([0.0, 1.0]).double()
+    )
+    equal = stacking_weights(log_prob[:1].repeat(3, 1))
+    assert equal.sum().item() == pytest.approx(1.0)
+    assert (equal >= 0).all()
+
+
+def comparison(
+    lead: float = 1.0, spread: float = 1.0, count: int = 400, gap: float = 0.0, rise: float = 0.0,
+    *, best_gap: float = 0.0, ais: bool = False,
+) -> Comparison:  # fmt: skip
+    """Two models whose differences have a given mean and standard deviation."""
+    z = torch.linspace(-1, 1, count).double()
+    log_prob = torch.stack([0 * z, spread * z / z.std() - lead])
+    zero = torch.zeros(count).double()
+    evaluations = tuple(
+        Evaluation(zero, zero, zero, "exact", 9, row, zero, zero + r)
+        for row, r in zip(log_prob, (0.0, rise), strict=True)
+    )
+    gaps = torch.tensor([[best_gap] * 10, [gap] * 10]).double()
+    return Comparison(("a", "b"), log_prob, gaps, stacking_weights(log_prob), evaluations, ais)
+
+
+def test_a_clear_difference_is_said() -> None:
+    found = comparison(lead=12.3, spread=22.0)
+    assert found.ranked(1)
+    assert found.verdicts() == ["a is better than b by 12.30 ± 1.10 nats per datum"]
+    assert found.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "clear", "words"),
+    [
+        ({"spread": 10.1}, {"spread": 9.9}, ["within 2 standard errors", "more data"]),
+        (
+            {"lead": 0.0099, "spread": 0.01},
+            {"lead": 0.0101, "spread": 0.01},
+            ["over all 400 data, less than 4"],
+        ),
+        ({"gap": 0.91}, {"gap": 0.89}, ["too low by 0.91", "bound gap", "--samples", "--ais"]),
+        ({"gap": 0.91, "ais": True}, {"gap": 0.89, "ais": True}, ["no estimate here is better"]),
+        ({"gap": float("nan")}, {"gap": 0.0}, ["could not be measured"]),
+        ({"rise": 0.91}, {"rise": 0.91, "ais": True}, ["risen by 0.91", "--samples"]),
+    ],
+)
+def test_what_could_be_otherwise_is_not_ranked(
+    doubtful: dict[str, Any], clear: dict[str, Any], words: list[str]
+) -> None:
+    found = comparison(**doubtful)
+    assert not found.ranked(1)
+    (verdict,) = found.verdicts()
+    assert verdict.startswith("a and b cannot be ranked: ")
+    assert [word for word in words if word not in verdict] == []
+    assert comparison(**clear).ranked(1)
+
+
+def test_the_gap_of_the_better_model_only_makes_it_better() -> None:
+    assert comparison(best_gap=50.0).ranked(1)
+
+
+def test_few_data_are_warned_of() -> None:
+    assert "99 data" in comparison(count=99).notes()[0]
+    assert comparison(count=100).notes() == []
+
+
+def test_models_that_cannot_be_compared_are_refused(make_vae: Any) -> None:
+    bits = make_vae()
+    x = bits.sample(4)
+    with pytest.raises(SpecError, match="at least two models, and there is 1"):
+        compare({"alone": bits}, x)
+    real = make_vae(likelihood={"kind": "normal"})
+    with pytest.raises(SpecError, match="bits gives data probabilities and real densities"):
+        compare({"real": real, "bits": bits}, x)
+    with pytest.raises(SpecError, match=r"guide of point is a point.*--ais"):
+        compare({"bits": bits, "point": make_vae(guide="delta")}, x)
+
+
+def test_the_picture_shows_every_model(models: dict[str, Any]) -> None:
+    figure = differences(compare_all({**models, "d$": models["a"]}))
+    left, right = figure.axes
+    assert sorted(label.get_text() for label in left.get_yticklabels()) == ["a", "b", "c", r"d\$"]
+    assert len(right.get_lines()) == 3 + 1  # and the line at zero
+    figure.canvas.draw()
