@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
 from pyrovae.data import Splits
+from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.diagnosis.evaluations import Evaluation, standard_error
 from pyrovae.kl import Kind, exact_kl, kl_kind
@@ -272,3 +274,19 @@ def _plus_minus(value: Tensor, error: Tensor) -> str:
     # Bits per dimension are small numbers.
     digits = 2 if value.abs() >= 10 or error > 0.01 else 4
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def outcome(found: Check | NotApplicable) -> str:
+    """A question, its grade, what was found, and below that what to do about it."""
+    if isinstance(found, NotApplicable):
+        return _wrapped(found.question, "-", f"does not apply: {found.why}")
+    grade, finding, advice = found.verdict()
+    lines = _wrapped(found.question, grade, finding)
+    return f"{lines}\n{_wrapped('', '', f'→ {advice}')}" if advice else lines
+
+
+def _wrapped(question: str, grade: str, text: str) -> str:
+    """Text beside its heading, in lines that fit the terminal."""
+    head = f"{question:<22}{grade:<6}"
+    width = max(60, shutil.get_terminal_size().columns)
+    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head))

@@ -1,1 +1,42 @@
-"""Whether a fitted posterior can be trusted: for which data, how far, and why not."""
+"""Whether a fitted posterior can be trusted: for which data, how far, and why not.
+
+The commands ``diagnose``, ``evaluate`` and ``compare`` from Python::
+
+    from pyrovae.diagnosis import compare, diagnose, judge
+
+    diagnosis = diagnose(vae, vae.contract.apply(data).test)
+    for check in diagnosis.checks:
+        print(check.question, check.verdict())
+
+Names are loaded when they are first used: training needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrovae.diagnosis.comparison import Comparison as Comparison
+    from pyrovae.diagnosis.comparison import compare as compare
+    from pyrovae.diagnosis.diagnosis import Diagnosis as Diagnosis
+    from pyrovae.diagnosis.diagnosis import diagnose as diagnose
+    from pyrovae.diagnosis.evaluations import Evaluation as Evaluation
+    from pyrovae.diagnosis.evaluations import judge as judge
+
+_HOMES = {
+    "Comparison": "comparison",
+    "Diagnosis": "diagnosis",
+    "Evaluation": "evaluations",
+    "compare": "comparison",
+    "diagnose": "diagnosis",
+    "judge": "evaluations",
+}
+
+__all__ = ["Comparison", "Diagnosis", "Evaluation", "compare", "diagnose", "judge"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pyrovae.diagnosis' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"pyrovae.diagnosis.{_HOMES[name]}"), name)

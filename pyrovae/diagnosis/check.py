@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 
 Grade = Literal["ok", "WARN", "FAIL"]
 
@@ -56,7 +56,7 @@ class Variable(NamedTuple):
     """
 
     dims: tuple[str, ...]
-    values: np.ndarray[Any, Any]
+    values: NDArray[Any]
     description: str
 
 

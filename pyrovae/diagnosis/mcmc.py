@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae import chunks
@@ -62,7 +63,7 @@ class MCMC(Check):
     scale_ratio: Array
     guide_coverage: Array
     z: Float32[np.ndarray, "chain draw obs latent"]
-    sample_stats: dict[str, np.ndarray[Any, Any]]
+    sample_stats: dict[str, NDArray[Any]]
     starts: tuple[str, ...]
 
     @property
@@ -201,7 +202,7 @@ class MCMC(Check):
         if self.missed.any():
             return (
                 "the posterior may have modes that the guide misses: where log p(x) annealed from "
-                'the prior is higher than from the guide they matter, and inference.guide.kind '
+                "the prior is higher than from the guide they matter, and inference.guide.kind "
                 '"mixture" or a flow may hold them'
             )
         return "run longer chains: more warm-up and draws"
@@ -269,9 +270,7 @@ def check_mcmc(
     )
 
 
-def sample(
-    local: LocalPosterior, starts: tuple[str, ...], warmup: int, draws: int
-) -> Chains:
+def sample(local: LocalPosterior, starts: tuple[str, ...], warmup: int, draws: int) -> Chains:
     """Draws from p(z | x) of a few data, each chain from its start.
 
     Raises:
@@ -308,9 +307,7 @@ def sample(
     )
 
 
-def gradients(
-    data: int, *, chains: int = 4, warmup: int = 300, draws: int = 1000
-) -> int:
+def gradients(data: int, *, chains: int = 4, warmup: int = 300, draws: int = 1000) -> int:
     """How many gradients of single codes :func:`check_mcmc` takes: its cost."""
     return data * chains * ((warmup + draws) * hamiltonian.LEAPFROGS + 1)
 

@@ -1,0 +1,55 @@
+"""``python -m pyrovae.diagnose``: the command line, nothing else. Imports no torch by itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyrovae.command import count, run, spelled
+
+DESCRIPTION = """\
+Say whether the posterior of a fitted run can be trusted: for which data it is wrong, how far, and
+what to do about it. Writes report.html, posterior.nc (for az.from_netcdf), numbers and figures."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pyrovae.diagnose",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="the folder of a run")
+    add("--full", action="store_true",
+        help="also anneal, re-optimise and run chains: minutes, announced beforehand")  # fmt: skip
+    add("--data", metavar="NAME|PATH", help="other data to look at (the run's own test data)")
+    add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
+    add("--num", type=count, default=256, metavar="N", help="how many of the data (256)")
+    add("--draws", type=count, default=1000, metavar="S", help="codes drawn for each (1000)")
+    add("--strict", action="store_true", help="exit status 1 if a verdict is FAIL")
+    add("--output", type=Path, metavar="DIR", help="folder to write to (RUN/diagnosis)")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        Exit status: 0; 1 with ``--strict`` if a verdict is FAIL; 2 for an input that cannot work.
+    """
+    options = parser().parse_args(arguments)
+
+    def work() -> int:
+        from pyrovae.diagnosis.examination import examine
+
+        return examine(options, spelled("diagnose", arguments))
+
+    return run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

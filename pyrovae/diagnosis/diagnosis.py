@@ -1,0 +1,284 @@
+"""All checks of a fitted autoencoder on some data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset
+from pyrovae.diagnosis import annealing, gap, mcmc, sandwich
+from pyrovae.diagnosis.aggregate import check_aggregate
+from pyrovae.diagnosis.annealing import anneal
+from pyrovae.diagnosis.bound import Bound
+from pyrovae.diagnosis.calibration import check_calibration
+from pyrovae.diagnosis.check import Check, Grade, NotApplicable, worse
+from pyrovae.diagnosis.collapse import check_collapse
+from pyrovae.diagnosis.gap import check_gap
+from pyrovae.diagnosis.importance import bounds, draw_weighted
+from pyrovae.diagnosis.local import Draws, LocalPosterior, Simulated
+from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
+from pyrovae.diagnosis.pareto import check_weights
+from pyrovae.diagnosis.predictive import check_predictive
+from pyrovae.diagnosis.replicas import how_many, posterior_predictive, prior_predictive
+from pyrovae.diagnosis.sandwich import check_sandwich
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import evaluating, observations
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+FEWEST_DATA, FEWEST_DRAWS = 20, 100
+# Data that are simulated for the sandwich, and those that get Markov chains.
+SIMULATED, CHAINED = 100, 32
+NEAL = "Neal (2001), arXiv:physics/9803008"
+
+Outcome = Check | NotApplicable
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is known of a posterior.
+
+    Attributes:
+        name: What the data are called.
+        x: The data that were looked at, as the model sees them, ``(obs, *shape)`` on the CPU.
+        labels: Their classes ``(obs,)``, if there are any.
+        draws: Codes from the guide with their log-densities.
+        prior: Data sets from the model with their codes, ``(replicates, obs, ...)``; None of
+            programs that observe several sites.
+        replicas: Data from the posteriors of the data, ``(replicates, obs, *shape)``.
+        codes: A name for each number of a code.
+        outcomes: The checks, in the order of a report; and those that do not apply.
+        seconds: What each took, by its question.
+    """
+
+    name: str
+    x: Tensor
+    labels: Tensor | None
+    draws: Draws
+    prior: Simulated | None
+    replicas: Tensor
+    codes: list[str]
+    outcomes: Sequence[Outcome]
+    seconds: dict[str, float]
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks that apply."""
+        return [outcome for outcome in self.outcomes if isinstance(outcome, Check)]
+
+    @property
+    def grade(self) -> Grade:
+        """The worst of all grades."""
+        grades: list[Grade] = [check.verdict().grade for check in self.checks]
+        return reduce(worse, grades, "ok")
+
+    def tree(self, attrs: Mapping[str, Any] | None = None) -> DataTree:
+        """Draws, data and checks for ArviZ; see :func:`pyrovae.to_arviz`.
+
+        Args:
+            attrs: Attributes of the tree: what was fitted, to what.
+        """
+        from pyrovae.diagnosis.tree import posterior_tree
+
+        found = {name: v.values for check in self.checks for name, v in check.variables().items()}
+        return posterior_tree(
+            draws=self.draws,
+            prior=None if self.prior is None else self.prior.z,
+            prior_predictive=None if self.prior is None else self.prior.x,
+            posterior_predictive=self.replicas,
+            observed=self.x,
+            pit=found.get("pit"),
+            pit_log_joint=found.get("pit_log_joint"),
+            checks=self.checks,
+            names=self.codes,
+            labels=self.labels,
+            attrs=attrs,
+        )
+
+    def chain_tree(self, attrs: Mapping[str, Any] | None = None) -> DataTree | None:
+        """Draws of the Markov chains for ArviZ, where there are any; ``attrs`` as above."""
+        from pyrovae.diagnosis.tree import mcmc_tree
+
+        for check in self.checks:
+            if isinstance(check, MCMC):
+                stats = check.sample_stats
+                return mcmc_tree(check.z, stats, check.starts, names=self.codes, attrs=attrs)
+        return None
+
+
+class Inquiry:
+    """Asks one question after the other.
+
+    Args:
+        tell: Who is told each outcome as soon as it is there.
+    """
+
+    def __init__(self, tell: Callable[[Outcome], None]) -> None:
+        self.tell = tell
+        self.outcomes: list[Outcome] = []
+        self.seconds: dict[str, float] = {}
+
+    def ask(self, question: str, check: Callable[[], Check]) -> Outcome:
+        """Make a check; one that cannot be made for these programs says why."""
+        started = time.monotonic()
+        try:
+            outcome: Outcome = check()
+        except SpecError as error:
+            outcome = NotApplicable(question, str(error))
+        self.seconds[question] = time.monotonic() - started
+        self.outcomes.append(outcome)
+        self.tell(outcome)
+        return outcome
+
+
+def diagnose(
+    autoencoder: Autoencoder,
+    data: Dataset,
+    *,
+    num: int = 256,
+    draws: int = 1000,
+    full: bool = False,
+    tell: Callable[[Outcome], None] = lambda outcome: None,
+) -> Diagnosis:
+    """Ask of a fitted autoencoder all that can be asked of its posteriors.
+
+    Always the same random numbers; the autoencoder and the caller's stream stay as they were.
+
+    Args:
+        autoencoder: Model and guide.
+        data: A split, as the model sees it (``autoencoder.contract.apply(splits)``).
+        num: How many of the data to look at.
+        draws: Codes from the guide for each.
+        full: Also anneal, re-optimise and run Markov chains, which takes minutes.
+        tell: Who is told each outcome as soon as it is there.
+
+    Raises:
+        DataError: There are fewer data than the checks need, or some have no density.
+        SpecError: Fewer draws were asked for than the checks need.
+    """
+    seen = require_enough(data.first(num), draws)
+    device = next(autoencoder.parameters()).device
+    index = torch.arange(len(seen))
+    x, labels = observations(seen, index).to(device), seen.label(index)
+    with evaluating(autoencoder, device):
+        local = LocalPosterior(autoencoder, x)
+    drawn = draw_weighted(autoencoder, x, 1 if local.point else draws)
+    inquiry = Inquiry(tell)
+    ask = inquiry.ask
+    bound = ask("bound", lambda: _bound(local, drawn, annealed=full))
+    ask("importance weights", lambda: _weights(local, drawn))
+    ask("calibration", lambda: check_calibration(autoencoder, x))
+    ask("latent dimensions", lambda: check_collapse(autoencoder, x))
+    ask("aggregated posterior", lambda: check_aggregate(autoencoder, x))
+    ask("prior predictive", lambda: check_predictive(autoencoder, x))
+    if full:
+        ask("log p(x)", lambda: check_sandwich(autoencoder, x[:SIMULATED]))
+        ask("inference gap", lambda: _gap(local, bound))
+        ask("chains", lambda: check_mcmc(autoencoder, x[:CHAINED]))
+    return Diagnosis(
+        name=seen.name,
+        x=x.cpu(),
+        labels=None if labels is None else labels.cpu(),
+        draws=drawn,
+        prior=_prior_predictive(autoencoder, x),
+        replicas=posterior_predictive(autoencoder, x, drawn.z[: how_many(x)]),
+        codes=local.names,
+        outcomes=inquiry.outcomes,
+        seconds=inquiry.seconds,
+    )
+
+
+def cost(autoencoder: Autoencoder, x: Tensor) -> float:
+    """About how many seconds ``full`` adds, from a gradient or two of a few codes.
+
+    Args:
+        autoencoder: Model and guide.
+        x: The data that are to be looked at.
+    """
+    codes = chunks.codes(x.device)
+    with evaluating(autoencoder, x.device):
+        local = LocalPosterior(autoencoder, x[: chunks.data(x.device)])
+        z = local.draw_guide(codes // len(local))
+        seconds = min(_seconds(lambda: _gradient(local, z)) for _ in range(3))
+    gradients = (
+        annealing.gradients(len(x))
+        + sandwich.gradients(len(x[:SIMULATED]))
+        + gap.gradients(len(x))
+        + mcmc.gradients(len(x[:CHAINED]))
+    )
+    return gradients * seconds / z[..., 0].numel()
+
+
+def _gradient(local: LocalPosterior, z: Tensor) -> None:
+    """One gradient of what annealing moves along."""
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        log_prob = local.log_joint(z) if local.point else local.log_joint(z) + local.log_guide(z)
+        torch.autograd.grad(log_prob.sum(), z)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def require_enough(seen: Dataset, draws: int) -> Dataset:
+    """The data, if they and the draws are as many as every check needs.
+
+    Raises:
+        DataError: There are too few data.
+        SpecError: There are too few draws.
+    """
+    if draws < FEWEST_DRAWS:
+        raise SpecError(f"draws = {draws}: the checks need at least {FEWEST_DRAWS} for each datum")
+    if len(seen) < FEWEST_DATA:
+        raise DataError(
+            f"{seen.name}: {len(seen)} data are too few, the checks need {FEWEST_DATA}"
+        )
+    return seen
+
+
+def _require_density(local: LocalPosterior) -> None:
+    if local.point:
+        raise SpecError(
+            f"the guide, {local.autoencoder.formulas().guide}, is a point and has no density: "
+            "there is no bound and no weight"
+        )
+
+
+def _bound(local: LocalPosterior, drawn: Draws, *, annealed: bool) -> Bound:
+    """The ELBO beside log p(x), which is annealed where there is time for it."""
+    _require_density(local)
+    elbo, log_prob, _ = bounds(drawn.log_weight)
+    if not annealed:
+        return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
+    log_prob = anneal(local.autoencoder, local.x).log_prob
+    return Bound(elbo, log_prob, "annealed from the guide", NEAL)
+
+
+def _weights(local: LocalPosterior, drawn: Draws) -> Check:
+    _require_density(local)
+    return check_weights(drawn.log_weight)
+
+
+def _gap(local: LocalPosterior, bound: Outcome) -> Check:
+    if not isinstance(bound, Bound):
+        raise SpecError(bound.why if isinstance(bound, NotApplicable) else "there is no bound")
+    return check_gap(local.autoencoder, local.x, bound.elbo, bound.log_prob)
+
+
+def _prior_predictive(autoencoder: Autoencoder, x: Tensor) -> Simulated | None:
+    try:
+        return prior_predictive(autoencoder, x, how_many(x))
+    except SpecError:  # the check of it has said why
+        return None

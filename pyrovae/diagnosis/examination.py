@@ -1,0 +1,204 @@
+"""A run examined: opened, diagnosed, and written about."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyrovae import console
+from pyrovae.diagnosis.check import Check, NotApplicable
+from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose
+from pyrovae.diagnosis.report import Page, Picture, Section, write_report
+from pyrovae.diagnosis.tree import save_tree
+from pyrovae.documents import file_name, write_json
+from pyrovae.evaluation import EVALUATION_SEED, reconstruct
+from pyrovae.figures import checks, extremes
+from pyrovae.opening import OpenedRun, open_run
+from pyrovae.runs import versions
+from pyrovae.schedules import describe_beta
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A diagnosis, and what it is of.
+
+    Attributes:
+        run: What was looked at.
+        diagnosis: What came of it.
+        command: The line that does it again.
+        notes: What a reader must know.
+    """
+
+    run: OpenedRun
+    diagnosis: Diagnosis
+    command: str
+    notes: Sequence[str]
+
+
+def examine(options: argparse.Namespace, command: str) -> int:
+    """Diagnose a run, say what was found, and write it to a folder.
+
+    Returns:
+        Exit status: 0, or 1 with ``--strict`` where a verdict is FAIL.
+
+    Raises:
+        PyrovaeError: A run or data that cannot be opened, or too few data or draws.
+    """
+    started = time.monotonic()
+    run = open_run(
+        options.run, data=options.data, data_root=options.data_root, device=options.device
+    )
+    observed = run.first(options.num)
+    console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    if options.full:
+        seconds = cost(run.autoencoder, observed.x)
+        console.say(f"--full takes about {console.duration(seconds)}")
+    diagnosis = diagnose(
+        run.autoencoder,
+        run.data.test,
+        num=options.num,
+        draws=options.draws,
+        full=options.full,
+        tell=lambda outcome: console.say(console.outcome(outcome)),
+    )
+    notes = [*run.notes, *filter(None, [observed.note])]
+    folder = _folder(options, run)
+    write(Examination(run, diagnosis, command, notes), folder, started)
+    console.say(console.written(notes, f"{folder}: report.html, posterior.nc, numbers.json, ..."))
+    return 1 if options.strict and diagnosis.grade == "FAIL" else 0
+
+
+def write(found: Examination, folder: Path, started: float) -> None:
+    """Write ``report.html``, the trees for ArviZ, ``numbers.json`` and ``figures/``.
+
+    Args:
+        found: What is written about.
+        folder: Where to; made if it is missing.
+        started: When the examination began, by ``time.monotonic``.
+    """
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    sections = [_section(outcome, found.diagnosis, folder) for outcome in found.diagnosis.outcomes]
+    extreme = _extremes(found, folder)
+    _save_trees(found, folder)
+    seconds = time.monotonic() - started
+    write_json(folder / "numbers.json", _numbers(found, seconds))
+    write_report(folder / "report.html", _page(found, sections, extreme, seconds))
+
+
+def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:
+    """Where to write: beside the run's own files, each data set in a folder of its own."""
+    if options.output is not None:
+        return options.output
+    return run.folder / "diagnosis" / run.data.name if options.data else run.folder / "diagnosis"
+
+
+def _section(outcome: Check | NotApplicable, diagnosis: Diagnosis, folder: Path) -> Section:
+    """An answer with its picture, which also becomes a file."""
+    drawn = checks.picture(outcome, diagnosis) if isinstance(outcome, Check) else None
+    picture = None if drawn is None else _kept(drawn, folder, outcome.question)
+    return Section(outcome, picture, diagnosis.seconds[outcome.question])
+
+
+def _extremes(found: Examination, folder: Path) -> Picture:
+    """The data that the model finds least, middling and most likely."""
+    diagnosis, run = found.diagnosis, found.run
+    known = {name: v.values for check in diagnosis.checks for name, v in check.variables().items()}
+    unknown = torch.full((len(diagnosis.x),), math.nan)
+    elbo = torch.as_tensor(known.get("elbo", diagnosis.draws.log_weight.mean(0)))
+    log_prob = torch.as_tensor(known.get("log_prob", unknown))
+    khat = torch.as_tensor(known.get("khat", unknown))
+    chosen = extremes.choose(elbo if log_prob.isnan().all() else log_prob)
+    cases = [
+        extremes.Case(kind, n, log_prob[n].item(), elbo[n].item(), khat[n].item())
+        for kind, numbers in chosen.items()
+        for n in numbers
+    ]
+    x = diagnosis.x[[case.number for case in cases]]
+    means = reconstruct(run.autoencoder, x.to(run.device)).reshape(x.shape)
+    figure = extremes.extremes(run.data.test, x, means.cpu(), cases)
+    return _kept(checks.Drawn(figure, extremes.CAPTION), folder, "extremes")
+
+
+def _kept(drawn: checks.Drawn, folder: Path, name: str) -> Picture:
+    """The picture as a file, which is drawn once for the page and for whoever wants the file."""
+    path = folder / "figures" / f"{file_name(name)}.png"
+    drawn.figure.savefig(path)
+    return Picture(path, drawn.caption, drawn.figure.get_suptitle())
+
+
+def _save_trees(found: Examination, folder: Path) -> None:
+    """``posterior.nc``, and ``chains.nc`` where there are chains."""
+    attrs = {"run": str(found.run.folder), "command": found.command}
+    save_tree(found.diagnosis.tree(attrs), folder / "posterior.nc")
+    chains = found.diagnosis.chain_tree(attrs)
+    if chains is not None:
+        save_tree(chains, folder / "chains.nc")
+
+
+def _page(
+    found: Examination, sections: Sequence[Section], extreme: Picture, seconds: float
+) -> Page:
+    run = found.run
+    return Page(
+        title=run.name,
+        fitted=_fitted(run),
+        command=found.command,
+        date=date.today().isoformat(),
+        versions=versions(),
+        notes=found.notes,
+        sections=sections,
+        extremes=extreme,
+        seconds=seconds,
+    )
+
+
+def _fitted(run: OpenedRun) -> dict[str, str]:
+    """What was fitted, in words."""
+    formulas, spec = run.autoencoder.formulas(), run.inference
+    test = run.data.test
+    parameters = sum(parameter.numel() for parameter in run.autoencoder.parameters())
+    return {
+        "Prior p(z)": formulas.prior,
+        "Likelihood p(x | z)": formulas.likelihood,
+        "Guide q(z | x)": formulas.guide,
+        "Objective": str(run.facts.get("objective", spec.objective.kind)),
+        "β": describe_beta(spec.beta),
+        "Fitted to": f"{run.facts['data']['source']}, up to {spec.epochs} epochs",
+        "Looked at on": f"test data of {test.name}",
+        "Parameters": f"{parameters:,}",
+    }
+
+
+def _numbers(found: Examination, seconds: float) -> dict[str, Any]:
+    """All of it for machines; what is not known is null."""
+    diagnosis = found.diagnosis
+    return {
+        "command": found.command,
+        "versions": versions(),
+        "run": str(found.run.folder),
+        "data": {"name": diagnosis.name, "count": len(diagnosis.x)},
+        "draws": len(diagnosis.draws.z),
+        "seed": EVALUATION_SEED,
+        "notes": list(found.notes),
+        "grade": diagnosis.grade,
+        "checks": {
+            outcome.question: {**_answer(outcome), "seconds": diagnosis.seconds[outcome.question]}
+            for outcome in diagnosis.outcomes
+        },
+        "seconds": seconds,
+    }
+
+
+def _answer(outcome: Check | NotApplicable) -> dict[str, Any]:
+    if isinstance(outcome, NotApplicable):
+        return {"does_not_apply": outcome.why}
+    numbers = {number.name: number._asdict() for number in outcome.numbers()}
+    return {**outcome.verdict()._asdict(), "numbers": numbers}

@@ -1,0 +1,53 @@
+"""Data drawn from a fitted model: from its prior, and from the posteriors of observed data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
+from pyrovae.evaluation import evaluating
+
+MOST_DRAWS = 100
+# Of all replicas together: as bytes 20 MB, as real numbers 80 MB.
+MOST_VALUES = 20_000_000
+
+
+def how_many(x: Tensor) -> int:
+    """Replicas of the data ``(obs, *shape)`` that are worth their memory; at least one."""
+    return max(1, min(MOST_DRAWS, MOST_VALUES // x.numel()))
+
+
+def posterior_predictive(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
+    """Data drawn from p(x | z) at codes ``(draws, obs, dims)``: ``(draws, obs, *shape)``.
+
+    On the CPU. Each datum is drawn from its own posterior, which it has helped to find: these
+    show what a reconstruction leaves open, and are too good to test the model with.
+    """
+    with evaluating(autoencoder, x.device):
+        size = chunks.data(x.device)
+        parts = zip(x.split(size), z.to(x.device).split(size, dim=1), strict=True)
+        return torch.cat([_observe(autoencoder, *part).cpu() for part in parts], dim=1)
+
+
+def prior_predictive(autoencoder: Autoencoder, like: Tensor, replicates: int) -> Simulated:
+    """Whole data sets from the model, as large as ``like``, with their codes; on the CPU.
+
+    Returns:
+        z ``(replicates, obs, dims)`` and x ``(replicates, obs, *shape)``.
+
+    Raises:
+        SpecError: The model observes several sites.
+    """
+    with evaluating(autoencoder, like.device):
+        sets = [simulate(autoencoder, like) for _ in range(replicates)]
+    return Simulated(*(torch.stack(column).cpu() for column in zip(*sets, strict=True)))
+
+
+def _observe(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
+    observations = LocalPosterior(autoencoder, x).observation(z)
+    drawn = [site.sample().reshape(*z.shape[:2], -1) for site in observations]
+    values = torch.cat(drawn, dim=-1)
+    return values.reshape(*z.shape[:2], *x.shape[1:]) if len(drawn) == 1 else values

@@ -1,0 +1,181 @@
+"""All checks together: on the exact posterior, on planted faults, and on every part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pyrovae import VAE
+from pyrovae.data import Dataset
+from pyrovae.diagnosis import Diagnosis, diagnose
+from pyrovae.diagnosis.bound import Bound
+from pyrovae.diagnosis.check import Check, NotApplicable
+from pyrovae.errors import DataError, SpecError
+
+QUICK = [
+    "bound",
+    "importance weights",
+    "calibration",
+    "latent dimensions",
+    "aggregated posterior",
+    "prior predictive",
+]
+FULL = [*QUICK, "log p(x)", "inference gap", "chains"]
+
+
+class Data(Dataset):
+    """Rows as they are, in whatever precision."""
+
+    def batch(self, index: Tensor) -> Tensor:
+        return self.x[index]
+
+
+def as_data(x: Tensor) -> Dataset:
+    return Data("rows", x, torch.arange(len(x)), None, None)
+
+
+def grades(diagnosis: Diagnosis) -> dict[str, str]:
+    return {check.question: check.verdict().grade for check in diagnosis.checks}
+
+
+@pytest.fixture
+def oracle(make_linear_gaussian: Any) -> Any:
+    return make_linear_gaussian("full_rank", data=200)
+
+
+@pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
+def test_nothing_speaks_against_the_exact_posterior(
+    make_linear_gaussian: Any, guide: str
+) -> None:
+    oracle = make_linear_gaussian(guide, data=200)
+    diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=200, draws=200)
+    assert grades(diagnosis) == dict.fromkeys(QUICK, "ok")
+    assert diagnosis.grade == "ok"
+    bound = diagnosis.checks[0]
+    assert isinstance(bound, Bound)
+    torch.testing.assert_close(bound.gap, torch.zeros(200).double(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(bound.elbo, oracle.evidence, rtol=0, atol=1e-9)
+
+
+def test_nor_does_what_takes_minutes(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("full_rank", data=40)
+    told: list[Any] = []
+    diagnosis = diagnose(
+        oracle.vae, as_data(oracle.x), num=40, draws=100, full=True, tell=told.append
+    )
+    found = grades(diagnosis)
+    assert list(found) == FULL
+    assert {question: found[question] for question in FULL[6:]} == dict.fromkeys(FULL[6:], "ok")
+    assert told == list(diagnosis.outcomes)
+    chains = diagnosis.chain_tree()
+    assert chains is not None
+    z = chains["posterior"]["z"]
+    assert z.dims == ("chain", "draw", "obs", "latent")
+    mean = torch.as_tensor(z.mean(("chain", "draw")).to_numpy())
+    torch.testing.assert_close(mean.double(), oracle.posterior.mean[:32], rtol=0, atol=0.15)
+
+
+def shift(vae: VAE) -> None:
+    """By half of a standard deviation."""
+    vae.posterior.loc.bias += 0.5 * vae.encode(torch.zeros(1, 5).double()).variance[0].sqrt()
+
+
+def narrow(vae: VAE) -> None:
+    """By a fifth."""
+    from pyrovae.scale import positive, raw_scale
+
+    scales = positive(vae.posterior.scale.bias).tolist()
+    vae.posterior.scale.bias.copy_(torch.tensor([raw_scale(0.8 * s) for s in scales]))
+
+
+@pytest.mark.parametrize("fault", [shift, narrow], ids=lambda fault: fault.__name__)
+def test_a_planted_fault_of_the_guide_is_found(make_linear_gaussian: Any, fault: Any) -> None:
+    oracle = make_linear_gaussian("diagonal", data=200)
+    with torch.no_grad():
+        fault(oracle.vae)
+    diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=200, draws=200)
+    assert grades(diagnosis)["calibration"] == "FAIL"
+    assert diagnosis.grade == "FAIL"
+
+
+def test_a_decoder_with_twice_the_noise_is_found(oracle: Any) -> None:
+    from pyrovae.scale import raw_scale
+
+    with torch.no_grad():
+        oracle.vae.likelihood.raw_scale.fill_(raw_scale(1.0))
+    found = grades(diagnose(oracle.vae, as_data(oracle.x), num=200, draws=200))
+    assert found["prior predictive"] == "FAIL"
+
+
+def answers(diagnosis: Diagnosis) -> None:
+    """Every question has an answer, or a sentence that says why not."""
+    for outcome in diagnosis.outcomes:
+        if isinstance(outcome, NotApplicable):
+            assert outcome.why.count("\n") == 0
+            assert len(outcome.why) > 20
+            continue
+        assert isinstance(outcome, Check)
+        assert outcome.verdict().grade in {"ok", "WARN", "FAIL"}
+        assert outcome.numbers()
+        for variable in outcome.variables().values():
+            assert len(variable.dims) == np.ndim(variable.values)
+    tree = diagnosis.tree({"run": "a"})
+    assert tree["posterior"]["z"].shape[2] == len(diagnosis.x)
+    assert tree["observed_data"]["x"].shape == tuple(diagnosis.x.shape)
+
+
+def test_every_prior_and_guide_can_be_asked(
+    make_vae: Any, prior_and_guide: tuple[str, str]
+) -> None:
+    prior, guide = prior_and_guide
+    vae = make_vae(prior, guide)
+    diagnosis = diagnose(vae, as_data(vae.sample(20)), num=20, draws=100)
+    assert [outcome.question for outcome in diagnosis.outcomes] == QUICK
+    answers(diagnosis)
+    skipped = {o.question for o in diagnosis.outcomes if isinstance(o, NotApplicable)}
+    point = {"bound", "importance weights", "calibration"}
+    assert skipped == (point if guide == "delta" else set())
+
+
+def test_every_likelihood_can_be_asked(make_vae: Any, likelihood: dict[str, Any]) -> None:
+    vae = make_vae(likelihood=likelihood)
+    diagnosis = diagnose(vae, as_data(vae.sample(20)), num=20, draws=100)
+    answers(diagnosis)
+    assert not [o for o in diagnosis.outcomes if isinstance(o, NotApplicable)]
+
+
+@pytest.mark.slow
+def test_every_prior_and_guide_can_be_asked_fully(
+    make_vae: Any, prior_and_guide: tuple[str, str]
+) -> None:
+    prior, guide = prior_and_guide
+    vae = make_vae(prior, guide)
+    diagnosis = diagnose(vae, as_data(vae.sample(20)), num=20, draws=100, full=True)
+    assert [outcome.question for outcome in diagnosis.outcomes] == FULL
+    answers(diagnosis)
+
+
+def test_it_is_the_same_each_time_and_changes_nothing(make_vae: Any, parameters_of: Any) -> None:
+    vae = make_vae("vamp", "full_rank")
+    vae.train()
+    data = as_data(vae.sample(25))
+    parameters, stream = parameters_of(vae), torch.get_rng_state()
+    first, second = (diagnose(vae, data, num=25, draws=100) for _ in range(2))
+    for one, other in zip(first.checks, second.checks, strict=True):
+        assert one.verdict() == other.verdict()
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert vae.training
+    for name, value in parameters_of(vae).items():
+        assert torch.equal(value, parameters[name])
+    assert all(parameter.grad is None for parameter in vae.parameters())
+
+
+def test_too_few_data_or_draws_are_refused(oracle: Any) -> None:
+    with pytest.raises(DataError, match="3 data, and the checks need 20"):
+        diagnose(oracle.vae, as_data(oracle.x), num=3)
+    with pytest.raises(SpecError, match=r"draws = 9: the checks need at least 100"):
+        diagnose(oracle.vae, as_data(oracle.x), draws=9)
