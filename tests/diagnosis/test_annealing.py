@@ -1,0 +1,267 @@
+"""Annealed weights have p(x) as their mean, and brackets hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyrovae.autoencoder import Autoencoder, Formulas
+from pyrovae.diagnosis import annealing
+from pyrovae.diagnosis.annealing import anneal, bracket, importance_bracket
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.diagnosis.sandwich import Sandwich, check_sandwich
+from pyrovae.diagnosis.sandwich import gradients as sandwich_gradients
+from pyrovae.errors import DataError, SpecError
+
+EXACT = 1e-10
+REPEATS = 600
+
+starts = pytest.mark.parametrize("start", ["guide", "prior"])
+
+
+@torch.no_grad()
+def shift(vae: Any) -> None:
+    vae.posterior.loc.bias += 0.2
+
+
+@torch.no_grad()
+def widen(vae: Any) -> None:
+    vae.posterior.scale.bias += 0.7
+
+
+def evidence(oracle: Any, x: Tensor) -> Tensor:
+    return oracle._replace(x=x).evidence
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_from_the_posterior_itself_every_weight_is_the_evidence(
+    make_linear_gaussian: Any, steps: int
+) -> None:
+    oracle = make_linear_gaussian("full_rank", data=3)
+    found = anneal(oracle.vae, oracle.x, steps=steps, chains=3)
+    torch.testing.assert_close(found.log_prob, oracle.evidence, rtol=0, atol=EXACT)
+    assert found.error.max() < EXACT
+    both = bracket(oracle.vae, oracle.x, steps=steps, chains=3)
+    torch.testing.assert_close(both.lower, evidence(oracle, both.x), rtol=0, atol=EXACT)
+    torch.testing.assert_close(both.upper, both.lower, rtol=0, atol=EXACT)
+
+
+@starts
+@pytest.mark.parametrize("mistake", [shift, widen])
+def test_the_mean_of_the_weights_is_the_evidence(
+    make_linear_gaussian: Any, z_score: Any, start: Any, mistake: Callable[[Any], None]
+) -> None:
+    """Exactly, however few the temperatures; steps that follow the chains would break it."""
+    oracle = make_linear_gaussian("full_rank", data=2)
+    mistake(oracle.vae)
+    found = anneal(oracle.vae, oracle.x.repeat(REPEATS, 1), steps=4, chains=4, start=start)
+    off = found.log_prob.reshape(REPEATS, 2) - oracle.evidence
+    assert z_score(off.exp(), 1.0) < 5
+    assert (off.mean(0) < 0).all()
+
+
+@starts
+def test_the_error_is_that_of_repeats(make_linear_gaussian: Any, start: Any) -> None:
+    oracle = make_linear_gaussian("full_rank", data=2)
+    widen(oracle.vae)
+    found = anneal(oracle.vae, oracle.x.repeat(200, 1), steps=8, chains=16, start=start)
+    spread = found.log_prob.reshape(200, 2).std(0)
+    torch.testing.assert_close(
+        found.error.reshape(200, 2).square().mean(0).sqrt(), spread, rtol=0.3, atol=0.0
+    )
+
+
+@starts
+def test_the_bracket_holds_the_evidence(
+    make_linear_gaussian: Any, z_score: Any, start: Any
+) -> None:
+    """In the mean; and p(x) over the mean weight has mean one, from above as from below."""
+    oracle = make_linear_gaussian("full_rank")
+    shift(oracle.vae)
+    both = bracket(oracle.vae, oracle.x.repeat(250, 1), steps=4, chains=4, start=start)
+    exact = evidence(oracle, both.x)
+    below, above = both.lower - exact, both.upper - exact
+    error = len(exact) ** -0.5
+    assert below.mean() < -5 * below.std() * error
+    assert above.mean() > 5 * above.std() * error
+    assert z_score(below.exp(), 1.0) < 5
+    assert z_score((-above).exp(), 1.0) < 5
+
+
+def test_a_bracket_of_importance_sampling_holds_the_evidence(
+    make_linear_gaussian: Any, z_score: Any
+) -> None:
+    oracle = make_linear_gaussian("full_rank")
+    widen(oracle.vae)
+    width = []
+    for samples in (3, 300):
+        both = importance_bracket(oracle.vae, oracle.x.repeat(250, 1), samples)
+        exact = evidence(oracle, both.x)
+        assert z_score((both.lower - exact).exp(), 1.0) < 5
+        assert z_score((exact - both.upper).exp(), 1.0) < 5
+        assert both.lower.mean() < exact.mean() < both.upper.mean()
+        width.append((both.upper - both.lower).mean().item())
+    assert 0 < width[1] < width[0] / 10
+
+
+def test_more_temperatures_bring_the_bounds_together(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("full_rank")
+    x = oracle.x.repeat(20, 1)
+    gaps = [
+        check_sandwich(oracle.vae, x, steps=steps, chains=4, start="prior").gap
+        for steps in (2, 20)
+    ]
+    assert gaps[0] > 4 * gaps[1]
+
+
+def test_evidence_on_the_circle(make_vae: Any, z_score: Any) -> None:
+    """Against quadrature over the angle, from the guide and from the prior."""
+    vae = make_vae("hyperspherical", "von_mises_fisher")
+    with torch.no_grad():
+        vae.decoder.last.weight *= 20
+        x = vae.sample(2)
+        angle = torch.arange(2000, dtype=torch.float64) * (2 * torch.pi / 2000)
+        z = torch.stack([angle.cos(), angle.sin()], dim=-1).unsqueeze(1).expand(-1, 2, -1)
+        log_joint = LocalPosterior(vae, x).log_joint(z)
+        exact = log_joint.logsumexp(0) + torch.tensor(2 * torch.pi / 2000).log()
+    for start in ("guide", "prior"):
+        found = anneal(vae, x.repeat(400, 1), steps=2, chains=4, start=start)
+        assert z_score((found.log_prob.reshape(400, 2) - exact).exp(), 1.0) < 5
+
+
+class Squared(Autoencoder):
+    """x ~ Normal(z², 0.3): two modes, of which the guide sits on one."""
+
+    vectorisable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0 * x[..., 0], 1.0))
+            pyro.sample("x", dist.Normal(z.square().unsqueeze(-1), 0.3).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(self.loc + 0 * x[..., 0], 0.1))
+
+    def formulas(self) -> Formulas:
+        return Formulas("Normal", "Normal", "Normal")
+
+
+def test_a_start_at_the_prior_finds_the_mode_that_the_guide_misses() -> None:
+    """Half of the mass is in each: from the guide log 2 is missing, and nothing shows it."""
+    squared, x = Squared(), torch.full((1, 1), 4.0, dtype=torch.float64)
+    z = torch.linspace(-5, 5, 20_001, dtype=torch.float64)
+    with torch.no_grad():
+        log_joint = LocalPosterior(squared, x).log_joint(z.reshape(-1, 1, 1))
+    exact = log_joint.logsumexp(0) + torch.tensor(10 / 20_000).log()
+    from_guide = anneal(squared, x, steps=20, chains=50)
+    assert from_guide.error.item() < 0.02
+    assert (from_guide.log_prob - exact).item() == pytest.approx(-0.6931, abs=0.06)
+    from_prior = anneal(squared, x, steps=40, chains=400, start="prior")
+    assert (from_prior.log_prob - exact).item() == pytest.approx(0, abs=0.15)
+    assert from_prior.error.item() < 0.05
+
+
+def test_every_pair_of_parts_anneals(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
+    vae = make_vae(*prior_and_guide)
+    x = vae.sample(2)
+    state = torch.get_rng_state()
+    for start in ("guide", "prior"):
+        if start == "guide" and prior_and_guide[1] == "delta":
+            continue
+        both = bracket(vae, x, steps=1, chains=2, start=start)
+        assert (both.upper - both.lower).isfinite().all()
+        again = [anneal(vae, x, steps=1, chains=2, start=start) for _ in range(2)]
+        torch.testing.assert_close(again[0], again[1], rtol=0, atol=0)
+    assert (torch.get_rng_state() == state).all()
+    assert all(parameter.grad is None for parameter in vae.parameters())
+
+
+def test_a_point_has_no_density_to_start_from(make_vae: Any) -> None:
+    vae = make_vae("normal", "delta")
+    x = vae.sample(2)
+    for asked in (
+        lambda: anneal(vae, x),
+        lambda: bracket(vae, x),
+        lambda: importance_bracket(vae, x, 5),
+    ):
+        with pytest.raises(SpecError, match='start="prior"'):
+            asked()
+
+
+def test_one_at_a_time_and_in_float32(make_vae: Any, z_score: Any) -> None:
+    vae = make_vae()
+    x = vae.sample(1).repeat(200, 1)
+    exact = importance_bracket(vae, x[:1], 20_000)  # of another datum, for its shape only
+    assert exact.lower.shape == (1,)
+    at_once = anneal(vae, x, steps=2, chains=4).log_prob
+    vae.vectorisable = False
+    repeated = anneal(vae, x, steps=2, chains=4).log_prob
+    vae.float()
+    single = anneal(vae, x.float(), steps=2, chains=4).log_prob
+    assert single.dtype == torch.float64
+    centre = at_once.mean()
+    for other in (repeated, single):
+        assert z_score((at_once - centre).exp() - (other - centre).exp(), 0.0) < 5
+
+
+@pytest.mark.parametrize("bracketed", [False, True])
+def test_the_cost_is_what_was_said(make_vae: Any, bracketed: bool) -> None:
+    vae = make_vae()
+    count = 0
+
+    def add(module: Any, inputs: tuple[Tensor], output: Any) -> None:
+        nonlocal count
+        if inputs[0].requires_grad:
+            count += inputs[0][..., 0].numel()
+
+    vae.decoder.register_forward_hook(add)
+    x = vae.sample(3)
+    (bracket if bracketed else anneal)(vae, x, steps=5, chains=4, start="prior")
+    said = annealing.gradients(3, steps=5, chains=4, bracketed=bracketed)
+    assert count == pytest.approx(said, rel=0.01)
+    assert sandwich_gradients(3, steps=5, chains=4) == annealing.gradients(
+        3, steps=5, chains=4, bracketed=True
+    )
+
+
+def test_what_cannot_work_is_refused(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian(data=3)
+    with pytest.raises(SpecError, match=r"chains = 1: .* at least 2"):
+        anneal(oracle.vae, oracle.x, chains=1)
+    with pytest.raises(SpecError, match="steps = -1"):
+        anneal(oracle.vae, oracle.x, steps=-1)
+    with pytest.raises(SpecError, match="1 simulated data"):
+        check_sandwich(oracle.vae, oracle.x[:1])
+    x = oracle.x.clone()
+    x[1] = torch.nan
+    with pytest.raises(DataError, match="number 1"):
+        anneal(oracle.vae, x, steps=1, chains=2, start="prior")
+
+
+def test_a_sandwich_is_graded_by_its_gap(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian()
+    shift(oracle.vae)
+    found = check_sandwich(oracle.vae, oracle.x.repeat(20, 1), steps=10)
+    assert found.verdict().grade == "ok"
+    assert [number.value for number in found.numbers()] == [
+        found.lower.mean(),
+        found.upper.mean(),
+        found.gap,
+    ]
+    assert found.variables()["lower"].values.shape == (120,)
+    for apart, grade in ((0.2, "WARN"), (3.0, "FAIL"), (-3.0, "FAIL")):
+        verdict = Sandwich(found.lower, found.lower + apart, 10, 16).verdict()
+        assert verdict.grade == grade
+        assert f"better than {abs(apart):.2g} nats" in verdict.finding
+        assert "more steps" in verdict.advice
