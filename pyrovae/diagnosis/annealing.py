@@ -194,9 +194,7 @@ def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> 
     return _joined(parts)
 
 
-def gradients(
-    data: int, *, steps: int = 50, chains: int = 16, bracketed: bool = False
-) -> int:
+def gradients(data: int, *, steps: int = 50, chains: int = 16, bracketed: bool = False) -> int:
     """How many gradients of single codes :func:`anneal` or :func:`bracket` takes: its cost."""
     tries = PILOT_CHAINS * (steps + PILOT_TRIES) if steps else 0
     transitions = (chains + bracketed) * steps + tries

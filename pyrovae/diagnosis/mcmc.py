@@ -330,7 +330,7 @@ def _guide_draws(local: LocalPosterior) -> Tensor:
     return torch.cat([local.draw_guide(size).cpu() for size in sizes]).double()
 
 
-def _compare(guide: Tensor, posterior: Tensor, point: bool) -> dict[str, np.ndarray]:
+def _compare(guide: Tensor, posterior: Tensor, point: bool) -> dict[str, NDArray[Any]]:
     """Draws of the guide against those of the chains, ``(draws, obs, latent)``."""
     scale = posterior.std(0)
     shift = (guide.mean(0) - posterior.mean(0)) / scale
@@ -346,7 +346,7 @@ def _compare(guide: Tensor, posterior: Tensor, point: bool) -> dict[str, np.ndar
     }
 
 
-def _rhat(z: np.ndarray) -> np.ndarray:
+def _rhat(z: NDArray[Any]) -> NDArray[Any]:
     """R-hat ``(obs, latent)``; infinite where the chains never moved."""
     import arviz as az
 
@@ -354,7 +354,7 @@ def _rhat(z: np.ndarray) -> np.ndarray:
     return np.nan_to_num(rhat.astype(np.float64), nan=np.inf)
 
 
-def _ess(z: np.ndarray) -> np.ndarray:
+def _ess(z: NDArray[Any]) -> NDArray[Any]:
     """Effective sample size ``(obs, latent)``; 0 where the chains never moved."""
     import arviz as az
 
@@ -362,7 +362,7 @@ def _ess(z: np.ndarray) -> np.ndarray:
     return np.nan_to_num(ess.astype(np.float64), nan=0.0)
 
 
-def _dataset(z: np.ndarray) -> Any:
+def _dataset(z: NDArray[Any]) -> Any:
     import xarray as xr
 
     dims = ("chain", "draw", "obs", "latent")
@@ -370,5 +370,5 @@ def _dataset(z: np.ndarray) -> Any:
     return xr.Dataset({"z": (dims, z)}, coords=coords)
 
 
-def _share(which: np.ndarray) -> float:
+def _share(which: NDArray[Any]) -> float:
     return float(which.mean())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
@@ -138,5 +140,5 @@ def gradients(simulations: int, *, steps: int = 50, chains: int = 16) -> int:
     return annealing.gradients(simulations, steps=steps, chains=chains, bracketed=True)
 
 
-def _error(values: np.ndarray) -> float:
+def _error(values: NDArray[Any]) -> float:
     return float(values.std(ddof=1) / len(values) ** 0.5)

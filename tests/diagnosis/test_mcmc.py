@@ -1,0 +1,166 @@
+"""Chains follow p(z | x), and show where the guide does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import infer
+from torch import Tensor, nn
+
+from pyrovae.autoencoder import Autoencoder, Formulas
+from pyrovae.diagnosis.mcmc import check_mcmc, gradients
+from pyrovae.errors import DataError, SpecError
+
+
+def standard_errors(found: Any, expected: np.ndarray) -> float:
+    """Of the chains' means, from where they should be; the worst."""
+    z = found.z.reshape(-1, *found.z.shape[2:]).astype(float)
+    return float(np.abs((z.mean(0) - expected) / (z.std(0) / np.sqrt(found.ess))).max())
+
+
+def test_an_exact_guide_agrees_with_the_chains(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("full_rank", data=3)
+    found = check_mcmc(oracle.vae, oracle.x, warmup=100, draws=600)
+    assert standard_errors(found, oracle.posterior.mean.numpy()) < 5
+    spread = found.z.std((0, 1)) / oracle.posterior.variance.sqrt().numpy()
+    np.testing.assert_allclose(spread, 1.0, atol=0.1)
+    assert np.abs(found.mean_shift).max() < 0.2
+    np.testing.assert_allclose(found.scale_ratio, 1.0, atol=0.15)
+    np.testing.assert_allclose(found.guide_coverage, 0.9, atol=0.05)
+    assert found.verdict().grade == "ok"
+    assert found.divergences == 0
+    assert found.z.dtype == np.float32
+    assert found.z.shape == (4, 600, 3, 2)
+    assert found.starts == ("guide", "guide", "prior", "prior")
+    assert {stat.shape for stat in found.sample_stats.values()} == {(4, 600, 3)}
+    assert all(variable.values.shape == (3, 2) for variable in found.variables().values())
+    assert all(np.isfinite(number.value) for number in found.numbers())
+
+
+def test_the_log_density_is_that_of_the_draws(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("full_rank", data=3)
+    found = check_mcmc(oracle.vae, oracle.x, warmup=10, draws=20)
+    z = torch.from_numpy(found.z).double().flatten(0, 1)
+    expected = oracle.posterior.log_prob(z) + oracle.evidence
+    lp = torch.from_numpy(found.sample_stats["lp"]).flatten(0, 1)
+    torch.testing.assert_close(lp, expected, rtol=1e-4, atol=1e-4)  # z is kept in float32
+
+
+def test_a_shifted_and_a_narrow_guide_are_found(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("diagonal", data=3)
+    scale = oracle.posterior.variance.sqrt()[0]
+    with torch.no_grad():
+        oracle.vae.posterior.loc.bias += 0.5 * scale
+    found = check_mcmc(oracle.vae, oracle.x, warmup=100, draws=500)
+    np.testing.assert_allclose(found.mean_shift, 0.5, atol=0.2)
+    assert found.verdict().grade == "WARN"
+    assert "do not use the guide's means" in found.verdict().advice
+    narrow = make_linear_gaussian("diagonal", data=3)
+    with torch.no_grad():  # softplus(raw) is the scale
+        raw = narrow.vae.posterior.scale.bias
+        raw.copy_(torch.log(torch.expm1(0.6 * torch.nn.functional.softplus(raw))))
+    found = check_mcmc(narrow.vae, narrow.x, warmup=100, draws=500)
+    np.testing.assert_allclose(found.scale_ratio, 0.6, atol=0.1)
+    expected = 2 * dist.Normal(0.0, 1.0).cdf(torch.tensor(0.6 * 1.645)).item() - 1
+    np.testing.assert_allclose(found.guide_coverage, expected, atol=0.08)
+
+
+class Squared(Autoencoder):
+    """x ~ Normal(z², 0.3): two modes if x is large, of which the guide sits on one."""
+
+    vectorisable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0 * x[..., :1], 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.weight * z.square(), 0.3).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(x.clamp(min=0.04).sqrt(), 0.1).to_event(1))
+
+    def formulas(self) -> Formulas:
+        return Formulas("Normal", "Normal", "Normal")
+
+
+def test_a_missed_mode_is_found_by_chains_from_the_prior() -> None:
+    x = torch.full((12, 1), 4.0, dtype=torch.float64)
+    found = check_mcmc(Squared(), x, warmup=60, draws=200)
+    assert (found.rhat_guide < 1.05).all()
+    assert found.missed.sum() >= 6  # where not both chains from the prior came to the same mode
+    assert found.verdict().grade == "FAIL"
+    assert "modes that the guide misses" in found.verdict().advice
+    from_guide = found.z[:2]
+    assert (from_guide > 0).all()
+
+
+def test_chains_agree_with_those_of_pyro(make_vae: Any) -> None:
+    """The same posterior by Pyro's NUTS, one datum at a time."""
+    vae = make_vae()
+    with torch.no_grad():
+        vae.decoder.last.weight *= 10
+    x = vae.sample(1)
+    found = check_mcmc(vae, x, warmup=100, draws=1000)
+    vae.requires_grad_(False)
+    reference = infer.MCMC(NUTS(vae.model), num_samples=250, warmup_steps=60, disable_progbar=True)
+    reference.run(x)
+    z = reference.get_samples()["z"][:, 0].numpy()
+    import arviz as az
+    import xarray as xr
+
+    both = xr.Dataset({"z": (("chain", "draw", "latent"), z[None])})
+    draws = found.z[:, :, 0].reshape(-1, 2).astype(float)
+    ess = az.ess(both)["z"].to_numpy()
+    error = np.sqrt(z.var(0) / ess + draws.var(0) / found.ess[0])
+    assert (np.abs(z.mean(0) - draws.mean(0)) < 4.5 * error).all()
+    np.testing.assert_allclose(z.std(0), draws.std(0), rtol=0.3)
+
+
+def test_a_point_is_compared_by_its_place_alone(make_vae: Any) -> None:
+    vae = make_vae("normal", "delta")
+    found = check_mcmc(vae, vae.sample(2), warmup=20, draws=50)
+    assert np.isfinite(found.mean_shift).all()
+    assert np.isnan(found.scale_ratio).all()
+    assert "intervals hold" not in found.verdict().finding
+
+
+def test_codes_on_the_sphere_stay_there(make_vae: Any) -> None:
+    vae = make_vae("hyperspherical", "von_mises_fisher")
+    found = check_mcmc(vae, vae.sample(2), warmup=20, draws=20)
+    np.testing.assert_allclose(np.linalg.norm(found.z, axis=-1), 1.0, rtol=1e-5)
+
+
+def test_the_cost_is_what_was_said(make_vae: Any) -> None:
+    vae, count = make_vae(), 0
+
+    def add(module: Any, inputs: tuple[Tensor], output: Any) -> None:
+        nonlocal count
+        if inputs[0].requires_grad:
+            count += inputs[0][..., 0].numel()
+
+    vae.decoder.register_forward_hook(add)
+    check_mcmc(vae, vae.sample(3), warmup=5, draws=6)
+    assert count == pytest.approx(gradients(3, warmup=5, draws=6), rel=0.01)
+
+
+def test_what_cannot_work_is_refused(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian(data=2)
+    with pytest.raises(SpecError, match=r"draws = 3: .* at least 4"):
+        check_mcmc(oracle.vae, oracle.x, draws=3)
+    with pytest.raises(SpecError, match=r"chains = 3: at least 4"):
+        check_mcmc(oracle.vae, oracle.x, chains=3)
+    with pytest.raises(SpecError, match="warmup = 0"):
+        check_mcmc(oracle.vae, oracle.x, warmup=0)
+    x = oracle.x.clone()
+    x[1] = torch.nan
+    with pytest.raises(DataError, match="number 1"):
+        check_mcmc(oracle.vae, x, warmup=1, draws=4)
