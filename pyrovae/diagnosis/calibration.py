@@ -179,7 +179,7 @@ class Calibration(Check):
 
     def _variance_number(self, name: str, latent: np.intp) -> Number:
         return Number(
-            f"{name} of z-scores",
+            name,
             float(self.z_variance[latent]),
             "",
             f"of {self.names[latent]}: 1 if the guide is as wide as the posterior, more if it is "

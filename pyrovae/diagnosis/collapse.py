@@ -118,8 +118,10 @@ class Collapse(Check):
                 f"Var_x E_q[z_d] > {ACTIVE_VARIANCE} of the prior's variance (which is 1 there)",
                 BURDA,
             ),
-            ("active by KL", self.informs, f"mean KL > {ACTIVE_KL} nats, or not known", ""),
         ]
+        if not np.isnan(self.kl).all():
+            definition = f"mean KL > {ACTIVE_KL} nats, or not known"
+            counts.append(("active by KL", self.informs, definition, ""))
         return [
             Number(name, float(chosen.sum()), "dimensions", definition, reference)
             for name, chosen, definition, reference in counts
