@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis.local import Draws, LocalPosterior
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
 
 
@@ -41,6 +41,8 @@ def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
 
     Raises:
         DataError: A weight is not finite; names the data.
+        SpecError: The guide is a point. Its draws are all the same, and weights would be too:
+            as they are where a guide is exact.
     """
     with evaluating(autoencoder, x.device):
         rows = [_draw_chunks(autoencoder, part, draws) for part in x.split(chunks.data(x.device))]
@@ -83,5 +85,10 @@ def require_finite(log_weight: Tensor) -> None:
 def _draw_chunks(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
     """A few data, their codes chunk by chunk."""
     local = LocalPosterior(autoencoder, x)
+    if local.point:
+        raise SpecError(
+            "the guide is a point, which has no density for weights p(x, z) / q(z | x): choose "
+            "inference.guide.kind 'diagonal'"
+        )
     drawn = [local.draw(size) for size in chunks.draws(len(x), draws, x.device)]
     return Draws(*(torch.cat(column).cpu() for column in zip(*drawn, strict=True)))

@@ -10,7 +10,7 @@ import torch
 from pyrovae.diagnosis.coordinates import Spherical
 from pyrovae.diagnosis.importance import bounds, draw_weighted
 from pyrovae.diagnosis.local import LocalPosterior, simulate
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, SpecError
 from pyrovae.sphere import log_area
 
 EXACT = 1e-10
@@ -111,3 +111,9 @@ def test_data_without_density_are_named(oracle: Any) -> None:
     x[4] = torch.inf
     with pytest.raises(DataError, match=r"not finite for 1 data \(number 4\)"):
         draw_weighted(oracle.vae, x, 5)
+
+
+def test_a_point_has_no_weights(make_vae: Any) -> None:
+    vae = make_vae(guide="delta")
+    with pytest.raises(SpecError, match="the guide is a point"):
+        draw_weighted(vae, vae.sample(3), 5)
