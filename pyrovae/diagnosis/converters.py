@@ -147,7 +147,8 @@ def from_pyro_mcmc(
 
     Groups as of :func:`from_pyro_svi`; sample_stats holds diverging, the log-density lp that the
     model gives each draw (of the values as they are, not of the unconstrained ones that HMC
-    moves), and the mean acceptance rate of each chain, where the kernel keeps them.
+    moves), and the mean acceptance rate of each chain, where the kernel keeps them. Of a model
+    with discrete sites, over which HMC sums, there are posterior, sample_stats and observed_data.
 
     Args:
         mcmc: It has run.
@@ -176,7 +177,7 @@ def from_pyro_mcmc(
     if model is not None:
         with torch.no_grad(), evaluation_mode(model):
             groups, lp = _of_model(Program(model, args, kwargs), samples, vectorize=vectorize)
-        stats["lp"] = Variable(("chain", "draw"), lp, "log p(x, z), nats")
+        stats |= {} if lp is None else {"lp": Variable(("chain", "draw"), lp, "log p(x, z), nats")}
     groups["posterior"].attrs |= {"sampler": "mcmc"}
     groups["sample_stats"] = dataset(stats, attrs={"sampler": "mcmc"})
     return to_arviz(as_tree(groups))
@@ -184,21 +185,32 @@ def from_pyro_mcmc(
 
 def _of_model(
     plain: Program, samples: Mapping[str, Tensor], *, vectorize: bool
-) -> tuple[dict[str, xr.Dataset], NDArray[Any]]:
-    """All that a model says of draws ``(chain, draw, *shape)``; groups, and log p(x, z)."""
+) -> tuple[dict[str, xr.Dataset], NDArray[Any] | None]:
+    """All that a model says of draws ``(chain, draw, *shape)``; groups, and log p(x, z).
+
+    With sites summed out of it, only what the draws and the data are.
+    """
     chains, draws = next(iter(samples.values())).shape[:2]
     trace = plain.trace(values={name: values[0, 0] for name, values in samples.items()})
     sites = Sites.of(trace)
-    if set(sites.latent) != set(samples):
+    rest = {n: site_of(trace, n)["fn"] for n in sites.latent if n not in samples}
+    if set(samples) - set(sites.latent) or not all(
+        fn.has_enumerate_support for fn in rest.values()
+    ):
         raise SpecError(
             f"the model draws {_listed(sites.latent)} and there are draws of {_listed(samples)}: "
-            "give a model with the same latent sites, and a density for none of those that were "
-            "summed out"
+            "give the model that was run, or one with the same latent sites"
         )
+    if rest:  # discrete: HMC has summed over all their values
+        found = {
+            label(name): sites.latent[name].variable(array(values), (chains, draws), "a site")
+            for name, values in samples.items()
+        }
+        return {"posterior": dataset(found), **observed_group(trace, sites)}, None
     if vectorize:
         require_vectorisable(trace, [*sites.latent, *sites.observed])
     program = sites.vectorized(plain, [trace]) if vectorize else plain
-    found = Record(program, sites, (chains, draws))
+    record = Record(program, sites, (chains, draws))
     with_density = [*sites.latent, *sites.observed, *sites.factors]
     lp, start = [], 0
     for size in program.sizes(chains * draws):
@@ -206,10 +218,10 @@ def _of_model(
             name: _placed(v.flatten(0, 1)[start : start + size], sites.latent[name], program)
             for name, v in samples.items()
         }
-        lp.append(_total(found.add(size, values), with_density, size))
+        lp.append(_total(record.add(size, values), with_density, size))
         start += size
     groups = {
-        **found.groups({}),
+        **record.groups({}),
         **prior_groups(program, sites, draws),
         **observed_group(trace, sites),
     }

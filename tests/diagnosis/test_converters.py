@@ -353,6 +353,28 @@ def test_mcmc_is_as_arviz_has_it(mcmc: MCMC) -> None:
     np.testing.assert_array_equal(ours.observed_data["effect"], theirs.observed_data["effect"])
 
 
+def mixture(x: Any) -> None:
+    """Which component a datum is of is summed over."""
+    loc = pyro.sample("loc", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with pyro.plate("data", 3):
+        k = pyro.sample("k", dist.Categorical(torch.ones(2)))
+        pyro.sample("x", dist.Normal(loc[k], 1.0), obs=x)
+
+
+def test_mcmc_that_has_summed_over_a_site() -> None:
+    kernel = NUTS(mixture, max_tree_depth=2)
+    runs = MCMC(kernel, num_samples=4, warmup_steps=2, disable_progbar=True)
+    runs.run(torch.arange(3.0))
+    result = pyrovae.from_pyro_mcmc(runs)
+    assert groups_of(result) == {"posterior", "sample_stats", "observed_data"}
+    assert result["posterior"]["loc"].dims == ("chain", "draw", "loc_dim_0")
+
+
+def test_mcmc_of_another_model_is_refused(mcmc: MCMC) -> None:
+    with pytest.raises(SpecError, match=r"the model draws 'loc', 'k' and there are draws of "):
+        pyrovae.from_pyro_mcmc(mcmc, mixture, torch.arange(3.0))
+
+
 def test_mcmc_of_a_density_alone() -> None:
     kernel = NUTS(potential_fn=lambda z: z["z"].square().sum() / 2)
     runs = MCMC(
