@@ -252,6 +252,18 @@ def test_a_tail_is_uniform_if_the_model_is_right() -> None:
     assert stats.kstest(tails, "uniform").statistic < 0.04
 
 
+def test_of_many_statistics_those_farthest_off_are_drawn() -> None:
+    replicated = numbers(50, 20)
+    observed = np.zeros(20)
+    observed[[3, 17]] = 8.0, -9.0
+    arrays = variables(observed_statistic=observed, replicated_statistic=replicated)
+    figure = predictive(arrays, [f"statistic {number}" for number in range(20)])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 9
+    assert {"statistic 3", "statistic 17"} < set(titles)
+    assert figure.get_suptitle().endswith("9 of 20 statistics")
+
+
 def test_chains_that_disagree_are_shown_as_the_worst() -> None:
     shift = np.array([[0.1], [0.9], [0.2], [0.0]])
     mixed = np.full((4, 1), 1.01)

@@ -28,6 +28,10 @@ CODE = re.compile(
 """Options, and keys of specifications, with the values they are given."""
 
 
+WORD = re.compile(r"(?!log |exp )[a-z]{2,}[ ,:;]|a ")
+"""What can begin with a capital: words of the language."""
+
+
 @runtime_checkable
 class Drawing(Protocol):
     """What the page needs of a figure of matplotlib, which need not be imported for it."""
@@ -182,6 +186,7 @@ def render(page: Page) -> str:
         alt=_alt,
         linked=linked,
         pieces=pieces,
+        sentence=sentence,
         value=written,
         spread=_spread,
         time=_time,
@@ -232,6 +237,20 @@ def pieces(text: str) -> list[tuple[str, bool]]:
     """
     found = [(piece, number % 2 == 1) for number, piece in enumerate(CODE.split(text))]
     return [piece for piece in found if piece[0]]
+
+
+def sentence(text: str) -> str:
+    """A finding as a sentence: it begins with a capital, unless with a symbol, and has an end.
+
+    Example:
+        >>> sentence("weights are constant"), sentence("log p(x) is low")
+        ('Weights are constant.', 'log p(x) is low.')
+    """
+    if not text:
+        return text
+    if WORD.match(text):
+        text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def written(number: Number) -> str:

@@ -15,9 +15,10 @@ from pyrovae.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 
 CAPTION = (
     "Each bar is a latent dimension, by what it carries. Above: KL(q(z_d | x) ‖ p(z_d)), the mean "
-    "over the data, which is information about x (circles, where it could be had) plus the "
-    "distance of the aggregated posterior from the prior. Below: how far the mean of q moves from "
-    "datum to datum. A dimension that does not move has collapsed: the decoder does not use it."
+    "over the data; of it, circles are information about x as far as it could be bounded, and the "
+    "rest is distance of the aggregated posterior from the prior. Below: how far the mean of q "
+    "moves from datum to datum. A dimension that does not move has collapsed: the decoder does "
+    "not use it."
 )
 
 COLLAPSED = 0.01

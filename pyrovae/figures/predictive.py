@@ -20,6 +20,9 @@ CAPTION = (
 
 COLUMNS = 3
 
+MOST = 9
+"""Of more statistics, those are drawn whose observed values are farthest off."""
+
 
 @styled
 def predictive(variables: Mapping[str, Variable], names: Sequence[str]) -> Figure:
@@ -32,16 +35,19 @@ def predictive(variables: Mapping[str, Variable], names: Sequence[str]) -> Figur
     """
     observed = np.asarray(variables["observed_statistic"].values, float)
     replicated = np.asarray(variables["replicated_statistic"].values, float)
-    rows = -(-len(names) // COLUMNS)
-    columns = min(COLUMNS, len(names))
+    shown = _farthest(observed, replicated)
+    rows = -(-len(shown) // COLUMNS)
+    columns = min(COLUMNS, len(shown))
     title = f"Observed data against {len(replicated)} data sets drawn from the model"
+    if len(shown) < len(names):
+        title += f": {len(shown)} of {len(names)} statistics"
     figure = new_figure(title, 0.9 + 2.1 * rows + (0.6 if rows == 1 else 0))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, name, value, values in zip(panels, names, observed, replicated.T, strict=False):
-        _draw_statistic(axes, name, float(value), values)
-    for axes in panels[len(names) :]:
+    for axes, index in zip(panels, shown, strict=False):
+        _draw_statistic(axes, names[index], float(observed[index]), replicated[:, index])
+    for axes in panels[len(shown) :]:
         axes.set_axis_off()
-    if names:
+    if shown:
         figure.supylabel("number of data sets", size="medium")
         handles = panels[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=2)
@@ -60,6 +66,16 @@ def tail(value: float, replicates: Array) -> float:
     above = (np.count_nonzero(replicates >= value) + 1) / (len(replicates) + 1)
     below = (np.count_nonzero(replicates <= value) + 1) / (len(replicates) + 1)
     return float(min(1.0, 2 * min(above, below)))
+
+
+def _farthest(observed: Array, replicated: Array) -> list[int]:
+    """Which statistics are drawn, in their own order."""
+    if len(observed) <= MOST:
+        return list(range(len(observed)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effect = np.abs(observed - replicated.mean(0)) / replicated.std(0)
+    farthest = np.argsort(-np.nan_to_num(effect, nan=np.inf, posinf=np.inf), kind="stable")
+    return sorted(farthest[:MOST].tolist())
 
 
 def _draw_statistic(axes: Axes, name: str, value: float, replicates: Array) -> None:

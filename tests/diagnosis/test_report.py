@@ -27,6 +27,7 @@ from pyrovae.diagnosis.report import (
     overall,
     pieces,
     render,
+    sentence,
     write_report,
     written,
 )
@@ -152,12 +153,12 @@ def test_the_page_says_everything(page: Page) -> None:
     for section in page.sections:
         assert section.check.question in text
         if isinstance(section.check, Check):
-            assert section.check.verdict().finding in text
-            assert section.check.verdict().advice in text
+            assert sentence(section.check.verdict().finding) in text
+            assert sentence(section.check.verdict().advice) in text
             for number in section.check.numbers():
                 assert number.name in text
-                assert number.definition in text
-    expected = ["site 'c' is discrete", "33.1 %", "28.0 to 39.0 %", "−17.76 nats", "± 0.21 nats"]
+                assert sentence(number.definition) in text
+    expected = ["Site 'c' is discrete.", "33.1 %", "28.0 to 39.0 %", "−17.76 nats", "± 0.21 nats"]
     expected += [page.command, page.date, *page.notes, *page.fitted, *page.fitted.values()]
     expected += ["Fails", "Careful", "OK", "Does not apply", "took 1.5 s", "took 12 s in all"]
     for word in expected:
@@ -356,7 +357,7 @@ def test_a_browser_shows_the_page(
     assert found["title"].startswith(HOSTILE)
     for section in page.sections:
         assert section.check.question.lower() in found["text"].lower()
-    for word in ("Fails", "Careful", "OK", "Does not apply", "what latent dimensions found"):
+    for word in ("Fails", "Careful", "OK", "Does not apply", "What latent dimensions found"):
         assert word in found["text"]
 
 
