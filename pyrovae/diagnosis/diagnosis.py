@@ -22,7 +22,7 @@ from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.check import Check, Grade, NotApplicable, worse
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.diagnosis.gap import check_gap
-from pyrovae.diagnosis.importance import bounds, draw_weighted
+from pyrovae.diagnosis.importance import bounds, draw_codes, draw_weighted, require_density
 from pyrovae.diagnosis.local import Draws, LocalPosterior, Simulated
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
 from pyrovae.diagnosis.pareto import check_weights
@@ -35,7 +35,7 @@ from pyrovae.evaluation import evaluating, observations
 if TYPE_CHECKING:
     from xarray import DataTree
 
-FEWEST_DATA, FEWEST_DRAWS = 20, 100
+FEWEST_DATA, FEWEST_DRAWS = 50, 100
 # Data that are simulated for the sandwich, and those that get Markov chains.
 SIMULATED, CHAINED = 100, 32
 NEAL = "Neal (2001), arXiv:physics/9803008"
@@ -171,7 +171,9 @@ def diagnose(
     x, labels = observations(seen, index).to(device), seen.label(index)
     with evaluating(autoencoder, device):
         local = LocalPosterior(autoencoder, x)
-    drawn = draw_weighted(autoencoder, x, 1 if local.point else draws)
+    drawn = (
+        draw_codes(autoencoder, x, 1) if local.point else draw_weighted(autoencoder, x, draws)
+    )
     inquiry = Inquiry(tell)
     ask = inquiry.ask
     bound = ask("bound", lambda: _bound(local, drawn, annealed=full))
@@ -248,17 +250,9 @@ def require_enough(seen: Dataset, draws: int) -> Dataset:
     return seen
 
 
-def _require_density(local: LocalPosterior) -> None:
-    if local.point:
-        raise SpecError(
-            f"the guide, {local.autoencoder.formulas().guide}, is a point and has no density: "
-            "there is no bound and no weight"
-        )
-
-
 def _bound(local: LocalPosterior, drawn: Draws, *, annealed: bool) -> Bound:
     """The ELBO beside log p(x), which is annealed where there is time for it."""
-    _require_density(local)
+    require_density(local)
     elbo, log_prob, _ = bounds(drawn.log_weight)
     if not annealed:
         return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
@@ -267,7 +261,7 @@ def _bound(local: LocalPosterior, drawn: Draws, *, annealed: bool) -> Bound:
 
 
 def _weights(local: LocalPosterior, drawn: Draws) -> Check:
-    _require_density(local)
+    require_density(local)
     return check_weights(drawn.log_weight)
 
 

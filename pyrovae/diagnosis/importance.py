@@ -45,10 +45,17 @@ def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
             as they are where a guide is exact.
     """
     with evaluating(autoencoder, x.device):
-        rows = [_draw_chunks(autoencoder, part, draws) for part in x.split(chunks.data(x.device))]
-    drawn = Draws(*(torch.cat(column, dim=1) for column in zip(*rows, strict=True)))
+        require_density(LocalPosterior(autoencoder, x[:1]))
+    drawn = draw_codes(autoencoder, x, draws)
     require_finite(drawn.log_weight)
     return drawn
+
+
+def draw_codes(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
+    """As :func:`draw_weighted`, for points too: of these the "weights" are log p(x, z)."""
+    with evaluating(autoencoder, x.device):
+        rows = [_draw_chunks(autoencoder, part, draws) for part in x.split(chunks.data(x.device))]
+    return Draws(*(torch.cat(column, dim=1) for column in zip(*rows, strict=True)))
 
 
 def bounds(log_weight: Tensor) -> Bounds:
@@ -65,6 +72,19 @@ def bounds(log_weight: Tensor) -> Bounds:
         log_sum - math.log(len(log_weight)),
         (2 * log_sum - (2 * log_weight).logsumexp(0)).exp(),
     )
+
+
+def require_density(local: LocalPosterior) -> None:
+    """Refuse a guide that has no density.
+
+    Raises:
+        SpecError: The guide is a point.
+    """
+    if local.point:
+        raise SpecError(
+            f"the guide, {local.autoencoder.formulas().guide}, is a point, which has no density "
+            "for weights p(x, z) / q(z | x): choose inference.guide.kind 'diagonal'"
+        )
 
 
 def require_finite(log_weight: Tensor) -> None:
@@ -85,10 +105,5 @@ def require_finite(log_weight: Tensor) -> None:
 def _draw_chunks(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
     """A few data, their codes chunk by chunk."""
     local = LocalPosterior(autoencoder, x)
-    if local.point:
-        raise SpecError(
-            "the guide is a point, which has no density for weights p(x, z) / q(z | x): choose "
-            "inference.guide.kind 'diagonal'"
-        )
     drawn = [local.draw(size) for size in chunks.draws(len(x), draws, x.device)]
     return Draws(*(torch.cat(column).cpu() for column in zip(*drawn, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from pyrovae import VAE
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import Diagnosis, diagnose
 from pyrovae.diagnosis.bound import Bound
+from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.check import Check, NotApplicable
+from pyrovae.diagnosis.mcmc import check_mcmc
+from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.errors import DataError, SpecError
 
 QUICK = [
@@ -48,9 +52,7 @@ def oracle(make_linear_gaussian: Any) -> Any:
 
 
 @pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
-def test_nothing_speaks_against_the_exact_posterior(
-    make_linear_gaussian: Any, guide: str
-) -> None:
+def test_nothing_speaks_against_the_exact_posterior(make_linear_gaussian: Any, guide: str) -> None:
     oracle = make_linear_gaussian(guide, data=200)
     diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=200, draws=200)
     assert grades(diagnosis) == dict.fromkeys(QUICK, "ok")
@@ -61,11 +63,16 @@ def test_nothing_speaks_against_the_exact_posterior(
     torch.testing.assert_close(bound.elbo, oracle.evidence, rtol=0, atol=1e-9)
 
 
-def test_nor_does_what_takes_minutes(make_linear_gaussian: Any) -> None:
-    oracle = make_linear_gaussian("full_rank", data=40)
+def test_nor_does_what_takes_minutes(
+    make_linear_gaussian: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=100, draws=400))
+    monkeypatch.setattr(f"{here}.SIMULATED", 30)
+    oracle = make_linear_gaussian("full_rank", data=50)
     told: list[Any] = []
     diagnosis = diagnose(
-        oracle.vae, as_data(oracle.x), num=40, draws=100, full=True, tell=told.append
+        oracle.vae, as_data(oracle.x), num=50, draws=100, full=True, tell=told.append
     )
     found = grades(diagnosis)
     assert list(found) == FULL
@@ -111,6 +118,14 @@ def test_a_decoder_with_twice_the_noise_is_found(oracle: Any) -> None:
     assert found["prior predictive"] == "FAIL"
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few simulations, where only their use is looked at."""
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
+    monkeypatch.setattr(f"{here}.check_predictive", partial(check_predictive, replicates=50))
+
+
 def answers(diagnosis: Diagnosis) -> None:
     """Every question has an answer, or a sentence that says why not."""
     for outcome in diagnosis.outcomes:
@@ -128,12 +143,13 @@ def answers(diagnosis: Diagnosis) -> None:
     assert tree["observed_data"]["x"].shape == tuple(diagnosis.x.shape)
 
 
+@pytest.mark.usefixtures("few")
 def test_every_prior_and_guide_can_be_asked(
     make_vae: Any, prior_and_guide: tuple[str, str]
 ) -> None:
     prior, guide = prior_and_guide
     vae = make_vae(prior, guide)
-    diagnosis = diagnose(vae, as_data(vae.sample(20)), num=20, draws=100)
+    diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100)
     assert [outcome.question for outcome in diagnosis.outcomes] == QUICK
     answers(diagnosis)
     skipped = {o.question for o in diagnosis.outcomes if isinstance(o, NotApplicable)}
@@ -141,30 +157,33 @@ def test_every_prior_and_guide_can_be_asked(
     assert skipped == (point if guide == "delta" else set())
 
 
+@pytest.mark.usefixtures("few")
 def test_every_likelihood_can_be_asked(make_vae: Any, likelihood: dict[str, Any]) -> None:
     vae = make_vae(likelihood=likelihood)
-    diagnosis = diagnose(vae, as_data(vae.sample(20)), num=20, draws=100)
+    diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100)
     answers(diagnosis)
     assert not [o for o in diagnosis.outcomes if isinstance(o, NotApplicable)]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few")
 def test_every_prior_and_guide_can_be_asked_fully(
     make_vae: Any, prior_and_guide: tuple[str, str]
 ) -> None:
     prior, guide = prior_and_guide
     vae = make_vae(prior, guide)
-    diagnosis = diagnose(vae, as_data(vae.sample(20)), num=20, draws=100, full=True)
+    diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100, full=True)
     assert [outcome.question for outcome in diagnosis.outcomes] == FULL
     answers(diagnosis)
 
 
+@pytest.mark.usefixtures("few")
 def test_it_is_the_same_each_time_and_changes_nothing(make_vae: Any, parameters_of: Any) -> None:
     vae = make_vae("vamp", "full_rank")
     vae.train()
-    data = as_data(vae.sample(25))
+    data = as_data(vae.sample(50))
     parameters, stream = parameters_of(vae), torch.get_rng_state()
-    first, second = (diagnose(vae, data, num=25, draws=100) for _ in range(2))
+    first, second = (diagnose(vae, data, num=50, draws=100) for _ in range(2))
     for one, other in zip(first.checks, second.checks, strict=True):
         assert one.verdict() == other.verdict()
     assert torch.equal(torch.get_rng_state(), stream)
@@ -175,7 +194,7 @@ def test_it_is_the_same_each_time_and_changes_nothing(make_vae: Any, parameters_
 
 
 def test_too_few_data_or_draws_are_refused(oracle: Any) -> None:
-    with pytest.raises(DataError, match="3 data, and the checks need 20"):
+    with pytest.raises(DataError, match="3 data are too few, the checks need 50"):
         diagnose(oracle.vae, as_data(oracle.x), num=3)
     with pytest.raises(SpecError, match=r"draws = 9: the checks need at least 100"):
         diagnose(oracle.vae, as_data(oracle.x), draws=9)
