@@ -28,6 +28,8 @@ GOOD_RHAT, BAD_RHAT, GOOD_ESS, FEW = 1.01, 1.05, 400.0, 0.05
 # Of the guide, in standard deviations and as a fraction; ours.
 LARGE_SHIFT, COVERAGE_ERROR = 0.25, 0.05
 INTERVAL = 0.9
+# Of the transitions: where a posterior is easy steps become so long that a few are unstable.
+FEW_DIVERGENCES = 1e-3
 GUIDE_DRAWS = 1000
 FEWEST_CHAINS, FEWEST_DRAWS = 4, 4  # two from each start, for an R-hat within; halves of two
 REFERENCE = "Vehtari et al. (2021), arXiv:1903.08008"
@@ -180,7 +182,7 @@ class MCMC(Check):
             f"{self.rhat.max():.2f}, {_share(self.rhat > GOOD_RHAT):.1%} above {GOOD_RHAT}, "
             f"smallest ESS {self.ess.min():.0f}"
         ]
-        if self.divergences:
+        if self.divergences > FEW_DIVERGENCES * self.sample_stats["diverging"].size:
             found.append(f"{self.divergences} divergences")
         if self.missed.any():
             found.append(

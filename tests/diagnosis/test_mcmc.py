@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,22 +25,31 @@ def standard_errors(found: Any, expected: np.ndarray) -> float:
 
 
 def test_an_exact_guide_agrees_with_the_chains(make_linear_gaussian: Any) -> None:
-    oracle = make_linear_gaussian("full_rank", data=3)
-    found = check_mcmc(oracle.vae, oracle.x, warmup=100, draws=600)
+    oracle = make_linear_gaussian("full_rank", data=20)
+    found = check_mcmc(oracle.vae, oracle.x, warmup=40, draws=150)
     assert standard_errors(found, oracle.posterior.mean.numpy()) < 5
     spread = found.z.std((0, 1)) / oracle.posterior.variance.sqrt().numpy()
-    np.testing.assert_allclose(spread, 1.0, atol=0.1)
-    assert np.abs(found.mean_shift).max() < 0.2
-    np.testing.assert_allclose(found.scale_ratio, 1.0, atol=0.15)
-    np.testing.assert_allclose(found.guide_coverage, 0.9, atol=0.05)
-    assert found.verdict().grade == "ok"
-    assert found.divergences == 0
+    np.testing.assert_allclose(spread.mean(0), 1.0, atol=0.05)
+    assert np.abs(found.mean_shift.mean(0)).max() < 0.1
+    np.testing.assert_allclose(found.scale_ratio.mean(0), 1.0, atol=0.05)
+    np.testing.assert_allclose(found.guide_coverage.mean(0), 0.9, atol=0.03)
+    assert found.rhat.max() < 1.1
+    assert found.divergences < 1e-3 * found.z[..., 0].size
     assert found.z.dtype == np.float32
-    assert found.z.shape == (4, 600, 3, 2)
+    assert found.z.shape == (4, 150, 20, 2)
     assert found.starts == ("guide", "guide", "prior", "prior")
-    assert {stat.shape for stat in found.sample_stats.values()} == {(4, 600, 3)}
-    assert all(variable.values.shape == (3, 2) for variable in found.variables().values())
+    assert {stat.shape for stat in found.sample_stats.values()} == {(4, 150, 20)}
+    assert all(variable.values.shape == (20, 2) for variable in found.variables().values())
     assert all(np.isfinite(number.value) for number in found.numbers())
+    grades = [graded(found, rhat, ess) for rhat, ess in ((1.005, 900), (1.02, 900), (1.005, 300))]
+    assert grades == ["ok", "WARN", "WARN"]
+    assert graded(found, 1.06, 900) == graded(found, np.inf, 0) == "FAIL"
+
+
+def graded(found: Any, rhat: float, ess: float) -> str:
+    """The grade if all chains were as good as that."""
+    same = {"rhat": np.full((20, 2), rhat), "ess": np.full((20, 2), float(ess))}
+    return replace(found, **same).verdict().grade
 
 
 def test_the_log_density_is_that_of_the_draws(make_linear_gaussian: Any) -> None:
@@ -51,23 +61,25 @@ def test_the_log_density_is_that_of_the_draws(make_linear_gaussian: Any) -> None
     torch.testing.assert_close(lp, expected, rtol=1e-4, atol=1e-4)  # z is kept in float32
 
 
-def test_a_shifted_and_a_narrow_guide_are_found(make_linear_gaussian: Any) -> None:
-    oracle = make_linear_gaussian("diagonal", data=3)
-    scale = oracle.posterior.variance.sqrt()[0]
+def test_a_shifted_guide_is_found(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("diagonal", data=20)
     with torch.no_grad():
-        oracle.vae.posterior.loc.bias += 0.5 * scale
-    found = check_mcmc(oracle.vae, oracle.x, warmup=100, draws=500)
-    np.testing.assert_allclose(found.mean_shift, 0.5, atol=0.2)
-    assert found.verdict().grade == "WARN"
+        oracle.vae.posterior.loc.bias += 0.5 * oracle.posterior.variance.sqrt()[0]
+    found = check_mcmc(oracle.vae, oracle.x, warmup=30, draws=50)
+    np.testing.assert_allclose(found.mean_shift.mean(0), 0.5, atol=0.08)
+    assert found.verdict().grade != "ok"
     assert "do not use the guide's means" in found.verdict().advice
-    narrow = make_linear_gaussian("diagonal", data=3)
+
+
+def test_a_narrow_guide_is_found(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("diagonal", data=20)
     with torch.no_grad():  # softplus(raw) is the scale
-        raw = narrow.vae.posterior.scale.bias
+        raw = oracle.vae.posterior.scale.bias
         raw.copy_(torch.log(torch.expm1(0.6 * torch.nn.functional.softplus(raw))))
-    found = check_mcmc(narrow.vae, narrow.x, warmup=100, draws=500)
-    np.testing.assert_allclose(found.scale_ratio, 0.6, atol=0.1)
+    found = check_mcmc(oracle.vae, oracle.x, warmup=30, draws=50)
+    np.testing.assert_allclose(found.scale_ratio.mean(0), 0.6, atol=0.04)
     expected = 2 * dist.Normal(0.0, 1.0).cdf(torch.tensor(0.6 * 1.645)).item() - 1
-    np.testing.assert_allclose(found.guide_coverage, expected, atol=0.08)
+    np.testing.assert_allclose(found.guide_coverage.mean(0), expected, atol=0.04)
 
 
 class Squared(Autoencoder):
@@ -93,10 +105,12 @@ class Squared(Autoencoder):
 
 
 def test_a_missed_mode_is_found_by_chains_from_the_prior() -> None:
-    x = torch.full((12, 1), 4.0, dtype=torch.float64)
-    found = check_mcmc(Squared(), x, warmup=60, draws=200)
-    assert (found.rhat_guide < 1.05).all()
-    assert found.missed.sum() >= 6  # where not both chains from the prior came to the same mode
+    x = torch.full((20, 1), 4.0, dtype=torch.float64)
+    found = check_mcmc(Squared(), x, warmup=40, draws=120)
+    assert (found.rhat_guide < 1.2).all()
+    assert (
+        found.missed.sum() >= 8
+    )  # for a quarter, both chains from the prior come to the guide's mode
     assert found.verdict().grade == "FAIL"
     assert "modes that the guide misses" in found.verdict().advice
     from_guide = found.z[:2]
@@ -109,25 +123,22 @@ def test_chains_agree_with_those_of_pyro(make_vae: Any) -> None:
     with torch.no_grad():
         vae.decoder.last.weight *= 10
     x = vae.sample(1)
-    found = check_mcmc(vae, x, warmup=100, draws=1000)
-    vae.requires_grad_(False)
-    reference = infer.MCMC(NUTS(vae.model), num_samples=250, warmup_steps=60, disable_progbar=True)
+    found = check_mcmc(vae, x.repeat(50, 1), warmup=40, draws=40)
+    draws = found.z.reshape(-1, 2).astype(float)
+    vae.eval()
+    kernel = infer.NUTS(vae.model)
+    reference = infer.MCMC(kernel, num_samples=200, warmup_steps=50, disable_progbar=True)
     reference.run(x)
     z = reference.get_samples()["z"][:, 0].numpy()
-    import arviz as az
-    import xarray as xr
-
-    both = xr.Dataset({"z": (("chain", "draw", "latent"), z[None])})
-    draws = found.z[:, :, 0].reshape(-1, 2).astype(float)
-    ess = az.ess(both)["z"].to_numpy()
-    error = np.sqrt(z.var(0) / ess + draws.var(0) / found.ess[0])
+    # Successive draws count for a half: these posteriors are easy.
+    error = np.sqrt(z.var(0) / (len(z) / 2) + draws.var(0) / (len(draws) / 2))
     assert (np.abs(z.mean(0) - draws.mean(0)) < 4.5 * error).all()
     np.testing.assert_allclose(z.std(0), draws.std(0), rtol=0.3)
 
 
 def test_a_point_is_compared_by_its_place_alone(make_vae: Any) -> None:
     vae = make_vae("normal", "delta")
-    found = check_mcmc(vae, vae.sample(2), warmup=20, draws=50)
+    found = check_mcmc(vae, vae.sample(2), warmup=5, draws=10)
     assert np.isfinite(found.mean_shift).all()
     assert np.isnan(found.scale_ratio).all()
     assert "intervals hold" not in found.verdict().finding
@@ -135,7 +146,7 @@ def test_a_point_is_compared_by_its_place_alone(make_vae: Any) -> None:
 
 def test_codes_on_the_sphere_stay_there(make_vae: Any) -> None:
     vae = make_vae("hyperspherical", "von_mises_fisher")
-    found = check_mcmc(vae, vae.sample(2), warmup=20, draws=20)
+    found = check_mcmc(vae, vae.sample(2), warmup=5, draws=5)
     np.testing.assert_allclose(np.linalg.norm(found.z, axis=-1), 1.0, rtol=1e-5)
 
 
