@@ -127,6 +127,12 @@ def test_statistics_are_variables() -> None:
     assert float(found["observed_data/sd"]) == 2.0
 
 
+@pytest.mark.parametrize("value", [-1.0, 256.0, 0.5, float("nan")])
+def test_what_a_byte_cannot_hold_stays_as_it_is(value: float) -> None:
+    x = torch.tensor([[0.0, 255.0], [value, 1.0]])
+    np.testing.assert_array_equal(posterior_tree(observed=x)["observed_data/x"], x)
+
+
 def test_memory_is_capped() -> None:
     """A thousand draws of a thousand images, of which none is ever copied whole."""
     x = torch.zeros(1, 1, 28, 28).expand(1000, 1000, 28, 28)
