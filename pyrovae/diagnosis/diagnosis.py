@@ -171,9 +171,7 @@ def diagnose(
     x, labels = observations(seen, index).to(device), seen.label(index)
     with evaluating(autoencoder, device):
         local = LocalPosterior(autoencoder, x)
-    drawn = (
-        draw_codes(autoencoder, x, 1) if local.point else draw_weighted(autoencoder, x, draws)
-    )
+    drawn = draw_codes(autoencoder, x, 1) if local.point else draw_weighted(autoencoder, x, draws)
     inquiry = Inquiry(tell)
     ask = inquiry.ask
     bound = ask("bound", lambda: _bound(local, drawn, annealed=full))

@@ -71,7 +71,9 @@ class MCMC(Check):
     @property
     def missed(self) -> Bool[np.ndarray, " obs"]:
         """Data where chains from the prior found what those from the guide agree is not there."""
-        return (self.rhat >= BAD_RHAT).any(-1) & (self.rhat_guide < BAD_RHAT).all(-1)
+        return np.logical_and(
+            (self.rhat >= BAD_RHAT).any(-1), (self.rhat_guide < BAD_RHAT).all(-1)
+        )
 
     @property
     def divergences(self) -> int:

@@ -115,5 +115,5 @@ def test_data_without_density_are_named(oracle: Any) -> None:
 
 def test_a_point_has_no_weights(make_vae: Any) -> None:
     vae = make_vae(guide="delta")
-    with pytest.raises(SpecError, match="the guide is a point"):
+    with pytest.raises(SpecError, match="is a point, which has no density"):
         draw_weighted(vae, vae.sample(3), 5)
