@@ -71,9 +71,7 @@ class MCMC(Check):
     @property
     def missed(self) -> Bool[np.ndarray, " obs"]:
         """Data where chains from the prior found what those from the guide agree is not there."""
-        return np.logical_and(
-            (self.rhat >= BAD_RHAT).any(-1), (self.rhat_guide < BAD_RHAT).all(-1)
-        )
+        return np.logical_and(self.rhat.max(-1) >= BAD_RHAT, self.rhat_guide.max(-1) < BAD_RHAT)
 
     @property
     def divergences(self) -> int:
@@ -249,12 +247,13 @@ def check_mcmc(
     """
     _require(chains, warmup, draws)
     starts = ("guide",) * (chains - chains // 2) + ("prior",) * (chains // 2)
-    parts, guides = [], []
+    parts, guides, point = [], [], False
     with evaluating(autoencoder, x.device):
         for part in x.split(max(1, chunks.codes(x.device) // chains)):
             local = LocalPosterior(autoencoder, part)
             parts.append(sample(local, starts, warmup, draws))
             guides.append(_guide_draws(local))
+            point = local.point
     z = torch.cat([part.z for part in parts], dim=2)
     stats = {
         name: torch.cat([part.sample_stats[name] for part in parts], dim=2)
@@ -267,7 +266,7 @@ def check_mcmc(
         rhat=_rhat(kept),
         rhat_guide=_rhat(from_guide),
         ess=_ess(kept),
-        **_compare(torch.cat(guides, dim=1), z.double().flatten(0, 1), local.point),
+        **_compare(torch.cat(guides, dim=1), z.double().flatten(0, 1), point),
         z=kept,
         sample_stats={name: value.numpy() for name, value in stats.items()},
         starts=starts,
@@ -354,7 +353,7 @@ def _rhat(z: NDArray[Any]) -> NDArray[Any]:
     """R-hat ``(obs, latent)``; infinite where the chains never moved."""
     import arviz as az
 
-    rhat = az.rhat(_dataset(z))["z"].to_numpy()
+    rhat = _of_scalars(az.rhat, z)
     return np.nan_to_num(rhat.astype(np.float64), nan=np.inf)
 
 
@@ -362,16 +361,17 @@ def _ess(z: NDArray[Any]) -> NDArray[Any]:
     """Effective sample size ``(obs, latent)``; 0 where the chains never moved."""
     import arviz as az
 
-    ess = az.ess(_dataset(z))["z"].to_numpy()
+    ess = _of_scalars(az.ess, z)
     return np.nan_to_num(ess.astype(np.float64), nan=0.0)
 
 
-def _dataset(z: NDArray[Any]) -> Any:
+def _of_scalars(statistic: Any, z: NDArray[Any]) -> NDArray[Any]:
+    """One of ArviZ's statistics, ``(obs, latent)``; of a Dataset both generations know it."""
     import xarray as xr
 
     dims = ("chain", "draw", "obs", "latent")
     coords = {name: np.arange(size) for name, size in zip(dims, z.shape, strict=True)}
-    return xr.Dataset({"z": (dims, z)}, coords=coords)
+    return statistic(xr.Dataset({"z": (dims, z)}, coords=coords))["z"].to_numpy()
 
 
 def _share(which: NDArray[Any]) -> float:
