@@ -103,7 +103,7 @@ class Predictive(Check):
         return Verdict(result, finding, ADVICE[self._cause(off[0])])
 
     def numbers(self) -> list[Number]:
-        """Effects, the largest ones first; the interval is that of chance alone."""
+        """Effects, the largest first, as many as one reads."""
         rows = []
         for index in self._by_effect()[:LISTED]:
             tail, adjusted = self.tail[index].item(), self.adjusted[index].item()

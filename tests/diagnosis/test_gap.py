@@ -15,7 +15,7 @@ from pyrovae.diagnosis.gap import Gap, check_gap, freed, gradients
 from pyrovae.diagnosis.importance import bounds, draw_weighted
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
-from pyrovae.guides import DiagonalGuide
+from pyrovae.guides import DiagonalGuide, FlowGuide
 from pyrovae.networks import MLPEncoder
 from pyrovae.scale import raw_positive
 
@@ -158,6 +158,12 @@ def test_a_freed_guide_starts_where_the_encoder_is_and_has_numbers_for_each_datu
     torch.testing.assert_close(free(x).log_prob(z), vae.encode(x).log_prob(z))
     moved = [value for value in free.parameters() if value.requires_grad]
     assert all(value.shape[0] == 3 for value in moved)
+    features = vae.posterior.encoder(x)
+    torch.testing.assert_close(free.encoder.value, features)
+    free.encoder.value[1] += 0.5
+    changed = (free(x).log_prob(z) - vae.encode(x).log_prob(z)).abs().amax(0) > 1e-6
+    # The context of a flow; all that others make of their features are linear maps.
+    assert changed.tolist() == [False, isinstance(vae.posterior, FlowGuide), False]
     for value in moved:
         value[1] += 0.5
     changed = (free(x).log_prob(z) - vae.encode(x).log_prob(z)).abs().amax(0) > 1e-6
