@@ -144,6 +144,20 @@ def test_an_autoencoder_has_weights_per_datum(make_linear_gaussian: Any, vectori
     )
 
 
+def test_modules_are_in_evaluation_mode() -> None:
+    class Module(torch.nn.Module):
+        def model(self) -> None:
+            modes.append(self.training)
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    modes: list[bool] = []
+    module = Module()
+    pyrovae.from_pyro_svi(module.model, module.model, num_draws=2)
+    assert modes
+    assert not any(modes)
+    assert module.training
+
+
 def test_a_handwritten_program(few_digits: Any) -> None:
     path = Path(__file__).parents[2] / "models" / "handwritten.py"
     autoencoder = Handwritten(path, few_digits)
