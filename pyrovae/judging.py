@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import math
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +31,7 @@ from pyrovae.diagnosis.evaluations import (
     judge,
     standard_error,
 )
+from pyrovae.documents import file_name, known, write_json
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import EVALUATION_SEED
 from pyrovae.opening import Observations, OpenedRun, open_run
@@ -60,9 +59,9 @@ def evaluate_runs(options: argparse.Namespace, command: str) -> int:
         found = judge(run.autoencoder, x, options.samples, ais=options.ais, progress=bar)
         bits = _bits_per_dimension(run, found)
         notes = [*run.notes, *filter(None, [observed.note])]
-        file = folder / f"{_file_name(run.data.name)}.json"
+        file = folder / f"{file_name(run.data.name)}.json"
         facts = {"run": str(run.folder), **_facts(run, found, options, command)}
-        _write_json(file, {**facts, "notes": notes, **_summary(found, bits)})
+        write_json(file, {**facts, "notes": notes, **_summary(found, bits)})
         _write_csv(file.with_suffix(".csv"), observed, _columns(found))
         console.say(console.evaluation(str(run.folder), run.data.name, found, bits))
         console.say(console.written(notes, f"{file} and .csv"))
@@ -95,7 +94,7 @@ def compare_runs(options: argparse.Namespace, command: str) -> int:
     facts = _facts(opened[0], found.evaluations[0], options, command)
     table = {name: {"run": str(runs[name].folder), **row} for name, row in _rows(found).items()}
     result = {**facts, "notes": notes, "models": table, "verdicts": found.verdicts()}
-    _write_json(folder / "comparison.json", result)
+    write_json(folder / "comparison.json", result)
     columns = dict(zip(found.names, found.log_prob, strict=True))
     _write_csv(folder / "comparison.csv", seen[0], columns)
     differences(found).savefig(folder / "comparison.png")
@@ -278,32 +277,9 @@ def _write_csv(file: Path, observed: Observations, columns: Mapping[str, Tensor]
     """A line for each datum; what is not known stays empty."""
     count = len(observed.x)
     labels = [""] * count if observed.labels is None else observed.labels.tolist()
-    values = [_known(column.tolist()) for column in columns.values()]
+    values = [known(column.tolist()) for column in columns.values()]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "label", *columns])
     writer.writerows(zip(range(count), labels, *values, strict=True))
     write_atomically(file, text.getvalue().encode())
-
-
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    write_atomically(file, json.dumps(_known(content), indent=2, allow_nan=False).encode())
-
-
-def _known(content: Any) -> Any:
-    """Numbers that are none are nothing: JSON has no word for them."""
-    if isinstance(content, Mapping):
-        return {key: _known(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_known(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def _file_name(name: str) -> str:
-    """The name of data as that of a file.
-
-    Example:
-        >>> _file_name("images.npz:train")
-        'images.npz-train'
-    """
-    return re.sub(r"[^\w.-]+", "-", name)

@@ -1,0 +1,214 @@
+"""``python -m pyrovae.diagnose``: what it says and leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import numpy as np
+import pytest
+import torch
+
+from pyrovae import diagnose, load, save
+from pyrovae.diagnosis.calibration import check_calibration
+from pyrovae.diagnosis.mcmc import check_mcmc
+
+pytestmark = pytest.mark.usefixtures("without_figures", "fewer")
+
+QUESTIONS = [
+    "bound",
+    "importance weights",
+    "calibration",
+    "latent dimensions",
+    "aggregated posterior",
+    "prior predictive",
+]
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
+
+
+@pytest.fixture
+def diagnosed(command_of: Any) -> Any:
+    return command_of(diagnose.main)
+
+
+@pytest.fixture
+def refused(diagnosed: Any, refused_by: Any) -> Any:
+    return refused_by(diagnosed)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Six hundred images: sixty to look at."""
+    path = tmp_path / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 17, (600, 8, 8)))
+    return path
+
+
+@pytest.fixture
+def run(train: Any, images: Path) -> Path:
+    return train("--data", images, "--set", "model.latent_dim=2")
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
+
+
+def test_it_answers_every_question_and_keeps_the_answers(run: Path, diagnosed: Any) -> None:
+    outcome = diagnosed(run, "--draws", "200")
+    assert outcome.status == 0, outcome.err
+    folder = run / "diagnosis"
+    found = numbers(folder)
+    assert list(found["checks"]) == QUESTIONS
+    assert found["data"] == {"name": "images.npy", "count": 60}
+    assert found["draws"] == 200
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    words = " ".join(outcome.out.split())
+    for question, answer in found["checks"].items():
+        assert question in outcome.out
+        assert answer["grade"] in {"ok", "WARN", "FAIL"}
+        assert answer["finding"] in words
+        assert answer["numbers"]
+        assert question.capitalize() in page
+    assert "data:image/png;base64" in page
+    assert {file.stem for file in (folder / "figures").iterdir()} == {
+        *(question.replace(" ", "-") for question in QUESTIONS[1:]),
+        "extremes",
+    }
+    grades = [answer["grade"] for answer in found["checks"].values()]
+    assert found["grade"] == max(grades, key=["ok", "WARN", "FAIL"].index)
+
+
+def test_arviz_opens_what_it_keeps(run: Path, diagnosed: Any) -> None:
+    assert diagnosed(run, "--draws", "120", "--num", "55", "--output", "here").status == 0
+    tree = az.from_netcdf("here/posterior.nc")
+    assert tree["posterior"]["z"].shape == (1, 120, 55, 2)
+    assert tree["observed_data"]["x"].shape == (55, 1, 8, 8)
+    assert tree["prior_sbc"]["z"].dims == ("chain", "draw", "latent")
+    gap = tree["diagnostics"]["log_prob"] - tree["diagnostics"]["elbo"]
+    found = numbers(Path("here"))["checks"]["bound"]["numbers"]
+    assert float(gap.mean()) == pytest.approx(found["gap"]["value"])
+    weights = tree["sample_stats"]["log_weight"]
+    assert weights.dtype == np.float64
+    assert float(weights.mean()) == pytest.approx(found["ELBO"]["value"])
+
+
+def test_the_same_answers_each_time(run: Path, diagnosed: Any) -> None:
+    kept = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    first, second = (diagnosed(run, "--draws", "100").out for _ in range(2))
+    assert first == second
+    assert {file: file.read_bytes() for file in kept} == kept
+
+
+def test_strict_is_a_status_and_nothing_else(run: Path, diagnosed: Any) -> None:
+    lax, strict = diagnosed(run, "--draws", "100"), diagnosed(run, "--draws", "100", "--strict")
+    assert numbers(run / "diagnosis")["grade"] == "FAIL"  # trained for four steps
+    assert (lax.status, strict.status) == (0, 1)
+    assert lax.out == strict.out
+
+
+def test_full_runs_chains_and_says_what_it_costs(
+    run: Path, diagnosed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=20, draws=50))
+    monkeypatch.setattr(f"{here}.CHAINED", 3)
+    monkeypatch.setattr(f"{here}.SIMULATED", 20)
+    outcome = diagnosed(run, "--draws", "100", "--num", "50", "--full")
+    assert outcome.status == 0, outcome.err
+    assert "--full takes about" in outcome.out.splitlines()[1]
+    found = numbers(run / "diagnosis")["checks"]
+    assert list(found) == [*QUESTIONS, "log p(x)", "inference gap", "chains"]
+    chains = az.from_netcdf(run / "diagnosis" / "chains.nc")
+    assert chains["posterior"]["z"].shape == (4, 50, 3, 2)
+    assert list(chains["posterior"]["init"].to_numpy()) == ["guide", "guide", "prior", "prior"]
+
+
+def test_a_handwritten_program_is_asked_the_same(
+    train: Any, diagnosed: Any, write_program: Any, images: Path
+) -> None:
+    run = train(write_program(), "--data", images)
+    outcome = diagnosed(run, "--draws", "100")
+    assert outcome.status == 0, outcome.err
+    assert all("grade" in answer for answer in numbers(run / "diagnosis")["checks"].values())
+
+
+def test_what_does_not_apply_says_why(train: Any, diagnosed: Any, images: Path) -> None:
+    run = train("--data", images, settings=("inference.guide.kind=delta",))
+    outcome = diagnosed(run, "--draws", "100")
+    assert outcome.status == 0, outcome.err
+    found = numbers(run / "diagnosis")["checks"]
+    for question in ("bound", "importance weights", "calibration"):
+        assert "is a point" in found[question]["does_not_apply"]
+    assert "grade" in found["latent dimensions"]
+
+
+def test_an_unfinished_run_works_and_says_so(run: Path, diagnosed: Any) -> None:
+    (run / "weights.safetensors").unlink()
+    outcome = diagnosed(run, "--draws", "100")
+    assert outcome.status == 0, outcome.err
+    assert "is unfinished" in outcome.out
+    assert "is unfinished" in (run / "diagnosis" / "report.html").read_text(encoding="utf-8")
+
+
+def test_other_data_get_a_folder_of_their_own(run: Path, diagnosed: Any, images: Path) -> None:
+    other = images.with_name("other.npy")
+    np.save(other, 16 - np.load(images))
+    outcome = diagnosed(run, "--data", other, "--draws", "100")
+    assert outcome.status == 0, outcome.err
+    assert numbers(run / "diagnosis" / "other.npy")["data"]["name"] == "other.npy"
+    assert "fitted to other data" in outcome.out
+
+
+def test_fewer_data_than_asked_for_are_said(run: Path, diagnosed: Any) -> None:
+    outcome = diagnosed(run, "--draws", "100", "--num", "5000")
+    assert outcome.status == 0
+    assert "only 60 test data" in " ".join(outcome.out.split())
+
+
+def test_what_cannot_be_looked_at_is_refused(run: Path, refused: Any, images: Path) -> None:
+    refused("nowhere", words=("nowhere",))
+    refused(run, "--num", "3", words=("3 data", "50"))
+    refused(run, "--draws", "9", words=("draws = 9", "100"))
+    wide = images.with_name("wide.npy")
+    np.save(wide, np.zeros((100, 9, 9), dtype=np.uint8))
+    refused(run, "--data", wide, words=("1 × 9 × 9", "1 × 8 × 8"))
+    np.save(wide, np.full((600, 8, 8), 17, dtype=np.uint8))
+    refused(run, "--data", wide, words=("17", "Binomial(16"))
+    newer = shutil.copytree(run, "newer")
+    facts = json.loads((newer / "run.json").read_text(encoding="utf-8"))
+    facts["versions"]["pyrovae"] = "99.0"
+    (newer / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    refused(newer, words=("99.0",))
+
+
+def test_weights_that_are_not_finite_name_the_data(run: Path, refused: Any) -> None:
+    vae = load(run)
+    with torch.no_grad():
+        vae.decoder.last.bias.fill_(torch.nan)
+    save(vae, run / "weights.safetensors")
+    refused(run, words=("not finite for 60 data (number 0, 1, 2, 3, 4, ...)",))
+
+
+def test_help_comes_without_torch() -> None:
+    code = (
+        "import sys, pyrovae.diagnose\n"
+        "try: pyrovae.diagnose.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--strict" in done.stdout
