@@ -51,6 +51,7 @@ def test_a_run_comes_back_with_its_weights_and_its_data(train: Any, counts: Path
 def test_the_same_densities_come_back_in_a_program(train: Any, write_program: Any) -> None:
     run = train(write_program())
     first, second = open_run(run), open_run(run)
+    assert not any(module.training for module in first.autoencoder.modules())
     weights = load_file(run / "weights.safetensors")
     state = first.autoencoder.state_dict()
     assert all(torch.equal(state[name], weights[name]) for name in weights)
