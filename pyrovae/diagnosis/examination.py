@@ -15,7 +15,7 @@ import torch
 
 from pyrovae import console
 from pyrovae.diagnosis.check import Check, NotApplicable
-from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose
+from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
 from pyrovae.diagnosis.report import Page, Picture, Section, write_report
 from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
@@ -56,6 +56,7 @@ def examine(options: argparse.Namespace, command: str) -> int:
     run = open_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
+    require_enough(run.data.test.first(options.num), options.draws)
     observed = run.first(options.num)
     console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
     if options.full:
