@@ -46,7 +46,7 @@ class Bound(Check):
             f"({self.method}): {gap:.2f} nats between them",
             ""
             if found == "ok"
-            else "compare models by log p(x), not by the ELBO; where the gap comes from: --full",
+            else "compare models by log p(x), not by the ELBO; --full says what is lost where",
         )
 
     def numbers(self) -> list[Number]:
