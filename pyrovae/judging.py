@@ -16,17 +16,18 @@ from torch import Tensor
 
 from pyrovae import chunks, console
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.comparison import (
     Comparison,
     compare,
     require_comparable,
     usual_simulations,
 )
+from pyrovae.diagnosis.cost import seconds_per_gradient
 from pyrovae.diagnosis.evaluations import (
     CHAINS,
     STEPS,
     Evaluation,
-    annealed,
     is_discrete,
     judge,
     standard_error,
@@ -168,19 +169,12 @@ def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais
     few, codes = x[: chunks.data(x.device)], min(samples, chunks.PER_DATUM)
     judge(autoencoder, few, 1)  # what is done for the first time takes longer
     start = time.perf_counter()
-    point = judge(autoencoder, few, codes).point
+    judge(autoencoder, few, codes)
     seconds = (time.perf_counter() - start) / len(few) * samples / codes
-    return seconds + (_seconds_of_annealing(autoencoder, x, point=point) if ais else 0.0)
-
-
-def _seconds_of_annealing(autoencoder: Autoencoder, x: Tensor, *, point: bool) -> float:
-    from pyrovae.diagnosis.annealing import gradients
-
-    few, start = x[: chunks.codes(x.device) // CHAINS], time.perf_counter()
-    annealed(autoencoder, few, FEW_STEPS, point=point)
-    seconds = time.perf_counter() - start
-    more = gradients(1, steps=STEPS, chains=CHAINS) / gradients(1, steps=FEW_STEPS, chains=CHAINS)
-    return seconds / len(few) * more
+    if ais:
+        gradients = annealing.gradients(1, steps=STEPS, chains=CHAINS)
+        seconds += gradients * seconds_per_gradient(autoencoder, x)
+    return seconds
 
 
 def _bits_per_dimension(run: OpenedRun, found: Evaluation) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -18,13 +19,17 @@ PAGES = [
     for p in (ROOT / folder).glob("*.md")
 ]
 COMMANDS = re.findall(r"^\$ python -m pyrovae\.train ?([^#\n]*)", README, flags=re.MULTILINE)
+OTHERS = re.findall(
+    r"^\$ python -m pyrovae\.(evaluate|diagnose|compare) ([^#\n]*)", README, flags=re.MULTILINE
+)
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    [example] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example = "".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
     names: dict = {}
     exec(example, names)
+    assert "posterior" in names["idata"]
     assert names["pixels"].shape == names["again"].shape == names["new"].shape == names["x"].shape
 
 
@@ -32,6 +37,12 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
 def test_every_command_is_one_that_the_program_understands(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert request(parser().parse_args(shlex.split(command))).inference.epochs > 0
+
+
+@pytest.mark.parametrize(("command", "arguments"), OTHERS)
+def test_so_is_every_command_about_a_run(command, arguments):
+    parser = importlib.import_module(f"pyrovae.{command}").parser()
+    assert parser.parse_args(shlex.split(arguments))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

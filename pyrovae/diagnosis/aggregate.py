@@ -16,7 +16,7 @@ from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.diagnosis.significance import holm
+from pyrovae.diagnosis.significance import holm, p_value
 from pyrovae.errors import DataError
 from pyrovae.evaluation import evaluating
 
@@ -87,9 +87,9 @@ class Aggregate(Check):
         farthest = int(self.distances.argmax())
         ours, prior = self.correlations
         finding = (
-            f"{self.names[farthest]} is {self.distances[farthest]:.2f} from the prior (p = "
-            f"{p[farthest]:.2g}), log p(z) {self.density_distance:.2f} (p = {p[-1]:.2g}), by "
-            f"Kolmogorov-Smirnov on {len(self.aggregated)} codes"
+            f"{self.names[farthest]} is {self.distances[farthest]:.2f} from the prior "
+            f"({p_value(p[farthest])}), log p(z) {self.density_distance:.2f} ({p_value(p[-1])}), "
+            f"by Kolmogorov-Smirnov on {len(self.aggregated)} codes"
         )
         if len(self.names) > 1:
             finding += f"; largest correlation {ours:.2f}, of prior draws {prior:.2f}"

@@ -16,7 +16,7 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.local import LocalPosterior, simulate
 from pyrovae.diagnosis.marginals import guide_marginals
-from pyrovae.diagnosis.significance import fraction_interval, holm
+from pyrovae.diagnosis.significance import fraction_interval, holm, p_value
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
 
@@ -105,8 +105,8 @@ class Calibration(Check):
             f"{NOMINAL:.0%} intervals cover {_span(100 * coverage, '.0f')} % on "
             f"{int(self.active.sum())} active latents, z-scores have mean "
             f"{_span(self.z_mean[self.active], '.2f')} and variance "
-            f"{_span(self.z_variance[self.active], '.2f')}; {finding}; smallest p-value "
-            f"{holm(self.p_values[self.active]).min():.2g}; {len(self.pit)} simulations"
+            f"{_span(self.z_variance[self.active], '.2f')}; {finding}; smallest "
+            f"{p_value(holm(self.p_values[self.active]).min())}; {len(self.pit)} simulations"
         )
         if passive:
             finding += f"; {passive} collapsed latents left out, which always pass"
@@ -124,7 +124,7 @@ class Calibration(Check):
             "0 if not shifted",
             error=float(_mean_error(self.z)[worst]),
         )
-        p_value = Number(
+        smallest = Number(
             "smallest p-value",
             float(holm(self.p_values[self.active]).min()),
             "",
@@ -145,7 +145,7 @@ class Calibration(Check):
             means,
             self._variance_number("smallest variance of z-scores", wide),
             self._variance_number("largest variance of z-scores", narrow),
-            p_value,
+            smallest,
             self._joint_number(),
         ]
 
@@ -210,7 +210,7 @@ class Calibration(Check):
         found = stats.kstest(self.pit_log_joint, "uniform")
         settled = found.pvalue < LEVEL
         distance, p = found.statistic, found.pvalue
-        finding = f"ranks of log p(x, z) are {distance:.2f} from uniform (p = {p:.2g})"
+        finding = f"ranks of log p(x, z) are {distance:.2f} from uniform ({p_value(p)})"
         return grade(distance, JOINT_WARN, JOINT_FAIL) if settled else "ok", finding
 
     def _joint_number(self) -> Number:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.evaluations import (
     CHAINS,
     STEPS,
@@ -20,9 +19,9 @@ from pyrovae.diagnosis.evaluations import (
     judge,
     standard_error,
 )
-from pyrovae.diagnosis.local import LocalPosterior, simulate
+from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.stacking import stacking_weights
-from pyrovae.errors import SpecError
+from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
 
 # Data to measure bound gaps on; fewer where they are annealed, which takes long.
@@ -32,18 +31,6 @@ SIMULATIONS, ANNEALED_SIMULATIONS = 300, 100
 STANDARD_ERRORS, FEWEST_NATS = 2.0, 4.0
 # With fewer data, the standard error is not to be trusted either (the same).
 FEWEST_DATA = 100
-
-
-class Bracket(NamedTuple):
-    """Estimates of log p(x) for data from the model itself, in nats, float64 ``(data,)``.
-
-    Attributes:
-        lower: In the mean not above log p(x).
-        upper: In the mean not below it.
-    """
-
-    lower: Tensor
-    upper: Tensor
 
 
 @dataclass(frozen=True)
@@ -252,68 +239,16 @@ def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ai
             )
 
 
-def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> Bracket:
-    r"""Log p(x) from below and from above, for data simulated from the model.
-
-    .. math::
-        \underbrace{\mathbb{E} \log \frac1K \sum_{k=1}^K w(z_k)}_{\text{lower}}
-        \le \log p(x) \le
-        \underbrace{\mathbb{E} \log \frac1K \Big(w(z^*) + \sum_{k=2}^K w(z_k)\Big)}_{\text{upper}},
-        \qquad w(z) = \frac{p(x, z)}{q(z \mid x)}
-
-    where :math:`z_k \sim q(z \mid x)`, and :math:`z^* \sim p(z \mid x)` is the code that x was
-    simulated with. Both have K - 1 codes in common, which makes their difference less noisy. It
-    is zero if the guide is exact.
-
-    Args:
-        autoencoder: Model and guide, whose density is needed.
-        like: Data ``(data, *shape)``; as many are simulated, of the same shape.
-        samples: :math:`K`.
-
-    References:
-        Grosse, Ghahramani and Adams (2015), *Sandwiching the marginal likelihood using
-        bidirectional Monte Carlo*, arXiv:1511.02543, for the sandwich on simulated data; Sobolev
-        and Vetrov (2019), *Importance weighted hierarchical variational inference*,
-        arXiv:1905.03290, for the upper bound with several codes.
-    """
-    size = chunks.data(like.device)
-    with evaluating(autoencoder, like.device):
-        z, x = simulate(autoencoder, like)
-        rows = [
-            _bracket(LocalPosterior(autoencoder, part), known, samples)
-            for part, known in zip(x.split(size), z.split(size), strict=True)
-        ]
-    return Bracket(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
-
-
-def _bracket(local: LocalPosterior, z: Tensor, samples: int) -> Bracket:
-    sizes = chunks.draws(len(local), samples, z.device)
-    drawn = torch.cat([local.draw(size).log_weight for size in sizes])
-    z = z.unsqueeze(0)
-    exact = local.log_joint(z) - local.log_guide(z)
-    lower, upper = drawn.logsumexp(0), torch.cat([drawn[1:], exact]).logsumexp(0)
-    return Bracket(lower - math.log(samples), upper - math.log(samples))
-
-
 def _gap(
     autoencoder: Autoencoder, like: Tensor, samples: int, *, ais: bool, point: bool
 ) -> Tensor:
     """Upper minus lower bound of each simulated datum; NaN where they cannot be had."""
     try:
-        lower, upper = (
-            _annealed_bracket(autoencoder, like, point=point)
-            if ais
-            else importance_bracket(autoencoder, like, samples)
-        )
-    except SpecError:
+        if ais:
+            start: annealing.Start = "prior" if point else "guide"
+            found = annealing.bracket(autoencoder, like, steps=STEPS, chains=CHAINS, start=start)
+        else:
+            found = annealing.importance_bracket(autoencoder, like, samples)
+    except (SpecError, DataError):
         return torch.full((len(like),), torch.nan, dtype=torch.float64)
-    return upper - lower
-
-
-def _annealed_bracket(autoencoder: Autoencoder, like: Tensor, *, point: bool) -> Bracket:
-    from pyrovae.diagnosis.annealing import bracket
-
-    found = bracket(
-        autoencoder, like, steps=STEPS, chains=CHAINS, start="prior" if point else "guide"
-    )
-    return Bracket(found.lower, found.upper)
+    return found.upper - found.lower

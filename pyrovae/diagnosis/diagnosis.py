@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import annealing, gap, mcmc, sandwich
@@ -21,6 +20,7 @@ from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.check import Check, Grade, NotApplicable, worse
 from pyrovae.diagnosis.collapse import check_collapse
+from pyrovae.diagnosis.cost import seconds_per_gradient
 from pyrovae.diagnosis.gap import check_gap
 from pyrovae.diagnosis.importance import bounds, draw_codes, draw_weighted, require_density
 from pyrovae.diagnosis.local import Draws, LocalPosterior, Simulated
@@ -198,38 +198,19 @@ def diagnose(
 
 
 def cost(autoencoder: Autoencoder, x: Tensor) -> float:
-    """About how many seconds ``full`` adds, from a gradient or two of a few codes.
+    """About how many seconds ``full`` adds.
 
     Args:
         autoencoder: Model and guide.
         x: The data that are to be looked at.
     """
-    codes = chunks.codes(x.device)
-    with evaluating(autoencoder, x.device):
-        local = LocalPosterior(autoencoder, x[: chunks.data(x.device)])
-        z = local.draw_guide(codes // len(local))
-        seconds = min(_seconds(lambda: _gradient(local, z)) for _ in range(3))
     gradients = (
         annealing.gradients(len(x))
         + sandwich.gradients(len(x[:SIMULATED]))
         + gap.gradients(len(x))
         + mcmc.gradients(len(x[:CHAINED]))
     )
-    return gradients * seconds / z[..., 0].numel()
-
-
-def _gradient(local: LocalPosterior, z: Tensor) -> None:
-    """One gradient of what annealing moves along."""
-    with torch.enable_grad():
-        z = z.detach().requires_grad_()
-        log_prob = local.log_joint(z) if local.point else local.log_joint(z) + local.log_guide(z)
-        torch.autograd.grad(log_prob.sum(), z)
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    return gradients * seconds_per_gradient(autoencoder, x)
 
 
 def require_enough(seen: Dataset, draws: int) -> Dataset:

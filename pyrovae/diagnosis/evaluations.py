@@ -12,6 +12,7 @@ from tqdm import tqdm
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
+from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.importance import bounds, require_finite
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import SpecError
@@ -113,18 +114,13 @@ def judge(
 
 def annealed(
     autoencoder: Autoencoder, x: Tensor, steps: int = STEPS, *, point: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> annealing.Annealed:
     """Log p(x) by annealing, and its standard error, ``(data,)``.
 
     From the guide, or from the prior if the guide is a point.
     """
-    from pyrovae.diagnosis.annealing import anneal
-
-    if point:
-        found = anneal(autoencoder, x, steps=steps, chains=CHAINS, start="prior")
-    else:
-        found = anneal(autoencoder, x, steps=steps, chains=CHAINS)
-    return found.log_prob, found.error
+    start: annealing.Start = "prior" if point else "guide"
+    return annealing.anneal(autoencoder, x, steps=steps, chains=CHAINS, start=start)
 
 
 def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:

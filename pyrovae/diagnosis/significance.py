@@ -37,3 +37,13 @@ def holm(p: NDArray[Any]) -> NDArray[Any]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def p_value(p: float) -> str:
+    """A p-value in words; below rounding all are alike.
+
+    Example:
+        >>> p_value(0.0043), p_value(0.0)
+        ('p = 0.0043', 'p < 1e-16')
+    """
+    return "p < 1e-16" if p < 1e-16 else f"p = {p:.2g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -212,8 +211,8 @@ def annealing(monkeypatch: pytest.MonkeyPatch) -> None:
         ones = torch.ones(len(like), dtype=torch.float64)
         return SimpleNamespace(lower=-1.5 * ones, upper=-ones)
 
-    module = SimpleNamespace(anneal=anneal, bracket=bracket, gradients=lambda *_, **__: 1)
-    monkeypatch.setitem(sys.modules, "pyrovae.diagnosis.annealing", module)
+    for name, stub in {"anneal": anneal, "bracket": bracket}.items():
+        monkeypatch.setattr(f"pyrovae.diagnosis.annealing.{name}", stub)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyrovae.diagnosis.comparison import (
     Comparison,
-    _bracket,
     compare,
-    importance_bracket,
 )
 from pyrovae.diagnosis.evaluations import Evaluation
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import SpecError
 from pyrovae.figures.comparison import differences
@@ -73,47 +69,6 @@ def test_a_model_is_not_ranked_against_itself(models: dict[str, Any]) -> None:
     assert found.weights.sum() == pytest.approx(1.0)
     assert not found.ranked(1)
     assert "cannot be ranked" in found.verdicts()[0]
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("samples", [1, 3])
-@pytest.mark.parametrize("vectorisable", [True, False])
-def test_the_bracket_holds_log_p(
-    make_linear_gaussian: Any, z_score: Any, samples: int, vectorisable: bool
-) -> None:
-    oracle = make_linear_gaussian("full_rank", data=1)
-    oracle.vae.posterior.scale.bias += 0.4
-    oracle.vae.vectorisable = vectorisable
-    exact = oracle._replace(x=oracle.vae.sample(3000))
-    z = exact.posterior.sample()
-    lower, upper = _bracket(LocalPosterior(oracle.vae, exact.x), z, samples)
-    assert z_score(upper - lower, 0.0) > 5
-    if samples > 1:
-        error = (upper - lower).std() / 3000**0.5
-        assert (exact.evidence - lower).mean() > -5 * error
-        assert (upper - exact.evidence).mean() > -5 * error
-        return
-    guide = oracle.vae.posterior(exact.x)
-    q = MultivariateNormal(guide.loc, scale_tril=guide.scale_tril)
-    assert z_score(exact.evidence - lower - kl_divergence(q, exact.posterior), 0.0) < 5
-    assert z_score(upper - exact.evidence - kl_divergence(exact.posterior, q), 0.0) < 5
-
-
-@torch.no_grad()
-def test_the_bracket_narrows_with_the_number_of_codes(make_linear_gaussian: Any) -> None:
-    oracle = make_linear_gaussian("full_rank", data=2)
-    oracle.vae.posterior.scale.bias += 0.4
-    like = oracle.x.repeat(300, 1)
-    few, many = (importance_bracket(oracle.vae, like, samples) for samples in (3, 100))
-    narrow = (many.upper - many.lower).mean()
-    assert (few.upper - few.lower).mean() > 5 * narrow > 0
-
-
-def test_every_pair_of_parts_has_a_bracket(make_vae: Any, guide_with_density: str) -> None:
-    vae = make_vae("normal", guide_with_density)
-    lower, upper = importance_bracket(vae, vae.sample(4), 30)
-    assert lower.isfinite().all()
-    assert upper.isfinite().all()
 
 
 def test_stacking_is_as_good_as_any_weights_of_two() -> None:

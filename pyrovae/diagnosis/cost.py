@@ -1,0 +1,41 @@
+"""How long what moves through the codes will take, found out before it begins."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.evaluation import evaluating
+
+TRIES = 3  # of which the shortest counts: what is done for the first time takes longer
+
+
+def seconds_per_gradient(autoencoder: Autoencoder, x: Tensor) -> float:
+    """Seconds that a gradient of log p(x, z), and of log q(z | x), takes for a single code.
+
+    Many at once, as annealing and chains take them; a step of HMC costs little beside.
+
+    Args:
+        autoencoder: Model and guide.
+        x: The data that are to be looked at, of which a few will do.
+    """
+    with evaluating(autoencoder, x.device):
+        local = LocalPosterior(autoencoder, x[: chunks.data(x.device)])
+        z = local.draw_guide(chunks.codes(x.device) // len(local))
+        seconds = min(_seconds(local, z) for _ in range(TRIES))
+    return seconds / (len(z) * len(local))
+
+
+def _seconds(local: LocalPosterior, z: Tensor) -> float:
+    started = time.perf_counter()
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        log_prob = local.log_joint(z) if local.point else local.log_joint(z) + local.log_guide(z)
+        (gradient,) = torch.autograd.grad(log_prob.sum(), z)
+    gradient.sum().item()  # a GPU has done it only when something is asked of it
+    return time.perf_counter() - started
