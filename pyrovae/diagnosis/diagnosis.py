@@ -181,7 +181,8 @@ def diagnose(
     ask("aggregated posterior", lambda: check_aggregate(autoencoder, x))
     ask("prior predictive", lambda: check_predictive(autoencoder, x))
     if full:
-        ask("log p(x)", lambda: check_sandwich(autoencoder, x[:SIMULATED]))
+        start: annealing.Start = "prior" if local.point else "guide"
+        ask("log p(x)", lambda: check_sandwich(autoencoder, x[:SIMULATED], start=start))
         ask("inference gap", lambda: _gap(local, bound))
         ask("chains", lambda: check_mcmc(autoencoder, x[:CHAINED]))
     return Diagnosis(

@@ -100,6 +100,7 @@ def _draw_zones(panels: list[Axes], khat: Array, threshold: float) -> None:
         "transform": panels[0].get_yaxis_transform(),
         "ha": "right",
         "size": "small",
+        "bbox": {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
     }
     places = {
         f"above {threshold:.2g}: do not rely on the weights": threshold + 0.02,
