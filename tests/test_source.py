@@ -32,7 +32,8 @@ def test_no_module_moves_anything_to_a_device_of_its_own_choice(module: Path) ->
     if module.name not in MAY_NAME_A_DEVICE:
         texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
         assert [t for t in texts if isinstance(t, str) and t.startswith("cuda")] == [] or (
-            module.name in {"train.py", "request.py"}  # the option --device
+            module.name
+            in {"train.py", "request.py", "evaluate.py", "diagnose.py"}  # the option --device
         )
 
 

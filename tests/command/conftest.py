@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 import pyrovae.figures
 from pyrovae import InferenceSpec, ModelSpec, Training, build, load_data
 from pyrovae.data import Splits
+from pyrovae.diagnosis.annealing import Annealed, Bracket
 from pyrovae.specs.files import validate
 from pyrovae.train import main
 
@@ -202,14 +202,14 @@ def refused(command: Command, refused_by: Callable[[Command], Refused]) -> Refus
 def annealing(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of annealing, which takes long: log p(x) is -1, and brackets are 0.5 wide."""
 
-    def anneal(_: Any, x: Tensor, **options: Any) -> Any:
+    def anneal(_: Any, x: Tensor, **options: Any) -> Annealed:
         value = -2.0 if options.get("start") == "prior" else -1.0
         ones = torch.ones(len(x), dtype=torch.float64)
-        return SimpleNamespace(log_prob=value * ones, error=0.25 * ones)
+        return Annealed(value * ones, 0.25 * ones)
 
-    def bracket(_: Any, like: Tensor, **options: Any) -> Any:
+    def bracket(_: Any, like: Tensor, **options: Any) -> Bracket:
         ones = torch.ones(len(like), dtype=torch.float64)
-        return SimpleNamespace(lower=-1.5 * ones, upper=-ones)
+        return Bracket(like, -1.5 * ones, -ones)
 
     for name, stub in {"anneal": anneal, "bracket": bracket}.items():
         monkeypatch.setattr(f"pyrovae.diagnosis.annealing.{name}", stub)
