@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load, save
+from pyrovae.diagnosis import diagnose
+from pyrovae.diagnosis.check import Check
 from pyrovae.evidence import log_evidence
 from pyrovae.observers import Observer
 from pyrovae.randomness import seeded
@@ -165,6 +168,21 @@ def test_log_p_is_the_same_on_both_devices(few_digits: Splits) -> None:
     )
     error = (1 / here.effective_samples + 1 / there.effective_samples).sqrt()
     assert ((here.log_prob - there.log_prob).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("guide", ["diagonal", "iaf"])
+def test_a_posterior_is_diagnosed_on_the_gpu(few_digits: Splits, guide: str) -> None:
+    vae = build("vae", InferenceSpec.model_validate({"guide": {"kind": guide}}), few_digits)
+    test = vae.contract.apply(few_digits).test
+    data = replace(test, rows=test.rows.repeat(2)).first(50)
+    on_the_gpu = diagnose(vae.to("cuda"), data.to("cuda"), num=50, draws=100, full=True)
+    on_the_cpu = diagnose(vae.to("cpu"), data, num=50, draws=100)
+    questions = [outcome.question for outcome in on_the_cpu.outcomes]
+    assert [outcome.question for outcome in on_the_gpu.outcomes][: len(questions)] == questions
+    assert all(isinstance(outcome, Check) for outcome in on_the_gpu.outcomes)
+    # Other random numbers: the bounds agree within their noise, which is a few nats at most.
+    bounds = [found.draws.log_weight.mean().item() for found in (on_the_gpu, on_the_cpu)]
+    assert bounds[0] == pytest.approx(bounds[1], rel=0.05)
 
 
 @pytest.mark.parametrize(("fitted_on", "judged_on"), [("cuda", "cpu"), ("cpu", "cuda")])

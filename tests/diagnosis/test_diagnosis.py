@@ -13,11 +13,13 @@ from torch import Tensor
 from pyrovae import VAE
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import Diagnosis, diagnose
+from pyrovae.diagnosis.annealing import anneal
 from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.diagnosis.predictive import check_predictive
+from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
 
 QUICK = [
@@ -29,6 +31,7 @@ QUICK = [
     "prior predictive",
 ]
 FULL = [*QUICK, "log p(x)", "inference gap", "chains"]
+NOT_OF_POINTS = {"bound", "importance weights", "calibration", "inference gap"}
 
 
 class Data(Dataset):
@@ -144,20 +147,6 @@ def answers(diagnosis: Diagnosis) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_every_prior_and_guide_can_be_asked(
-    make_vae: Any, prior_and_guide: tuple[str, str]
-) -> None:
-    prior, guide = prior_and_guide
-    vae = make_vae(prior, guide)
-    diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100)
-    assert [outcome.question for outcome in diagnosis.outcomes] == QUICK
-    answers(diagnosis)
-    skipped = {o.question for o in diagnosis.outcomes if isinstance(o, NotApplicable)}
-    point = {"bound", "importance weights", "calibration"}
-    assert skipped == (point if guide == "delta" else set())
-
-
-@pytest.mark.usefixtures("few")
 def test_every_likelihood_can_be_asked(make_vae: Any, likelihood: dict[str, Any]) -> None:
     vae = make_vae(likelihood=likelihood)
     diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100)
@@ -165,16 +154,52 @@ def test_every_likelihood_can_be_asked(make_vae: Any, likelihood: dict[str, Any]
     assert not [o for o in diagnosis.outcomes if isinstance(o, NotApplicable)]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("few")
-def test_every_prior_and_guide_can_be_asked_fully(
-    make_vae: Any, prior_and_guide: tuple[str, str]
-) -> None:
-    prior, guide = prior_and_guide
-    vae = make_vae(prior, guide)
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short annealing and chains, where only their use is looked at."""
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.SIMULATED", 4)
+    monkeypatch.setattr(f"{here}.CHAINED", 2)
+    monkeypatch.setattr(f"{here}.anneal", partial(anneal, steps=2))
+    monkeypatch.setattr(f"{here}.check_sandwich", partial(check_sandwich, steps=2))
+    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=5, draws=20))
+    monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 5)
+
+
+def ask_all(vae: VAE, *, point: bool) -> None:
     diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100, full=True)
     assert [outcome.question for outcome in diagnosis.outcomes] == FULL
     answers(diagnosis)
+    skipped = {o.question for o in diagnosis.outcomes if isinstance(o, NotApplicable)}
+    assert skipped == (NOT_OF_POINTS if point else set())
+
+
+@pytest.mark.usefixtures("few", "short")
+@pytest.mark.parametrize(
+    ("prior", "guide"),
+    [
+        ("normal", "delta"),
+        ("laplace", "low_rank"),
+        ("student_t", "laplace"),
+        ("mixture", "mixture"),
+        ("flow", "full_rank"),
+        ("vamp", "diagonal"),
+        ("hyperspherical", "von_mises_fisher"),
+        ("normal", "iaf"),
+        ("normal", "spline"),
+    ],
+)
+def test_each_prior_and_each_guide_can_be_asked(make_vae: Any, prior: str, guide: str) -> None:
+    ask_all(make_vae(prior, guide), point=guide == "delta")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few", "short")
+def test_all_priors_with_all_guides_can_be_asked(
+    make_vae: Any, prior_and_guide: tuple[str, str]
+) -> None:
+    prior, guide = prior_and_guide
+    ask_all(make_vae(prior, guide), point=guide == "delta")
 
 
 @pytest.mark.usefixtures("few")
