@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
+from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, percent, worse
 from pyrovae.diagnosis.local import LocalPosterior, simulate
 from pyrovae.diagnosis.marginals import guide_marginals
 from pyrovae.diagnosis.significance import fraction_interval, holm, p_value
@@ -25,6 +25,7 @@ MIN_SIMULATIONS = 100
 # Draws among which a code is ranked where the guide's marginals are not known.
 DRAWS = 99
 NOMINAL = 0.9
+INTERVAL = percent(NOMINAL)
 # Ours: how far from its nominal value the coverage may be, the mean of z-scores from 0, their
 # variance from 1, and the ranks of log p(x, z) from uniform.
 COVERAGE_WARN, COVERAGE_FAIL = 0.02, 0.05
@@ -102,7 +103,7 @@ class Calibration(Check):
             grade_ = worse(grade_, number)
         coverage, passive = self.coverage[self.active], int((~self.active).sum())
         finding = (
-            f"{NOMINAL:.0%} intervals cover {_span(100 * coverage, '.0f')} % on "
+            f"{INTERVAL} intervals cover {_span(100 * coverage, '.0f')} % on "
             f"{int(self.active.sum())} active latents, z-scores have mean "
             f"{_span(self.z_mean[self.active], '.2f')} and variance "
             f"{_span(self.z_variance[self.active], '.2f')}; {finding}; smallest "
@@ -156,7 +157,7 @@ class Calibration(Check):
             "pit_log_joint": Variable(
                 ("simulation",), self.pit_log_joint, "rank of log p(x, z) among guide draws"
             ),
-            "coverage": Variable(one, self.coverage, f"of the central {NOMINAL:.0%} interval"),
+            "coverage": Variable(one, self.coverage, f"of the central {INTERVAL} interval"),
             "z_mean": Variable(one, self.z_mean, "mean of z-scores"),
             "z_variance": Variable(one, self.z_variance, "variance of z-scores"),
         }
@@ -171,7 +172,7 @@ class Calibration(Check):
             name,
             float(covered.mean()),
             "fraction",
-            f"how often the central {NOMINAL:.0%} interval of q(z | x) holds the code that x was "
+            f"how often the central {INTERVAL} interval of q(z | x) holds the code that x was "
             f"simulated from, of {self.names[latent]}",
             TALTS,
             interval=fraction_interval(int(covered.sum()), len(covered)),
@@ -281,7 +282,7 @@ def check_calibration(
     """
     if simulations < MIN_SIMULATIONS:
         raise SpecError(
-            f"simulations = {simulations} are too few to tell a coverage of {NOMINAL:.0%} from "
+            f"simulations = {simulations} are too few to tell a coverage of {INTERVAL} from "
             f"another: at least {MIN_SIMULATIONS} are needed, better {SIMULATIONS}"
         )
     with evaluating(autoencoder, like.device):

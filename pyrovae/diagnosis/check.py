@@ -115,3 +115,14 @@ def grade(value: float, warn: float, fail: float) -> Grade:
     if value < warn:
         return "ok"
     return "WARN" if value < fail else "FAIL"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as it is written in findings and pictures.
+
+    Example:
+        >>> percent(0.331), percent(0.004), percent(0.0)
+        ('33 %', '0.4 %', '0 %')
+    """
+    digits = 1 if 0 < fraction < 0.0995 or 0.9005 < fraction < 1 else 0
+    return f"{100 * fraction:.{digits}f} %"

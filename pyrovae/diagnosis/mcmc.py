@@ -14,7 +14,7 @@ from torch import Tensor
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis import hamiltonian
-from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, worse
+from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, percent, worse
 from pyrovae.diagnosis.hamiltonian import DualAveraging, at, transition
 from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior
@@ -179,7 +179,7 @@ class MCMC(Check):
         shift = np.abs(self.mean_shift)
         found = [
             f"{len(self.rhat)} data x {len(self.starts)} chains: largest R-hat "
-            f"{self.rhat.max():.2f}, {_share(self.rhat > GOOD_RHAT):.1%} above {GOOD_RHAT}, "
+            f"{self.rhat.max():.2f}, {percent(_share(self.rhat > GOOD_RHAT))} above {GOOD_RHAT}, "
             f"smallest ESS {self.ess.min():.0f}"
         ]
         if self.divergences > FEW_DIVERGENCES * self.sample_stats["diverging"].size:
@@ -196,7 +196,7 @@ class MCMC(Check):
         if not np.isnan(self.scale_ratio).any():
             found.append(
                 f"its sd is {np.median(self.scale_ratio):.2f} of the chains', its 90 % intervals "
-                f"hold {self.guide_coverage.mean():.0%}"
+                f"hold {percent(self.guide_coverage.mean().item())}"
             )
         return "; ".join(found)
 

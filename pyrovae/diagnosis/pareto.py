@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
+from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, percent
 from pyrovae.diagnosis.importance import bounds, require_finite
 from pyrovae.diagnosis.significance import fraction_interval
 from pyrovae.errors import SpecError
@@ -167,9 +167,9 @@ class Weights(Check):
         grade_ = grade(fraction.value, WARN, FAIL)
         low, high = fraction.interval or (math.nan, math.nan)
         finding = (
-            f"{fraction.value:.0%} of {len(self.khat)} data have k-hat > {self.threshold:.2f} "
-            f"({low:.0%} to {high:.0%}); {self.draws} draws are worth "
-            f"{np.median(self.effective_samples):.0f} at the median"
+            f"{percent(fraction.value)} of {len(self.khat)} data have k-hat > "
+            f"{self.threshold:.2f} ({percent(low)} to {percent(high)}); {self.draws} "
+            f"draws are worth {np.median(self.effective_samples):.0f} at the median"
         )
         if self.degenerate.any():
             finding += (

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pyrovae.diagnosis.check import Variable
-from pyrovae.figures.scale import Array, finite, percent, say_none
+from pyrovae.diagnosis.check import Variable, percent
+from pyrovae.figures.scale import Array, finite, say_none
 from pyrovae.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (

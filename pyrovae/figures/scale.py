@@ -66,17 +66,6 @@ def marker_size(count: int) -> float:
     return float(np.clip(4000 / max(count, 1), 6, 30))
 
 
-def percent(fraction: float) -> str:
-    """A fraction as it is written in pictures.
-
-    Example:
-        >>> percent(0.331), percent(0.004), percent(0.0)
-        ('33 %', '0.4 %', '0 %')
-    """
-    digits = 1 if 0 < fraction < 0.0995 or 0.9005 < fraction < 1 else 0
-    return f"{100 * fraction:.{digits}f} %"
-
-
 def tick_dimensions(axes: Axes, order: Array, size: float = 11) -> None:
     """Write below places 0, 1, ... which latent dimension is drawn there."""
     count = len(order)

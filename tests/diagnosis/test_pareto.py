@@ -154,7 +154,7 @@ def test_both_sides_of_the_thresholds() -> None:
     mixed = torch.cat([heavy[:, :20], light[:, :180]], dim=1)
     verdict = check_weights(mixed).verdict()
     assert verdict.grade == "WARN"
-    assert verdict.finding.startswith("10% of 200 data have k-hat > 0.67")
+    assert verdict.finding.startswith("10 % of 200 data have k-hat > 0.67")
 
 
 def test_too_few_draws_and_weights_that_are_not_finite_are_refused() -> None:
