@@ -132,7 +132,7 @@ class Inquiry:
         started = time.monotonic()
         try:
             outcome: Outcome = check()
-        except SpecError as error:
+        except (SpecError, DataError) as error:
             outcome = NotApplicable(question, str(error))
         self.seconds[question] = time.monotonic() - started
         self.outcomes.append(outcome)

@@ -58,6 +58,8 @@ def examine(options: argparse.Namespace, command: str) -> int:
     )
     require_enough(run.data.test.first(options.num), options.draws)
     observed = run.first(options.num)
+    folder = _folder(options, run)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
     console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
     if options.full:
         seconds = cost(run.autoencoder, observed.x)
@@ -71,7 +73,6 @@ def examine(options: argparse.Namespace, command: str) -> int:
         tell=lambda outcome: console.say(console.outcome(outcome)),
     )
     notes = [*run.notes, *filter(None, [observed.note])]
-    folder = _folder(options, run)
     write(Examination(run, diagnosis, command, notes), folder, started)
     console.say(console.written(notes, f"{folder}: report.html, posterior.nc, numbers.json, ..."))
     return 1 if options.strict and diagnosis.grade == "FAIL" else 0
@@ -82,10 +83,9 @@ def write(found: Examination, folder: Path, started: float) -> None:
 
     Args:
         found: What is written about.
-        folder: Where to; made if it is missing.
+        folder: Where to, with a folder ``figures`` in it.
         started: When the examination began, by ``time.monotonic``.
     """
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
     sections = [_section(outcome, found.diagnosis, folder) for outcome in found.diagnosis.outcomes]
     extreme = _extremes(found, folder)
     _save_trees(found, folder)
@@ -98,7 +98,8 @@ def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:
     """Where to write: beside the run's own files, each data set in a folder of its own."""
     if options.output is not None:
         return options.output
-    return run.folder / "diagnosis" / run.data.name if options.data else run.folder / "diagnosis"
+    folder = run.folder / "diagnosis"
+    return folder / file_name(run.data.name) if options.data else folder
 
 
 def _section(outcome: Check | NotApplicable, diagnosis: Diagnosis, folder: Path) -> Section:

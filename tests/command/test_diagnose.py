@@ -213,7 +213,16 @@ def test_weights_that_are_not_finite_name_the_data(run: Path, diagnosed: Any) ->
     outcome = diagnosed(run)
     assert outcome.status == 2
     assert "not finite for 60 data (number 0, 1, 2, 3, 4, ...)" in outcome.err
-    assert not (run / "diagnosis").exists()
+    assert not (run / "diagnosis" / "report.html").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(run: Path, diagnosed: Any) -> None:
+    Path("file").write_text("no folder")
+    outcome = diagnosed(run, "--full", "--output", "file")
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert len(outcome.err.splitlines()) == 1
+    assert "file" in outcome.err
 
 
 def test_help_comes_without_torch() -> None:

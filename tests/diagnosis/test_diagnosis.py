@@ -218,6 +218,19 @@ def test_it_is_the_same_each_time_and_changes_nothing(make_vae: Any, parameters_
     assert all(parameter.grad is None for parameter in vae.parameters())
 
 
+def test_a_check_that_fails_on_simulated_data_does_not_lose_the_others(
+    oracle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Check:
+        raise DataError("log p(x, z) is not finite for 3 data")
+
+    monkeypatch.setattr("pyrovae.diagnosis.diagnosis.check_calibration", fail)
+    diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=50, draws=100)
+    skipped = [o for o in diagnosis.outcomes if isinstance(o, NotApplicable)]
+    assert skipped == [NotApplicable("calibration", "log p(x, z) is not finite for 3 data")]
+    assert len(diagnosis.checks) == len(QUICK) - 1
+
+
 def test_too_few_data_or_draws_are_refused(oracle: Any) -> None:
     with pytest.raises(DataError, match="3 data are too few, the checks need 50"):
         diagnose(oracle.vae, as_data(oracle.x), num=3)
