@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
 from pyrovae import VAE
 from pyrovae.data import Dataset
@@ -19,6 +20,7 @@ from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.diagnosis.predictive import check_predictive
+from pyrovae.diagnosis.replicas import MOST_DRAWS, MOST_VALUES, how_many
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
 
@@ -102,6 +104,12 @@ def narrow(vae: VAE) -> None:
     vae.posterior.scale.bias.copy_(torch.tensor([raw_scale(0.8 * s) for s in scales]))
 
 
+def posterior_marginals(oracle: Any) -> Normal:
+    """Of the first datum; the dimensions are independent."""
+    posterior = oracle.posterior
+    return Normal(posterior.mean[:1], posterior.variance[:1].sqrt())
+
+
 @pytest.mark.parametrize("fault", [shift, narrow], ids=lambda fault: fault.__name__)
 def test_a_planted_fault_of_the_guide_is_found(make_linear_gaussian: Any, fault: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=200)
@@ -110,6 +118,12 @@ def test_a_planted_fault_of_the_guide_is_found(make_linear_gaussian: Any, fault:
     diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=200, draws=200)
     assert grades(diagnosis)["calibration"] == "FAIL"
     assert diagnosis.grade == "FAIL"
+    bound = diagnosis.checks[0]
+    assert isinstance(bound, Bound)
+    divergence = kl_divergence(
+        oracle.vae.encode(oracle.x[:1]).base_dist, posterior_marginals(oracle)
+    )
+    assert bound.gap.mean().item() == pytest.approx(divergence.sum().item(), rel=0.1)
 
 
 def test_a_decoder_with_twice_the_noise_is_found(oracle: Any) -> None:
@@ -229,6 +243,14 @@ def test_a_check_that_fails_on_simulated_data_does_not_lose_the_others(
     skipped = [o for o in diagnosis.outcomes if isinstance(o, NotApplicable)]
     assert skipped == [NotApplicable("calibration", "log p(x, z) is not finite for 3 data")]
     assert len(diagnosis.checks) == len(QUICK) - 1
+
+
+@pytest.mark.parametrize("shape", [(50, 2), (256, 1, 28, 28), (60_000, 3, 32, 32)])
+def test_replicas_are_worth_their_memory(shape: tuple[int, ...]) -> None:
+    x = torch.empty(1).expand(shape)
+    count = how_many(x)
+    assert 1 <= count <= MOST_DRAWS
+    assert count == 1 or count * x.numel() <= MOST_VALUES
 
 
 def test_too_few_data_or_draws_are_refused(oracle: Any) -> None:

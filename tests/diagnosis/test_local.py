@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pyro import poutine
 
 from pyrovae.diagnosis.coordinates import Spherical
 from pyrovae.diagnosis.importance import bounds, draw_weighted
@@ -33,6 +34,18 @@ def test_the_densities_are_those_of_the_model(oracle: Any) -> None:
     posterior = oracle.posterior.log_prob(z)
     torch.testing.assert_close(local.log_joint(z) - posterior, oracle.evidence.expand(4, 7))
     torch.testing.assert_close(local.log_guide(z), posterior)
+
+
+@torch.no_grad()
+def test_a_scale_around_the_programs_stays_out(oracle: Any) -> None:
+    for program in ("model", "guide"):
+        scaled = poutine.scale(getattr(oracle.vae, program), scale=3.0)
+        object.__setattr__(oracle.vae, program, scaled)
+    z = torch.randn(4, 7, 2).double()
+    local = LocalPosterior(oracle.vae, oracle.x)
+    posterior = oracle.posterior.log_prob(z)
+    torch.testing.assert_close(local.log_guide(z), posterior)
+    torch.testing.assert_close(local.log_joint(z) - posterior, oracle.evidence.expand(4, 7))
 
 
 def test_a_draw_comes_with_the_densities_of_itself(oracle: Any) -> None:
