@@ -25,6 +25,8 @@ from pyrovae.opening import OpenedRun, open_run
 from pyrovae.runs import versions
 from pyrovae.schedules import describe_beta
 
+PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -132,7 +134,7 @@ def _extremes(found: Examination, folder: Path) -> Picture:
 def _kept(drawn: checks.Drawn, folder: Path, name: str) -> Picture:
     """The picture as a file, which is drawn once for the page and for whoever wants the file."""
     path = folder / "figures" / f"{file_name(name)}.png"
-    drawn.figure.savefig(path)
+    drawn.figure.savefig(path, dpi=PAGE_DPI)
     return Picture(path, drawn.caption, drawn.figure.get_suptitle())
 
 
