@@ -14,7 +14,8 @@ from pyrovae.compatibility import pairs
 from pyrovae.data import Splits
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.comparison import Comparison
-from pyrovae.diagnosis.evaluations import Evaluation, standard_error
+from pyrovae.diagnosis.evaluations import Evaluation
+from pyrovae.diagnosis.importance import standard_error
 from pyrovae.kl import Kind, exact_kl, kl_kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record

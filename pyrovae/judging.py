@@ -30,8 +30,8 @@ from pyrovae.diagnosis.evaluations import (
     Evaluation,
     is_discrete,
     judge,
-    standard_error,
 )
+from pyrovae.diagnosis.importance import standard_error
 from pyrovae.documents import file_name, known, write_json
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import EVALUATION_SEED

@@ -15,7 +15,7 @@ from scipy import stats
 from pyrovae.data import from_arrays
 from pyrovae.diagnosis.check import Variable
 from pyrovae.figures.aggregate import aggregate, distance
-from pyrovae.figures.calibration import CELLS, band, calibration, ecdf_difference, wilson
+from pyrovae.figures.calibration import CELLS, band, calibration, ecdf_difference, intervals
 from pyrovae.figures.chains import chains, examples
 from pyrovae.figures.extremes import Case, choose, extremes
 from pyrovae.figures.gap import gap
@@ -200,7 +200,7 @@ def test_ecdf_difference_is_that_of_scipy() -> None:
 def test_intervals_of_coverage_are_those_of_wilson() -> None:
     for held, count in ((0, 10), (9, 10), (761, 1000)):
         expected = stats.binomtest(held, count).proportion_ci(method="wilson")
-        low, high = wilson(np.array([held / count]), count)
+        low, high = intervals(np.array([held / count]), count)
         np.testing.assert_allclose([low[0], high[0]], [expected.low, expected.high], atol=1e-6)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
+from pyrovae.diagnosis.importance import standard_error
 
 # Nats per datum between the ELBO and log p(x). Ours: on MNIST the gaps of published VAEs are 2 to
 # 6 nats (Cremer et al. 2018, arXiv:1801.03558), and models compared there differ by about one.
@@ -68,11 +69,6 @@ class Bound(Check):
         }
 
 
-def standard_error(values: Tensor) -> float:
-    """Of the mean over data; NaN of a single one."""
-    return (values.std() / len(values) ** 0.5).item() if len(values) > 1 else float("nan")
-
-
 def _with_error(values: Tensor) -> str:
     return f"{values.mean():.2f} ± {standard_error(values):.2f}"
 
@@ -84,5 +80,5 @@ def _number(name: str, values: Tensor, definition: str, reference: str = "") -> 
         "nats",
         f"{definition}; mean over the data",
         reference,
-        standard_error(values),
+        standard_error(values).item(),
     )

@@ -17,8 +17,8 @@ from pyrovae.diagnosis.evaluations import (
     Evaluation,
     is_discrete,
     judge,
-    standard_error,
 )
+from pyrovae.diagnosis.importance import standard_error
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError

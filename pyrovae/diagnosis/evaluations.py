@@ -138,14 +138,6 @@ def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
     return kinds.pop()
 
 
-def standard_error(values: Tensor) -> Tensor:
-    """Of means over data, the last dimension; NaN for a single datum."""
-    count = values.shape[-1]
-    if count < 2:
-        return values.new_full(values.shape[:-1], torch.nan)
-    return values.std(-1) / count**0.5
-
-
 def _judge(autoencoder: Autoencoder, x: Tensor, samples: int) -> Evaluation:
     """A few data, their codes chunk by chunk."""
     local = LocalPosterior(autoencoder, x)

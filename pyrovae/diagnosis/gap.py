@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, worse
+from pyrovae.diagnosis.importance import standard_error
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
@@ -294,4 +295,4 @@ def _richer(guide: Guide) -> str:
 
 def _estimate(values: Tensor) -> tuple[float, float]:
     """The mean and its standard error."""
-    return values.mean().item(), (values.std() / len(values) ** 0.5).item()
+    return values.mean().item(), standard_error(values).item()

@@ -74,6 +74,14 @@ def bounds(log_weight: Tensor) -> Bounds:
     )
 
 
+def standard_error(values: Tensor) -> Tensor:
+    """Of means over data, the last dimension; NaN for a single datum."""
+    count = values.shape[-1]
+    if count < 2:
+        return values.new_full(values.shape[:-1], torch.nan)
+    return values.std(-1) / count**0.5
+
+
 def require_density(local: LocalPosterior) -> None:
     """Refuse a guide that has no density.
 

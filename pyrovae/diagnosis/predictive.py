@@ -244,7 +244,7 @@ def tail_probabilities(observed: Tensor, replicated: Tensor) -> tuple[Tensor, Te
     count = len(replicated) + 1
     above = (replicated >= observed).sum(0) + 1
     below = (replicated <= observed).sum(0) + 1
-    tail = (2 * torch.minimum(above, below) / count).clamp(max=1).double()
+    tail = (2 * torch.minimum(above, below).double() / count).clamp(max=1)
     together = torch.cat([observed[None], replicated])
     centred = together - together.mean(0)
     distance = centred.abs() / centred.square().mean(0).sqrt()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from pyrovae.diagnosis.check import Variable
 from pyrovae.figures.scale import Array, finite, marker_size, say_none, scale_of
@@ -63,14 +64,10 @@ def distance(first: Array, second: Array) -> float:
         >>> distance(np.array([0.0, 1.0]), np.array([2.0, 3.0]))
         1.0
     """
-    first, second = np.sort(finite(first)), np.sort(finite(second))
+    first, second = finite(first), finite(second)
     if not len(first) or not len(second):
         return 0.0
-    both = np.concatenate([first, second])
-    below = [
-        np.searchsorted(values, both, side="right") / len(values) for values in (first, second)
-    ]
-    return float(np.abs(below[0] - below[1]).max())
+    return float(stats.ks_2samp(first, second).statistic)
 
 
 def _draw_histograms(axes: Axes, codes: Array, prior: Array, label: str) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pyrovae.diagnosis.check import Variable
+from pyrovae.diagnosis.significance import fraction_interval
 from pyrovae.figures.scale import Array, say_none, tick_dimensions
 from pyrovae.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 
@@ -83,13 +84,14 @@ def band(count: int, level: float) -> Array:
     return np.concatenate([[0.0], times * deviation, [0.0]])
 
 
-def wilson(fraction: Array, count: int) -> tuple[Array, Array]:
-    """Interval of 95 % around observed fractions (Wilson 1927)."""
-    z = 1.959964
-    centre = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
-    reach = np.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2))
-    reach = z * reach / (1 + z**2 / count)
-    return centre - reach, centre + reach
+def intervals(fractions: Array, count: int) -> tuple[Array, Array]:
+    """Lower and upper ends of 95 % intervals of fractions of so many; NaN of what is NaN."""
+    ends = [
+        (np.nan, np.nan) if np.isnan(share) else fraction_interval(round(share * count), count)
+        for share in fractions.tolist()
+    ]
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low, high
 
 
 def _draw_differences(axes: Axes, pit: Array, joint: Array, dims: Array) -> None:
@@ -127,7 +129,7 @@ def _draw_coverage(axes: Axes, coverage: Array, active: Array, count: int) -> No
         style: dict[str, Any] = {"color": AMBER if reach == 0.05 else "#3b7a57", "linewidth": 0}
         axes.axhspan(NOMINAL - reach, NOMINAL + reach, alpha=0.15, **style)
     axes.axhline(NOMINAL, color="#5f6672", linewidth=1, linestyle="--")
-    low, high = wilson(coverage, count)
+    low, high = intervals(coverage, count)
     size = float(np.clip(90 / max(len(order), 1), 3, 7))
     for used, colour, name in ((True, DATA, "active"), (False, GREY, "collapsed")):
         places = np.flatnonzero(active[order] == used)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyrovae.diagnosis.check import Variable, percent
+from pyrovae.diagnosis.predictive import tail_probabilities
 from pyrovae.figures.scale import Array, finite, say_none
 from pyrovae.figures.style import DATA, MODEL, new_figure, styled
 
@@ -63,9 +65,9 @@ def tail(value: float, replicates: Array) -> float:
         >>> tail(100.0, np.arange(99.0))
         0.02
     """
-    above = (np.count_nonzero(replicates >= value) + 1) / (len(replicates) + 1)
-    below = (np.count_nonzero(replicates <= value) + 1) / (len(replicates) + 1)
-    return float(min(1.0, 2 * min(above, below)))
+    observed = torch.tensor([value], dtype=torch.float64)
+    tails, _ = tail_probabilities(observed, torch.as_tensor(replicates)[:, None])
+    return tails.item()
 
 
 def _farthest(observed: Array, replicated: Array) -> list[int]:
