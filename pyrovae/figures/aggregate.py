@@ -67,7 +67,8 @@ def distance(first: Array, second: Array) -> float:
     first, second = finite(first), finite(second)
     if not len(first) or not len(second):
         return 0.0
-    return float(stats.ks_2samp(first, second).statistic)
+    found: Any = stats.ks_2samp(first, second)
+    return float(found.statistic)
 
 
 def _draw_histograms(axes: Axes, codes: Array, prior: Array, label: str) -> None:
