@@ -98,7 +98,14 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
     """
     device = next(autoencoder.parameters()).device
     with evaluating(autoencoder, device):
-        return torch.cat([_codes(autoencoder, x).cpu() for x in batches(data, device)])
+        return torch.cat([means(autoencoder, x).cpu() for x in batches(data, device)])
+
+
+def means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    """As :func:`codes`, of a batch ``(batch, *shape)``, in whatever mode the programs are."""
+    traces = Traces.of(autoencoder, x)
+    sites = [mean_or_draw(traces.guide.nodes[name]["fn"]) for name in latent_sites(traces.model)]
+    return torch.cat([site.reshape(len(x), -1) for site in sites], dim=-1)
 
 
 def active_dimensions(codes: Tensor) -> int:
@@ -128,12 +135,6 @@ def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     """Means of p(x | z) at codes drawn from the prior, one for each datum of ``x``."""
     with evaluating(autoencoder, x.device):
         return _observed_mean(poutine.trace(autoencoder.model).get_trace(x))
-
-
-def _codes(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    traces = Traces.of(autoencoder, x)
-    sites = [mean_or_draw(traces.guide.nodes[name]["fn"]) for name in latent_sites(traces.model)]
-    return torch.cat([site.reshape(len(x), -1) for site in sites], dim=-1)
 
 
 def _observed_mean(trace: Trace) -> Tensor:

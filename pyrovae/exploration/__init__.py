@@ -1,0 +1,1 @@
+"""What the latent space has learned: continuity, completeness, factors, outliers, rare data."""

@@ -1,0 +1,134 @@
+"""The space of codes: what its points decode to, where the prior puts them, how to move in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae import chunks
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.compatibility import pairs
+from pyrovae.diagnosis.coordinates import Real, SideBySide, Spherical
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.errors import SpecError
+from pyrovae.evaluation import evaluating, means
+from pyrovae.kl import factorised
+
+# Of which quantiles are made where the prior has no inverse distribution function.
+DRAWS = 20_000
+
+
+class LatentSpace:
+    """Codes ``(codes, dims)`` of an autoencoder, latent sites one after the other.
+
+    Everything is on the CPU, and always with the same random numbers.
+
+    Args:
+        autoencoder: Model and guide.
+        like: A datum or more, ``(data, *shape)``, on the autoencoder's device.
+
+    Attributes:
+        names: A name for each number of a code, such as ``z[3]``.
+        dims: Length of the code.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, like: Tensor) -> None:
+        self.autoencoder = autoencoder
+        self._one = like[:1]
+        self._shape = like.shape[1:]
+        with evaluating(autoencoder, like.device):
+            self._local = LocalPosterior(autoencoder, self._one)
+        self.names = self._local.names
+        self.dims = self._local.dims
+
+    @property
+    def spherical(self) -> bool:
+        """Whether codes are on the unit sphere; else they are any vectors of real numbers.
+
+        Raises:
+            SpecError: They are neither, so that no straight or curved line leads through them.
+        """
+        free = self._local.coordinates
+        parts = free.parts if isinstance(free, SideBySide) else [free]
+        if isinstance(free, Spherical):
+            return True
+        if all(isinstance(part, Real) for part in parts):
+            return False
+        raise SpecError(
+            f"codes {', '.join(self.names)} are not all real numbers, nor on the sphere, and "
+            "cannot be moved along a line: look at samples instead"
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Means of q(z | x) for data ``(data, *shape)``; draws where no mean is known."""
+        device = self._one.device
+        with evaluating(self.autoencoder, device):
+            parts = [means(self.autoencoder, part) for part in x.split(chunks.codes(device))]
+        return torch.cat(parts).cpu()
+
+    def draw_guide(self, x: Tensor) -> Tensor:
+        """One code from q(z | x) for each datum: together, draws of the aggregated posterior."""
+        device = self._one.device
+        with evaluating(self.autoencoder, device):
+            parts = [
+                LocalPosterior(self.autoencoder, part).draw_guide(1)[0]
+                for part in x.split(chunks.codes(device))
+            ]
+        return torch.cat(parts).cpu()
+
+    def draw_prior(self, count: int) -> Tensor:
+        """Codes from p(z)."""
+        device = self._one.device
+        with evaluating(self.autoencoder, device):
+            sizes = chunks.draws(1, count, device)
+            return torch.cat([self._local.draw_prior(size)[:, 0] for size in sizes]).cpu()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Means of p(x | z), ``(codes, *shape)``, at the first observed site."""
+        device = self._one.device
+        with evaluating(self.autoencoder, device):
+            parts = [self._mean(part.to(self._one)) for part in z.split(chunks.codes(device))]
+        return torch.cat(parts).cpu()
+
+    def quantiles(self, probabilities: Tensor) -> Tensor:
+        """Of each number of a code under p(z), ``(probabilities, dims)``.
+
+        Exact where the prior factorises and has an inverse distribution function, else those of
+        20 000 draws.
+        """
+        exact = self._inverse_distribution(probabilities)
+        if exact is not None:
+            return exact
+        drawn = self.draw_prior(DRAWS).double()
+        return drawn.quantile(probabilities.double(), dim=0).to(self._one.dtype)
+
+    def move(self, z: Tensor, dim: int, values: Tensor) -> Tensor:
+        """Codes ``(values, dims)``: ``z``, ``(dims,)``, with one number replaced.
+
+        On the sphere the others are scaled so that the code stays on it.
+        """
+        moved = z.repeat(len(values), 1)
+        if self.spherical:
+            others = moved.clone()
+            others[:, dim] = 0.0
+            length = others.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            room = (1 - values.square()).clamp(min=0).sqrt()
+            moved = others / length * room.unsqueeze(-1)
+        moved[:, dim] = values
+        return moved
+
+    def _mean(self, z: Tensor) -> Tensor:
+        observed: Any = self._local.observation(z.unsqueeze(1))[0]
+        return observed.mean.reshape(len(z), *self._shape)
+
+    def _inverse_distribution(self, probabilities: Tensor) -> Tensor | None:
+        with evaluating(self.autoencoder, self._one.device):
+            found = [pair.p for pair in pairs(self.autoencoder, self._one).values()]
+        if len(found) > 1 or not factorised(found[0]):
+            return None
+        try:
+            return found[0].base_dist.icdf(probabilities.to(self._one)[:, None, None])[:, 0].cpu()
+        except NotImplementedError:
+            return None
