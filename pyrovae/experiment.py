@@ -16,7 +16,7 @@ import torch
 from pyrovae import console
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.building import build
-from pyrovae.data import load_data
+from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
 from pyrovae.evaluation import active_dimensions, codes, evaluate
@@ -48,8 +48,13 @@ def dry_run(request: Request) -> int:
     return 0
 
 
-def train(request: Request, command: str) -> int:
+def train(request: Request, command: str, data: Splits | None = None) -> int:
     """Train, or go on training, and report.
+
+    Args:
+        request: What is asked for.
+        command: The line that asks for it.
+        data: What the request's name of the data stands for, if it is loaded already.
 
     Returns:
         Exit status: 0, or 128 + signal when interrupted.
@@ -57,7 +62,7 @@ def train(request: Request, command: str) -> int:
     Raises:
         PyrovaeError: An input that cannot work, or a divergence; a sentence.
     """
-    training = prepare(request)
+    training = prepare(request, data)
     run, state = open_run(request, training, command)
     console.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
@@ -123,14 +128,15 @@ def fit(training: Training, run: Run) -> None:
         ) from None
 
 
-def prepare(request: Request) -> Training:
-    """Load the data and build all that trains on them.
+def prepare(request: Request, data: Splits | None = None) -> Training:
+    """Load the data, unless they are there, and build all that trains on them.
 
     Raises:
         PyrovaeError: Data, parts or device that cannot be had, or do not fit.
     """
     device = choose_device(request.device)
-    data = load_data(request.data, root=request.data_root)
+    if data is None:
+        data = load_data(request.data, root=request.data_root)
     if isinstance(request.model, ModelSpec):
         autoencoder: Autoencoder = build(request.model, request.inference, data)
     else:

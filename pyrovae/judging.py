@@ -144,13 +144,9 @@ def _require_same_data(
                 "so that their densities cannot be compared"
             )
         raise DataError(
-            f"{both} have different test data, from {_source(opened[0])} and from {_source(run)}: "
+            f"{both} have different test data, from {opened[0].source} and from {run.source}: "
             "name with --data what both are to be judged on"
         )
-
-
-def _source(run: OpenedRun) -> str:
-    return str(run.facts["data"]["source"])
 
 
 def _announce(
@@ -207,7 +203,7 @@ def _facts(
         "device": str(run.device),
         "data": {
             "name": run.data.name,
-            "source": _source(run) if options.data is None else options.data,
+            "source": run.source if options.data is None else options.data,
             "fingerprint": run.fingerprint,
             "split": "test",
             "count": len(found.elbo),

@@ -68,6 +68,11 @@ class OpenedRun:
     notes: tuple[str, ...]
 
     @property
+    def source(self) -> str:
+        """Name or path of the data that it was fitted to."""
+        return str(self.facts["data"]["source"])
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.autoencoder.parameters()).device
@@ -125,7 +130,7 @@ def open_run(
     weights = _weights(folder, inference)
     where = choose_device(device)
     stored = _data(folder, facts, data, data_root)
-    autoencoder = _autoencoder(folder, weights.file, stored, inference)
+    autoencoder = open_autoencoder(folder, weights.file, stored, inference)
     autoencoder.to(where).eval()
     seen = autoencoder.contract.apply(stored)
     check_support(autoencoder, seen.test)
@@ -242,9 +247,17 @@ def _data(
     return splits
 
 
-def _autoencoder(
+def open_autoencoder(
     folder: Path, weights: Path, data: Splits, inference: InferenceSpec
 ) -> Autoencoder:
+    """The autoencoder of a run with weights from a file, on the CPU.
+
+    Args:
+        folder: Of the run.
+        weights: The file.
+        data: For programs by hand, which are run on a few of them.
+        inference: How it was fitted.
+    """
     program = folder / "model.py"
     with seeded(inference.seed):
         if not program.is_file():

@@ -16,12 +16,13 @@ import torch
 from pyrovae import console
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
-from pyrovae.diagnosis.report import Page, Picture, Section, write_report
+from pyrovae.diagnosis.report import Page, Section, write_report
 from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
 from pyrovae.evaluation import EVALUATION_SEED, reconstruct
 from pyrovae.figures import checks, extremes
 from pyrovae.opening import OpenedRun, open_run
+from pyrovae.pages import Picture
 from pyrovae.runs import versions
 from pyrovae.schedules import describe_beta
 

@@ -19,18 +19,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pyrovae.diagnosis.check import Check, Grade, NotApplicable, Number, Variable, Verdict
-from pyrovae.diagnosis.report import (
-    Page,
-    Picture,
-    Section,
-    linked,
-    overall,
-    pieces,
-    render,
-    sentence,
-    write_report,
-    written,
-)
+from pyrovae.diagnosis.report import Page, Section, overall, render, write_report
+from pyrovae.pages import Picture, linked, pieces, sentence, written
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

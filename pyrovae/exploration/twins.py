@@ -1,0 +1,80 @@
+"""Twins of a run: the same model on the same data, fitted in another way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyrovae import console, experiment
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Splits
+from pyrovae.errors import CheckpointError, SpecError
+from pyrovae.opening import OpenedRun, open_autoencoder
+from pyrovae.request import Request, read_run
+from pyrovae.specs import InferenceSpec
+from pyrovae.specs.files import to_toml
+from pyrovae.weights import load
+
+WEIGHTS = "weights.safetensors"
+
+
+def train_twin(
+    run: OpenedRun, inference: InferenceSpec, folder: Path, data: Splits | None = None
+) -> Autoencoder:
+    """Fit the run's model under another inference, or load what was fitted so before.
+
+    A twin is a run like any other, in a folder of its own. One that was interrupted goes on.
+
+    Args:
+        run: Gives the model and, by default, the data.
+        inference: How to fit, resolved.
+        folder: Of the twin.
+        data: Other data, as the model sees them.
+
+    Raises:
+        SpecError: The model is a program, which comes with a guide of its own.
+        CheckpointError: The folder has a run that is another one.
+        KeyboardInterrupt: It was interrupted; what was done is kept.
+    """
+    declaration = run.autoencoder.declaration
+    if declaration is None:
+        raise SpecError(
+            f"{run.folder} was made from a program by hand, whose parts cannot be exchanged: "
+            "write what is to be compared as another program, and train that"
+        )
+    data = run.data if data is None else data
+    known = read_run(folder) if (folder / "run.json").is_file() else {}
+    if known:
+        _require_same(folder, inference, data)
+    if known.get("status") == "finished":
+        console.say(f"{folder} is there already")
+        return open_autoencoder(folder, folder / WEIGHTS, data, inference).to(run.device)
+    request = Request(
+        model=declaration.model,
+        model_name=run.facts["model"],
+        inference=inference,
+        inference_name=folder.name,
+        data=run.source,
+        data_root=Path(run.facts["data"]["root"]),
+        output=folder,
+        resume=folder if (folder / "checkpoint.pt").is_file() else None,
+        device=run.device.type,
+    )
+    console.say(f"training {folder}")
+    if experiment.train(request, f"python -m pyrovae.train --resume {folder}", data):
+        raise KeyboardInterrupt
+    return load(folder / WEIGHTS).to(run.device)
+
+
+def _require_same(folder: Path, inference: InferenceSpec, data: Splits) -> None:
+    """Refuse to take another run for the twin that is wanted.
+
+    Raises:
+        CheckpointError: It is another one.
+    """
+    file = folder / "inference.toml"
+    same = file.is_file() and file.read_text(encoding="utf-8") == to_toml(inference)
+    if not same or read_run(folder)["data"]["fingerprint"] != data.fingerprint():
+        raise CheckpointError(
+            f"{folder} has a run with another budget, specification or data: remove it, or name "
+            "another folder with --output"
+        )
