@@ -1,0 +1,219 @@
+"""What each latent dimension does: one number of a code moved, the others held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.check import Number, Variable
+from pyrovae.diagnosis.collapse import Collapse, check_collapse
+from pyrovae.errors import DataError, SpecError
+from pyrovae.exploration.change import changes
+from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.exploration.paths import codes_on
+
+# Of more rows nobody sees anything, and each is decoded.
+MOST_DIMENSIONS = 32
+# The prior's quantiles between which a dimension is moved.
+LOWEST, HIGHEST = 0.01, 0.99
+
+HIGGINS = "Higgins et al. (2017), β-VAE"
+
+
+@dataclass(frozen=True, eq=False)
+class Traversals(Finding):
+    """The code of one datum with one number at a time moved through the prior, decoded.
+
+    Rows are latent dimensions, those that say most of the data first. Arrays of all rows are
+    ``(dims,)``; only the first ``shown`` of them are decoded.
+
+    Attributes:
+        names: Of the dimensions, such as ``z[3]``.
+        kl: Mean KL of each in nats, ``(dims,)``; NaN where guide or prior does not factorise.
+        variance: Variance of the mean of q over the data, in units of the prior's, ``(dims,)``.
+        active: Which carry anything of the data, ``(dims,)``; the others have collapsed.
+        probabilities: Of the prior's quantiles, ``(steps,)``.
+        values: The quantiles, ``(shown, steps)``.
+        code: The datum's own numbers, ``(shown,)``.
+        change: Root mean squared change of the output per value from one quantile to the next,
+            in units of the data, ``(shown, steps - 1)``.
+        images: Means of p(x | z), ``(shown, steps, *shape)``.
+        datum: The datum, ``shape``.
+        reconstruction: The mean of p(x | z) at its code, ``shape``.
+    """
+
+    names: list[str]
+    kl: NDArray[Any]
+    variance: NDArray[Any]
+    active: NDArray[Any]
+    probabilities: NDArray[Any]
+    values: NDArray[Any]
+    code: NDArray[Any]
+    change: NDArray[Any]
+    images: Tensor
+    datum: Tensor
+    reconstruction: Tensor
+
+    name: ClassVar[str] = "traversals"
+    title: ClassVar[str] = "Latent traversals"
+
+    @property
+    def shown(self) -> int:
+        """How many dimensions are decoded."""
+        return len(self.images)
+
+    @property
+    def left_out(self) -> int:
+        """How many are not."""
+        return len(self.names) - self.shown
+
+    @property
+    def by_kl(self) -> bool:
+        """Whether rows are ordered by KL, else by variance."""
+        return bool(np.isfinite(self.kl).all())
+
+    @property
+    def path_length(self) -> NDArray[Any]:
+        """How far the output moves from the first to the last quantile, ``(shown,)``."""
+        return self.change.sum(-1)
+
+    def summary(self) -> str:
+        most = int(self.path_length.argmax())
+        moves = self.active[: self.shown]
+        text = (
+            f"{int(self.active.sum())} of {len(self.names)} dimensions are active. Moved from "
+            f"the {100 * LOWEST:g} % to the {100 * HIGHEST:g} % quantile of the prior, "
+            f"{self.names[most]} changes the output the most, by {self.path_length[most]:.3g} "
+            "(root mean square per value, summed over the steps)"
+        )
+        if not moves.all():
+            text += f", and a collapsed one at most by {self.path_length[~moves].max():.3g}"
+        text += f". Rows are ordered by {self._order_in_words()}"
+        if self.left_out:
+            text += f"; the last {self.left_out} of {len(self.names)} are left out"
+        return text + "."
+
+    def numbers(self) -> list[Number]:
+        moves = self.active[: self.shown]
+        path = (
+            f"root mean squared change of E[x | z] per value from one of {len(self.probabilities)} "
+            f"quantiles of the prior to the next, summed from {100 * LOWEST:g} % to "
+            f"{100 * HIGHEST:g} %, at one datum's code"
+        )
+        found = [
+            Number("active dimensions", float(self.active.sum()), "dimensions", _ACTIVE),
+            Number("dimensions decoded", float(self.shown), "dimensions", "rows of the picture"),
+        ]
+        if moves.any():
+            mean = float(self.path_length[moves].mean())
+            definition = f"{path}; mean over the active dimensions decoded"
+            found.append(Number("change, active", mean, "data units", definition, HIGGINS))
+        if not moves.all():
+            most = float(self.path_length[~moves].max())
+            definition = f"{path}; the largest of the collapsed dimensions decoded"
+            found.append(Number("change, collapsed", most, "data units", definition))
+        return found
+
+    def variables(self) -> dict[str, Variable]:
+        row, decoded = ("latent",), ("shown",)
+        return {
+            "dimension": Variable(row, np.array(self.names), "latent dimensions in their order"),
+            "kl": Variable(row, self.kl, "mean KL(q(z_d | x), p(z_d)) in nats; NaN: no such sum"),
+            "variance": Variable(row, self.variance, "variance of E_q[z_d] over that of p(z_d)"),
+            "active": Variable(row, self.active, _ACTIVE),
+            "probability": Variable(("step",), self.probabilities, "of the prior's quantiles"),
+            "quantile": Variable((*decoded, "step"), self.values, "quantiles of p(z_d)"),
+            "code": Variable(decoded, self.code, "the datum's own z_d"),
+            "change": Variable(
+                (*decoded, "pair of steps"),
+                self.change,
+                "root mean squared change of E[x | z] per value, in units of the data",
+            ),
+        }
+
+    def _order_in_words(self) -> str:
+        if self.by_kl:
+            return "KL"
+        return (
+            "the variance of the mean of q over that of the prior, since the KL of single "
+            "dimensions is not known for this prior and guide"
+        )
+
+
+_ACTIVE = "dimensions whose mean varies with the data and, where it is known, has KL"
+
+
+def traverse(
+    autoencoder: Autoencoder, x: Tensor, *, datum: int = 0, steps: int = 11
+) -> Traversals:
+    r"""Move one number of a datum's code at a time through the quantiles of the prior.
+
+    .. math::
+        z_d = F_d^{-1}(p), \qquad p = 0.01, \dots, 0.99,
+        \qquad z_e = \mathbb{E}_{q(z \mid x)}[z_e] \text{ for } e \ne d
+
+    with :math:`F_d` the distribution function of :math:`z_d` under p(z): the same steps for every
+    prior. Where the numbers of a code depend on each other under the prior, it is that of one
+    number whatever the others are. On the sphere the others are scaled to keep the length. Where
+    the mean of q is not known a draw stands for it.
+
+    Args:
+        autoencoder: Model and guide.
+        x: Data ``(data, *shape)`` on the autoencoder's device, over which KL is averaged.
+        datum: Which of them is moved.
+        steps: Number of quantiles.
+
+    Raises:
+        DataError: There are fewer than 20 data, or no such datum.
+        SpecError: There are fewer than two steps, or codes cannot be moved.
+
+    References:
+        Higgins et al. (2017), *β-VAE: Learning Basic Visual Concepts with a Constrained
+        Variational Framework*, section 4.
+    """
+    if not 0 <= datum < len(x):
+        raise DataError(f"datum = {datum}: there are {len(x)} data, the first is 0")
+    if steps < 2:
+        raise SpecError(f"steps = {steps}: a traversal needs at least 2")
+    space = LatentSpace(autoencoder, x)
+    code = codes_on(space, x[datum : datum + 1])[0]
+    collapse = check_collapse(autoencoder, x)
+    variance = collapse.mean_variance / collapse.prior_variance
+    order = _order(collapse.kl, variance)
+    shown = order[:MOST_DIMENSIONS].tolist()
+    probabilities = torch.linspace(LOWEST, HIGHEST, steps, dtype=torch.float64)
+    values = space.quantiles(probabilities)[:, shown].T.to(code)
+    codes = [space.move(code, dim, row) for dim, row in zip(shown, values, strict=True)]
+    decoded = space.decode(torch.cat([code.unsqueeze(0), *codes]))
+    images = decoded[1:].unflatten(0, (len(shown), steps))
+    return Traversals(
+        names=[space.names[dim] for dim in order],
+        **_reordered(collapse, variance, order),
+        probabilities=probabilities.numpy(),
+        values=values.numpy(),
+        code=code[shown].numpy(),
+        change=changes(images, x.ndim - 1).numpy(),
+        images=images,
+        datum=x[datum].cpu(),
+        reconstruction=decoded[0],
+    )
+
+
+def _order(kl: NDArray[Any], variance: NDArray[Any]) -> NDArray[Any]:
+    """Dimensions by KL, or by variance unless the KL of all is known; the largest first."""
+    key = kl if np.isfinite(kl).all() else variance
+    return np.argsort(-key, kind="stable")
+
+
+def _reordered(
+    collapse: Collapse, variance: NDArray[Any], order: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
+    arrays = {"kl": collapse.kl, "variance": variance, "active": collapse.active}
+    return {name: array[order] for name, array in arrays.items()}

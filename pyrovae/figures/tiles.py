@@ -1,0 +1,81 @@
+"""Images side by side, in any number of rows, and where each of them is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from pyrovae.data import Dataset
+from pyrovae.figures.images import FINENESS, intensities
+
+
+class Tiles(NamedTuple):
+    """Where images lie, in the units of the axes.
+
+    Attributes:
+        width: From the left edge of one image to that of the next.
+        height: From the upper edge of one to that of the next.
+        gap: Between two images.
+    """
+
+    width: int
+    height: int
+    gap: int
+
+    def across(self, column: float) -> float:
+        """The middle of a column."""
+        return self.gap / 2 - 0.5 + (column + 0.5) * self.width
+
+    def down(self, row: float) -> float:
+        """The middle of a row."""
+        return self.gap / 2 - 0.5 + (row + 0.5) * self.height
+
+
+def are_images(data: Dataset) -> bool:
+    """Whether observations are ``(1 or 3, height, width)``."""
+    return len(data.shape) == 3 and data.shape[0] in (1, 3)
+
+
+def shades(data: Dataset, *images: Tensor) -> list[Tensor]:
+    """Images as shades from 0 to 1, all on one scale: the data's own, or the range of them all."""
+    every = torch.cat([image.flatten() for image in images])
+    black, white = intensities(data, every)
+    return [((image - black) / ((white - black) or 1.0)).clamp(0, 1).float() for image in images]
+
+
+def arrange(shaded: Tensor, columns: int, gap: int) -> NDArray[Any]:
+    """Shades ``(n, channels, height, width)`` as one image ``(rows, columns, 3)``, white gaps."""
+    times = enlargement(shaded)
+    enlarged = shaded.repeat_interleave(times, -1).repeat_interleave(times, -2)
+    grid = make_grid(enlarged, nrow=columns, padding=gap, pad_value=1.0)
+    return np.moveaxis(grid.numpy(), 0, -1)
+
+
+def enlargement(shaded: Tensor) -> int:
+    """How many times small images are enlarged, so that gaps between them stay narrow."""
+    return -(-FINENESS // max(shaded.shape[-2:]))
+
+
+def draw_tiles(axes: Axes, shaded: Tensor, columns: int, gap: int = 4) -> Tiles:
+    """Draw shades ``(n, channels, height, width)`` without ticks.
+
+    Args:
+        axes: Where to.
+        shaded: From :func:`shades`.
+        columns: Images in a row.
+        gap: White pixels between enlarged images.
+    """
+    axes.imshow(arrange(shaded, columns, gap))
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set(xticks=[], yticks=[])
+    times = enlargement(shaded)
+    height, width = shaded.shape[-2:]
+    return Tiles(width * times + gap, height * times + gap, gap)

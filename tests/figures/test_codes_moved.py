@@ -1,0 +1,259 @@
+"""Pictures of codes that are moved: they fit a slide, and say what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from PIL import Image
+
+from pyrovae import ModelSpec, build
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset, from_arrays
+from pyrovae.exploration.interpolation import interpolate
+from pyrovae.exploration.manifold import manifold
+from pyrovae.exploration.traversal import Traversals, traverse
+from pyrovae.figures.interpolations import interpolations
+from pyrovae.figures.manifold import manifold as draw_manifold
+from pyrovae.figures.tiles import draw_tiles, shades
+from pyrovae.figures.traversals import traversals, write_gif
+
+MEGABYTE = 1_000_000
+
+Draw = Callable[[Autoencoder, Dataset, torch.Tensor], Figure]
+
+
+def draw_traversals(vae: Autoencoder, data: Dataset, x: torch.Tensor) -> Figure:
+    return traversals(traverse(vae, x), data)
+
+
+def draw_interpolations(vae: Autoencoder, data: Dataset, x: torch.Tensor) -> Figure:
+    return interpolations(interpolate(vae, x), data)
+
+
+def draw_plane(vae: Autoencoder, data: Dataset, x: torch.Tensor) -> Figure:
+    return draw_manifold(manifold(vae, x), data)
+
+
+DRAWN: list[Draw] = [draw_traversals, draw_interpolations, draw_plane]
+BITS = {"binarisation": "static", "likelihood": {"kind": "bernoulli"}}
+REAL = {"likelihood": {"kind": "normal"}}
+KINDS: dict[str, dict[str, Any]] = {
+    "counts": {"shape": (8, 8)},
+    "photos": {"shape": (16, 24, 3), "model": REAL},
+    "large images": {"shape": (64, 64), "model": BITS},
+    "tables": {"shape": (7,), "model": REAL},
+    "wide tables": {"shape": (50,), "model": REAL},
+    "one column": {"shape": (1,), "model": REAL},
+}
+
+
+def untrained(
+    shape: tuple[int, ...], model: dict[str, Any] | None = None, latent_dim: int = 2
+) -> tuple[Autoencoder, Dataset, torch.Tensor]:
+    """An autoencoder as it was born, and data of noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
+    splits = from_arrays(noise, name="noise")
+    vae = build(ModelSpec(latent_dim=latent_dim, **(model or {})), data=splits)
+    data = vae.contract.apply(splits).train
+    return vae, data, data.batch(torch.arange(20))
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("draw", DRAWN)
+def test_pictures_fit_a_slide(draw: Draw, kind: str, tmp_path: Path) -> None:
+    figure = draw(*untrained(**KINDS[kind]))
+    figure.savefig(tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as image:
+        assert image.width == 1620
+        assert 360 < image.height < 2400
+        assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 40])
+@pytest.mark.parametrize("shape", [(8, 8), (7,)])
+@pytest.mark.parametrize("draw", DRAWN[:2])
+def test_few_and_many_dimensions(draw: Draw, shape: tuple[int, ...], latent_dim: int) -> None:
+    figure = draw(*untrained(shape, REAL, latent_dim))
+    figure.canvas.draw()
+    assert figure.axes
+
+
+def seen(*, steps: int = 4, shape: tuple[int, ...] = (1, 5, 5)) -> Traversals:
+    """Two active dimensions and one that has collapsed, of noise."""
+    images = torch.rand(3, steps, *shape)
+    images[2] = images[2, :1]
+    values = np.linspace(-2, 2, steps)
+    change = np.ones((3, steps - 1)) * [[2.0], [1.0], [0.0]]
+    return Traversals(
+        names=["z[7]", "z[0]", "z[3]"],
+        kl=np.array([2.13, 0.5, 0.0]),
+        variance=np.array([0.9, 0.4, 0.0]),
+        active=np.array([True, True, False]),
+        probabilities=np.linspace(0.01, 0.99, steps),
+        values=np.stack([values] * 3),
+        code=np.array([1.9, -5.0, 0.1]),
+        change=change,
+        images=images,
+        datum=torch.rand(shape),
+        reconstruction=torch.rand(shape),
+    )
+
+
+def noise(shape: tuple[int, ...] = (1, 5, 5)) -> Dataset:
+    return Dataset("noise", torch.rand(3, *shape), torch.arange(3), None, None)
+
+
+def test_rows_and_columns_are_named() -> None:
+    written = texts(traversals(seen(), noise()))
+    for text in ("z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed", "datum"):
+        assert text in written
+    assert ["1 %", "34 %", "66 %", "99 %"] == [t for t in written if t.endswith(" %")]
+
+
+def test_what_a_dimension_says_is_its_variance_where_kl_is_not_known() -> None:
+    found = seen()
+    found.kl[:] = np.nan
+    assert "z[7]  variance 0.90" in texts(traversals(found, noise()))
+
+
+def test_the_quantile_nearest_to_the_datum_is_framed_and_a_collapsed_row_veiled() -> None:
+    rows = traversals(seen(), noise()).axes[1]
+    patches = [patch for patch in rows.patches if isinstance(patch, Rectangle)]
+    frames = [patch for patch in patches if not patch.get_fill()]
+    veils = [patch for patch in patches if patch.get_fill()]
+    width = frames[0].get_width()
+    assert [round(frame.get_x() / width) for frame in frames] == [3, 0, 2]
+    (veil,) = veils
+    assert veil.get_width() > 4 * width
+    assert veil.get_y() == frames[2].get_y()
+
+
+def test_bars_are_as_long_as_the_output_moves() -> None:
+    (beside,) = traversals(seen(), noise()).axes[1].child_axes
+    widths = [bar.get_width() for bar in beside.patches if isinstance(bar, Rectangle)]
+    assert widths == [6.0, 3.0, 0.0]
+
+
+def test_panels_of_tables_show_every_quantile() -> None:
+    found = seen(shape=(6,))
+    figure = traversals(found, noise((6,)))
+    panels = figure.axes[:3]
+    titles = ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed"]
+    assert [axes.get_title() for axes in panels] == titles
+    for row, axes in enumerate(panels):
+        lines = np.stack([line.get_ydata() for line in axes.lines])
+        expected = [*found.images[row], found.datum, found.reconstruction]
+        np.testing.assert_array_equal(lines, torch.stack(expected))
+
+
+def test_the_animation_goes_there_and_back(tmp_path: Path) -> None:
+    file = write_gif(seen(steps=5), noise(), tmp_path / "moving.gif")
+    assert file is not None
+    with Image.open(file) as animation:
+        assert animation.format == "GIF"
+        frames = []
+        for frame in range(animation.n_frames):
+            animation.seek(frame)
+            frames.append(np.asarray(animation.convert("RGB"), int))
+    assert len(frames) == 8
+    for step in (1, 2, 3):
+        upper = slice(0, int(0.8 * len(frames[0])))
+        assert np.array_equal(frames[step][upper], frames[-step][upper])
+        assert not np.array_equal(frames[step], frames[step - 1])
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 28, 28)])
+def test_an_animation_is_small_even_of_noise(shape: tuple[int, ...], tmp_path: Path) -> None:
+    found = seen(steps=11, shape=shape)
+    wide = {"names": [f"z[{i}]" for i in range(32)], "images": torch.rand(32, 11, *shape)}
+    arrays = {"kl": 32, "variance": 32, "active": 32, "values": 32, "code": 32, "change": 32}
+    many = {name: np.resize(getattr(found, name), (n, *getattr(found, name).shape[1:]))
+            for name, n in arrays.items()}  # fmt: skip
+    file = write_gif(
+        Traversals(**{**vars(found), **wide, **many}), noise(shape), tmp_path / "noise.gif"
+    )
+    assert file is not None
+    assert file.stat().st_size < MEGABYTE
+
+
+def test_there_is_no_animation_of_a_table(tmp_path: Path) -> None:
+    assert write_gif(seen(shape=(6,)), noise((6,)), tmp_path / "none.gif") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_data_themselves_are_at_both_ends() -> None:
+    vae, data, x = untrained((8, 8))
+    found = interpolate(vae, x, pairs=1, steps=3)
+    axes = interpolations(found, data).axes[0]
+    grid = np.asarray(axes.images[0].get_array())
+    expected = draw_tiles(
+        Figure().subplots(), shades(data, found.ends, found.images)[0].flatten(0, 1), 2
+    )
+    first, last = grid[4:68, 4:68, 0], grid[4:68, -68:-4, 0]
+    for drawn, datum in zip((first, last), found.ends[0], strict=True):
+        np.testing.assert_allclose(drawn[::8, ::8], datum[0] / 16, rtol=1e-6)
+    assert expected.width == 68
+
+
+def test_every_change_is_drawn_and_their_mean() -> None:
+    vae, data, x = untrained((8, 8))
+    found = interpolate(vae, x, pairs=3)
+    axes = interpolations(found, data).axes[-1]
+    drawn = np.stack([line.get_ydata() for line in axes.lines])
+    expected = [[*change, change.mean(0)] for change in found.change]
+    np.testing.assert_allclose(drawn, np.concatenate(expected))
+    assert {"linear, mean", "spherical, mean"} <= set(texts(interpolations(found, data)))
+
+
+def test_the_plane_has_its_origin_below_on_the_left() -> None:
+    vae, data, x = untrained((8, 8))
+    found = manifold(vae, x, size=3)
+    axes = draw_manifold(found, data).axes[0]
+    grid = np.asarray(axes.images[0].get_array())
+    for row, column in ((0, 0), (2, 0), (0, 2)):
+        top, left = 4 + (2 - row) * 68, 4 + column * 68
+        drawn = grid[top : top + 64 : 8, left : left + 64 : 8, 0]
+        np.testing.assert_allclose(drawn, found.images[row, column, 0] / 16, rtol=1e-5)
+    assert axes.get_xlabel() == "z[0], quantile of the prior"
+
+
+def test_a_table_has_a_map_of_each_of_its_first_variables() -> None:
+    vae, data, x = untrained((14,), REAL)
+    found = manifold(vae, x, size=4)
+    figure = draw_manifold(found, data)
+    maps = [axes for axes in figure.axes if axes.get_title().startswith("variable")]
+    assert len(maps) == 12
+    np.testing.assert_array_equal(maps[2].images[0].get_array(), found.images[..., 2])
+    assert maps[2].images[0].origin == "lower"
+    assert "the first 12 of 14 variables" in texts(figure)[0] or any(
+        "the first 12 of 14 variables" in text for text in texts(figure)
+    )
+
+
+@pytest.mark.parametrize("gap", [0, 3])
+def test_tiles_are_where_they_say(gap: int) -> None:
+    shaded = torch.linspace(0.1, 0.9, 6).reshape(6, 1, 1, 1).expand(6, 1, 4, 7)
+    axes = Figure().subplots()
+    tiles = draw_tiles(axes, shaded, columns=3, gap=gap)
+    grid = np.asarray(axes.images[0].get_array())
+    for number in range(6):
+        row, column = round(tiles.down(number // 3)), round(tiles.across(number % 3))
+        assert np.isclose(grid[row, column, 0], shaded[number, 0, 0, 0])
+    assert np.isclose(tiles.across(2.5) + 0.5, grid.shape[1] - gap / 2)
+    assert np.isclose(tiles.across(-0.5) + 0.5, gap / 2)
+
+
+def test_images_without_contrast_can_be_drawn() -> None:
+    assert all(shade.isfinite().all() for shade in shades(noise(), torch.ones(2, 1, 5, 5)))
