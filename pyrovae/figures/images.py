@@ -45,7 +45,7 @@ def draw_reconstructed_images(
         TITLE_HEIGHT + len(blocks) * (2 * _tile_height(x, columns, WIDTH - 1.3) + 0.1),
     )
     for axes, block in zip(figure.subplots(len(blocks), squeeze=False).flat, blocks, strict=True):
-        height = _show(axes, block, columns, intensities(data, x))
+        height = show(axes, block, columns, intensities(data, x))
         axes.set_yticks([height * 0.25, height * 0.75], ["data", "reconstruction"])
     return figure
 
@@ -65,7 +65,7 @@ def draw_sampled_images(data: Dataset, x: Tensor, means: Tensor, columns: int = 
         f"{data.name}: samples, means of p(x | z) at codes z from the prior",
         TITLE_HEIGHT + rows * _tile_height(x, columns, WIDTH),
     )
-    _show(figure.subplots(), means, columns, intensities(data, x))
+    show(figure.subplots(), means, columns, intensities(data, x))
     return figure
 
 
@@ -79,7 +79,12 @@ def intensities(data: Dataset, x: Tensor) -> tuple[float, float]:
     return (x.min().item(), x.max().item()) if data.levels is None else (0.0, data.levels)
 
 
-def _show(axes: Axes, images: Tensor, columns: int, intensities: Sequence[float]) -> int:
+def are_images(data: Dataset) -> bool:
+    """Whether observations are ``(channels, height, width)`` with one or three channels."""
+    return len(data.shape) == 3 and data.shape[0] in (1, 3)
+
+
+def show(axes: Axes, images: Tensor, columns: int, intensities: Sequence[float]) -> int:
     """Draw a grid of images with white gaps.
 
     Returns:

@@ -40,7 +40,7 @@ def draw_reconstructed_rows(
         _draw_plane(figure, x.flatten(1), means.flatten(1), "reconstructions", joined=True)
     else:
         _draw_panels(figure, x.flatten(1), means.flatten(1), labels)
-        figure.axes[4].set_xlabel(_variables(data))
+        figure.axes[4].set_xlabel(variables_label(data))
     return figure
 
 
@@ -59,9 +59,9 @@ def draw_sampled_rows(data: Dataset, x: Tensor, means: Tensor) -> Figure:
         _draw_plane(figure, x.flatten(1), means.flatten(1), "samples")
         return figure
     axes = figure.subplots()
-    _draw_intervals(axes, x.flatten(1), DATA, "test data", -0.15)
-    _draw_intervals(axes, means.flatten(1), MODEL, "samples", 0.15)
-    axes.set_xlabel(_variables(data, MOST_VARIABLES))
+    draw_intervals(axes, x.flatten(1), DATA, "test data", -0.15)
+    draw_intervals(axes, means.flatten(1), MODEL, "samples", 0.15)
+    axes.set_xlabel(variables_label(data, MOST_VARIABLES))
     axes.set_ylabel("value: mean, and 5th to 95th percentile")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -102,7 +102,8 @@ def _draw_plane(
     figure.legend(loc="outside lower center", ncols=2, markerscale=1.5)
 
 
-def _draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float) -> None:
+def draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float) -> None:
+    """Mean, and 5th to 95th percentile, of each variable of rows ``(n, variables)``."""
     x = x[:, :MOST_VARIABLES]
     places = torch.arange(1, x.shape[1] + 1) + shift
     low, high = x.quantile(torch.tensor([0.05, 0.95]), 0)
@@ -111,7 +112,7 @@ def _draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
-def _variables(data: Dataset, most: int | None = None) -> str:
+def variables_label(data: Dataset, most: int | None = None) -> str:
     """What the horizontal axis is, where at most the first so many variables are drawn."""
     shape = " × ".join(map(str, data.shape))
     what = "variable" if len(data.shape) == 1 else f"variable (of {shape}, last axis fastest)"

@@ -1,0 +1,82 @@
+"""What a code costs, and what it lets through: the two parts of the bound, datum by datum."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset
+from pyrovae.evaluation import batches, evaluating
+from pyrovae.kl import Kind
+from pyrovae.objectives import build_objective
+from pyrovae.specs.objectives import ELBOSpec
+
+
+class Mean(NamedTuple):
+    """A mean, and its standard error; NaN of a single value."""
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> Mean:
+        """The mean of values ``(n,)``."""
+        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(float(values.mean()), error)
+
+
+class RateDistortion(NamedTuple):
+    r"""Of each datum, float64 ``(data,)``, in nats; ELBO = -(rate + distortion).
+
+    .. math::
+        R(x) = \operatorname{KL}(q(z \mid x), p(z)), \qquad
+        D(x) = -\mathbb{E}_{q(z \mid x)} \log p(x \mid z)
+
+    Attributes:
+        rate: R; of a guide that is a point it is -log p(z), which is no rate.
+        distortion: D, at one code drawn for each datum.
+        kind: Whether the rate is "exact", "sampled", or of a "point".
+    """
+
+    rate: Tensor
+    distortion: Tensor
+    kind: Kind
+
+    @property
+    def mean_rate(self) -> Mean:
+        return Mean.of(self.rate)
+
+    @property
+    def mean_distortion(self) -> Mean:
+        return Mean.of(self.distortion)
+
+    @property
+    def mean_elbo(self) -> Mean:
+        return Mean.of(-self.rate - self.distortion)
+
+
+def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistortion:
+    """Both parts of the bound, with the random numbers of :func:`pyrovae.evaluation.evaluate`.
+
+    Args:
+        autoencoder: Model and guide.
+        data: The split, as the model sees it.
+
+    References:
+        Alemi et al. (2018), *Fixing a Broken ELBO*, arXiv:1711.00464.
+    """
+    device = next(autoencoder.parameters()).device
+    few = data.batch(torch.arange(min(2, len(data)))).to(device)
+    objective = build_objective(ELBOSpec(), autoencoder, few)
+    with evaluating(autoencoder, device):
+        terms = [objective.loss_and_terms(autoencoder, x)[1] for x in batches(data, device)]
+    kinds = set(terms[0].kl_kind.values())
+    return RateDistortion(
+        torch.cat([part.total_kl for part in terms]).cpu(),
+        -torch.cat([part.reconstruction for part in terms]).cpu(),
+        "point" if "point" in kinds else "sampled" if "sampled" in kinds else "exact",
+    )
