@@ -17,7 +17,7 @@ from pyrovae.specs.objectives import ELBOSpec
 
 
 class Mean(NamedTuple):
-    """A mean, and its standard error; NaN of a single value."""
+    """A mean, and its standard error; NaN where there are not enough values."""
 
     value: float
     error: float

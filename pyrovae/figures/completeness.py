@@ -30,7 +30,8 @@ CAPTION = (
     "its code: nobody has told the decoder what to make there. Marked on the right are codes of "
     "data where the prior has none: samples never look like these data. Gaps that are narrower "
     "than the thinnest part of the codes is wide count as covered. Where both densities are the "
-    "same, about 1 % of each is marked."
+    "same, about 1 % of each is marked. In many dimensions few are marked though many a sample "
+    "looks wrong: compare the two grids."
 )
 
 MARK = "#111111"

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.sweep import Sweep
-from pyrovae.figures.scale import say_none
+from pyrovae.figures.scale import Array, say_none
 from pyrovae.figures.style import AMBER, DATA, MODEL, new_figure, styled
 
 CAPTION = (
@@ -101,7 +101,7 @@ def _draw_active(axes: Axes, found: Sweep) -> None:
     _set_beta_scale(axes, betas)
 
 
-def _set_beta_scale(axes: Axes, betas: np.ndarray[Any, Any]) -> None:
+def _set_beta_scale(axes: Axes, betas: Array) -> None:
     """Logarithmic; where β = 0 is among them, linear up to the smallest other."""
     positive = betas[betas > 0]
     if len(positive) < 2:

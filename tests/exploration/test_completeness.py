@@ -134,14 +134,14 @@ def test_each_share_is_of_its_own_codes(make_linear_gaussian: Any) -> None:
 def test_the_expected_share_is_found_on_average(count: int) -> None:
     generator = np.random.default_rng(0)
     shares = []
-    for _ in range(400):
+    for _ in range(200):
         draws, points = torch.from_numpy(generator.normal(size=(2, count, 3))).unbind()
         shares.append(outside(points, draws))
     found = np.array([share.value for share in shares])
     error = found.std() / len(found) ** 0.5
     assert abs(found.mean() - shares[0].expected) < 5 * error
     beyond = np.mean([share.value > share.chance for share in shares])
-    assert beyond < 0.05 + 5 * (0.05 * 0.95 / 400) ** 0.5
+    assert beyond < 0.05 + 5 * (0.05 * 0.95 / 200) ** 0.5
     assert beyond > 0
 
 
@@ -213,7 +213,7 @@ def test_nothing_is_changed(make_vae: Any) -> None:
 
 def test_too_few_data_and_impossible_neighbours_are_refused(make_vae: Any) -> None:
     vae, x = make_vae(), torch.rand(50, 5).double()
-    with pytest.raises(DataError, match="49 data are too few .*: 50 are needed"):
+    with pytest.raises(DataError, match=r"49 data are too few .*: 50 are needed"):
         sample_both(vae, x[1:])
     for neighbours in (0, 26):
         with pytest.raises(SpecError, match=f"neighbours = {neighbours} .* choose 1 to 25"):
