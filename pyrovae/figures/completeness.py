@@ -145,7 +145,8 @@ def _draw_codes(panels: list[Axes], found: Samples) -> None:
         axes.set_title(
             f"{percent(share.value)} {word} ({percent(share.expected)} expected)", fontsize=10
         )
-        axes.set(xlabel=labels[0], ylabel=labels[1])
+        axes.set_xlabel(labels[0], fontsize=10)
+        axes.set_ylabel(labels[1], fontsize=10)
         _name(axes, side)
 
 

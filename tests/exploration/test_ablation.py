@@ -208,3 +208,14 @@ def test_no_more_lines_than_pairs_of_data(make_vae: Any) -> None:
     found = ablate({"": make_vae()}, Splits(few.train, few[1], few.test.first(21)))
     assert LINES > 21 // 2
     assert found.ends.shape == (3, 2, 5)
+
+
+def test_lines_on_the_sphere_stay_on_it(make_vae: Any, bits: Splits) -> None:
+    vae = make_vae("hyperspherical", "von_mises_fisher")
+    found = ablate({"": vae}, bits)
+    space = LatentSpace(vae, bits.test.x)
+    first, second = (space.encode(found.ends[:, side]) for side in (0, 1))
+    middle = first + second
+    expected = space.decode(middle / middle.norm(dim=-1, keepdim=True))
+    assert middle.norm(dim=-1).min() < 1.99  # a chord, not a point
+    torch.testing.assert_close(found.columns[""].paths[:, POINTS // 2], expected)

@@ -260,3 +260,13 @@ def test_codes_that_are_no_numbers_are_refused(make_vae: Any) -> None:
         vae.posterior.loc.bias.fill_(torch.nan)
     with pytest.raises(DataError, match="drawn from the guide are not all finite"):
         sample_both(vae, torch.rand(50, 5).double())
+
+
+@pytest.mark.parametrize("neighbours", [1, 2, 3, 4, 5])
+def test_as_many_draws_must_be_near_as_are_asked_for(neighbours: int) -> None:
+    lonely = torch.tensor([[50.0]]).double()
+    draws = torch.cat([torch.linspace(0, 1, 994).double().unsqueeze(-1), lonely.expand(6, 1)])
+    order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
+    there = int((draws[order[:500]] == lonely).sum())  # the others are no neighbours
+    assert 2 <= there < 5
+    assert outside(lonely, draws, neighbours).outside.tolist() == [neighbours > there]
