@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.data.dataset import Splits
+from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.errors import DataError
 
@@ -30,6 +31,8 @@ def from_arrays(
     x: Array | Tensor,
     labels: Array | Tensor | None = None,
     *,
+    factors: Array | Tensor | None = None,
+    factor_names: Sequence[str] | None = None,
     name: str = "array",
     maximum: float | None = None,
 ) -> Splits:
@@ -48,12 +51,16 @@ def from_arrays(
             ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1 or 3
             channels. A contiguous uint8 or float32 array is used in place, not copied.
         labels: Integer classes ``(n,)``.
+        factors: Known factors of variation ``(n, factors)``, each value an integer: what
+            ``pyrovae.exploration.factors`` measures codes against.
+        factor_names: Their names; by default "factor 1", "factor 2", ...
         name: What the data are called in messages and reports.
         maximum: Largest intensity a value can take, if the table above guesses wrong.
 
     Raises:
         DataError: If there are fewer than ten observations, values that are not finite numbers
-            or lie beyond ``maximum``, another number of axes, or labels that do not fit.
+            or lie beyond ``maximum``, another number of axes, or labels or factors that do not
+            fit.
     """
     stored = store(with_channels_first(as_numpy(x), name), name)
     if maximum is not None:
@@ -65,6 +72,7 @@ def from_arrays(
         None if labels is None else as_labels(as_numpy(labels), n, name),
         rows=permuted_rows(n),
         maximum=stored.maximum if maximum is None else maximum,
+        factors=None if factors is None else as_factors(as_numpy(factors), factor_names, n, name),
     )
 
 
@@ -163,3 +171,22 @@ def as_labels(labels: Array, n: int, name: str) -> Tensor:
             f"give one integer for each of its {n} observations"
         )
     return torch.from_numpy(labels.astype(np.int64))
+
+
+def as_factors(factors: Array, names: Sequence[str] | None, n: int, name: str) -> KnownFactors:
+    """Known factors ``(n, factors)`` int64 and their names."""
+    fits = factors.ndim == 2 and len(factors) == n and factors.size > 0
+    if not fits or factors.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} has factors of shape {factors.shape} and type {factors.dtype}: give an "
+            f"integer for each of its {n} observations and each factor, ({n}, factors)"
+        )
+    count = factors.shape[1]
+    if names is None:
+        names = [f"factor {number}" for number in range(1, count + 1)]
+    if len(names) != count or len(set(names)) != count:
+        raise DataError(
+            f"{name} has {count} factors and the names {', '.join(names) or '(none)'}: give each "
+            "factor a name of its own"
+        )
+    return KnownFactors(tuple(map(str, names)), torch.from_numpy(factors.astype(np.int64)))

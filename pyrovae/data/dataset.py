@@ -18,6 +18,20 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
+class KnownFactors:
+    """What made each observation, where that is known, as in data that were drawn by a program.
+
+    Args:
+        names: Of the factors, all different.
+        classes: The value of each factor as an integer, ``(stored, factors)`` int64, never seen
+            by a model.
+    """
+
+    names: tuple[str, ...]
+    classes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Observations as stored (images stay uint8), turned into floats batch by batch.
 
@@ -34,6 +48,7 @@ class Dataset:
         binarisation: How grey values become bits; ``"dynamic"`` is drawn anew in every batch.
         divisor: What intensities that stay grey are divided by; 1 leaves counts as they are.
         offset: What is added to them before.
+        factors: What made the stored observations, if it is known.
     """
 
     name: str
@@ -44,6 +59,7 @@ class Dataset:
     binarisation: Binarisation = "none"
     divisor: float = 1.0
     offset: float = 0.0
+    factors: KnownFactors | None = None
 
     def __len__(self) -> int:
         """Number of observations in this split."""
@@ -88,6 +104,10 @@ class Dataset:
         """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
         return None if self.labels is None else self.labels[self._stored(index)]
 
+    def factor_classes(self, index: Tensor) -> Tensor | None:
+        """Known factors ``(len(index), factors)`` of the observations ``rows[index]``, if any."""
+        return None if self.factors is None else self.factors.classes[self._stored(index)]
+
     def first(self, n: int) -> Dataset:
         """The first ``n`` observations, or all of them if there are fewer."""
         return replace(self, rows=self.rows[:n])
@@ -99,7 +119,11 @@ class Dataset:
     def changed(self, change: Callable[[Tensor], Tensor]) -> Dataset:
         """The same observations with ``change`` applied to every tensor."""
         labels = None if self.labels is None else change(self.labels)
-        return replace(self, x=change(self.x), rows=change(self.rows), labels=labels)
+        known = self.factors
+        factors = None if known is None else replace(known, classes=change(known.classes))
+        return replace(
+            self, x=change(self.x), rows=change(self.rows), labels=labels, factors=factors
+        )
 
     def _expected(self, index: Tensor) -> Tensor:
         """Observations ``rows[index]``, or the probabilities of bits that are yet to be drawn."""
@@ -132,7 +156,8 @@ class Splits(NamedTuple):
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, over stored values, labels and rows of the three splits.
 
-        It does not depend on the device, nor on whether the splits share a store.
+        Known factors are not part of it: no model is fitted to them, nor chosen by them. It does
+        not depend on the device, nor on whether the splits share a store.
         """
         digest = functools.cache(digest_of)
         total = hashlib.sha256()

@@ -18,12 +18,14 @@ from pyrovae.data.npz import open_npz, read_member
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 ADDRESS = f"https://github.com/google-deepmind/dsprites-dataset/raw/master/{FILE}"
-SHAPE = 1
-"""Column of the latent classes that tells square, ellipse and heart apart."""
+FACTORS = ("shape", "scale", "orientation", "x", "y")
+"""Columns of the latent classes, of 3, 6, 40, 32 and 32 values, after the colour, always white."""
 
 
 def read_dsprites(root: Path, *, download: bool) -> Splits:
     """Read the 737 280 images ``(1, 64, 64)`` into one store of 3 GB, which no split copies.
+
+    Labels are the shapes: square, ellipse, heart.
 
     The file's ``metadata`` is a pickle and is never read.
 
@@ -37,8 +39,15 @@ def read_dsprites(root: Path, *, download: bool) -> Splits:
         place = root
     with open_npz(place / FILE) as archive:
         images = read_member(archive, "imgs", place / FILE)
-        classes = read_member(archive, "latents_classes", place / FILE)
-    return from_arrays(images, classes[:, SHAPE], name="dsprites", maximum=1.0)
+        classes = read_member(archive, "latents_classes", place / FILE)[:, 1:]
+    return from_arrays(
+        images,
+        classes[:, FACTORS.index("shape")],
+        factors=classes,
+        factor_names=FACTORS,
+        name="dsprites",
+        maximum=1.0,
+    )
 
 
 def fetch(address: str, target: Path) -> None:

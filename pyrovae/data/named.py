@@ -33,7 +33,10 @@ def load_data(
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
             ``file.npz:key`` (see :func:`from_arrays` for its shape and type) or to a folder of
-            equally large images, whose sub-folders are the labels.
+            equally large images, whose sub-folders are the labels. Beside the observations an
+            ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``) ``(n,)``, and
+            known factors of variation: integers ``factors`` ``(n, factors)``, their names as
+            strings ``factor_names`` ``(factors,)``.
         root: Folder of the named data sets.
         download: Whether a named data set that is not there may be downloaded.
 

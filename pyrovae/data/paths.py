@@ -15,6 +15,9 @@ from pyrovae.errors import DataError
 LABEL_KEYS = ("labels", "y", "target")
 """Names under which an ``.npz`` file may keep the classes beside the observations."""
 
+FACTORS_KEY, FACTOR_NAMES_KEY = "factors", "factor_names"
+"""Names under which it may keep the known factors, and what they are called."""
+
 
 def exists(source: str | Path) -> bool:
     """Whether ``source``, without the key of an array, names something on disk."""
@@ -51,12 +54,19 @@ def path_and_key(source: str | Path) -> tuple[Path, str | None]:
 
 
 def read_npz(path: Path, key: str | None) -> Splits:
-    """Read the array ``key``, or the only one, and the labels beside it if there are any."""
+    """Read the array ``key``, or the only one, and what labels and factors there are beside it."""
     with open_npz(path) as archive:
         chosen = only_key(archive, path) if key is None else key
         x = read_member(archive, chosen, path)
         labels = labels_beside(x, chosen, archive, path)
-    return from_arrays(x, labels, name=path.name if key is None else f"{path.name}:{key}")
+        factors, names = factors_beside(chosen, archive, path)
+    return from_arrays(
+        x,
+        labels,
+        factors=factors,
+        factor_names=names,
+        name=path.name if key is None else f"{path.name}:{key}",
+    )
 
 
 def only_key(archive: NpzFile, path: Path) -> str:
@@ -77,3 +87,21 @@ def labels_beside(x: Array, chosen: str, archive: NpzFile, path: Path) -> Array 
             if labels.shape == x.shape[:1] and labels.dtype.kind in "iu":
                 return labels
     return None
+
+
+def factors_beside(
+    chosen: str, archive: NpzFile, path: Path
+) -> tuple[Array | None, list[str] | None]:
+    """The array of known factors and their names, as far as the file has them."""
+    if chosen == FACTORS_KEY or FACTORS_KEY not in archive.files:
+        return None, None
+    factors = read_member(archive, FACTORS_KEY, path)
+    if FACTOR_NAMES_KEY not in archive.files:
+        return factors, None
+    names = read_member(archive, FACTOR_NAMES_KEY, path)
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise DataError(
+            f"{path}:{FACTOR_NAMES_KEY} has shape {names.shape} and type {names.dtype}: give one "
+            "string for each factor"
+        )
+    return factors, names.tolist()

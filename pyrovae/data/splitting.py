@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.data.dataset import Dataset, Splits
+from pyrovae.data.dataset import Dataset, KnownFactors, Splits
 
 SEED = 0
 """Fixed, and independent of a run's seed, so that every run is judged on the same test data."""
@@ -52,7 +52,13 @@ def official_rows(train_labels: Tensor, tests: int) -> Rows:
 
 
 def split(
-    name: str, x: Tensor, labels: Tensor | None, *, rows: Rows, maximum: float | None
+    name: str,
+    x: Tensor,
+    labels: Tensor | None,
+    *,
+    rows: Rows,
+    maximum: float | None,
+    factors: KnownFactors | None = None,
 ) -> Splits:
     """Three views of one store ``x`` of shape ``(stored, *shape)``."""
-    return Splits(*(Dataset(name, x, part, labels, maximum) for part in rows))
+    return Splits(*(Dataset(name, x, part, labels, maximum, factors=factors) for part in rows))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pyrovae.data import Dataset, Splits, from_arrays
+from pyrovae.data import Dataset, Splits, binarise, from_arrays
 
 
 @pytest.fixture
@@ -115,3 +115,24 @@ def test_fingerprint_sees_one_changed_value(splits: Splits, what: str) -> None:
 def test_fingerprint_sees_missing_labels(splits: Splits) -> None:
     bare = from_arrays(splits.train.x, name="ramp")
     assert bare.fingerprint() != splits.fingerprint()
+
+
+def test_known_factors_follow_their_observations_and_move_with_them() -> None:
+    x = torch.arange(20 * 4, dtype=torch.uint8).reshape(20, 2, 2)
+    factors = torch.stack([torch.arange(20), torch.arange(20) % 4], 1)
+    splits = from_arrays(x, factors=factors)
+    bits = Splits(*(split.first(5) for split in binarise(splits, "static")))
+    for data in (splits, bits, splits.to("meta")):
+        for split in data:
+            assert split.factors is not None
+            assert split.factors.classes.device == split.x.device
+    for split in (*splits, *bits):
+        index = torch.arange(len(split)).flip(0)
+        assert torch.equal(split.factor_classes(index), factors[split.rows.flip(0)])
+
+
+def test_known_factors_are_no_part_of_the_data_that_a_model_is_fitted_to() -> None:
+    x = torch.arange(20 * 4, dtype=torch.uint8).reshape(20, 2, 2)
+    with_factors = from_arrays(x, factors=torch.zeros(20, 1, dtype=torch.long))
+    assert with_factors.fingerprint() == from_arrays(x).fingerprint()
+    assert from_arrays(x).train.factor_classes(torch.arange(3)) is None

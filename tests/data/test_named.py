@@ -83,6 +83,10 @@ def test_dsprites_are_bits_labelled_by_shape(tmp_path: Path, place: str) -> None
     assert splits.train.levels == 1
     assert splits.train.x is splits.test.x
     assert torch.equal(splits.train.labels, torch.arange(30) * 6 + 1)
+    known = splits.train.factors
+    assert known is not None
+    assert known.names == ("shape", "scale", "orientation", "x", "y")
+    assert torch.equal(known.classes, torch.arange(180).reshape(30, 6)[:, 1:])
 
 
 def test_dsprites_are_downloaded_once(tmp_path: Path, serve: object) -> None:

@@ -184,3 +184,54 @@ def test_unusable_files_are_refused_in_one_sentence(
     prepare(tmp_path / file)  # type: ignore[operator]
     with pytest.raises(DataError, match=sentence):
         load_data(tmp_path / file)
+
+
+def test_factors_beside_the_observations_are_known_in_every_split(tmp_path: Path) -> None:
+    factors = np.stack([np.arange(20) % 3, np.arange(20) // 3], 1)
+    names = np.array(["shape", "größe"])
+    np.savez(tmp_path / "x.npz", x=IMAGES, factors=factors, factor_names=names)
+    for split in load_data(f"{tmp_path / 'x.npz'}:x"):
+        assert split.factors is not None
+        assert split.factors.names == ("shape", "größe")
+        index = torch.arange(len(split))
+        assert torch.equal(split.factor_classes(index), torch.from_numpy(factors)[split.rows])
+
+
+def test_factors_without_names_are_numbered(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=IMAGES, factors=np.zeros((20, 2), dtype=np.uint8))
+    known = load_data(f"{tmp_path / 'x.npz'}:x").train.factors
+    assert known is not None
+    assert known.names == ("factor 1", "factor 2")
+
+
+def test_data_may_be_called_factors(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", factors=IMAGES)
+    assert load_data(tmp_path / "x.npz").train.factors is None
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [np.arange(20), np.zeros((19, 2), int), np.zeros((20, 2)), np.zeros((20, 0), int)],
+    ids=["one axis", "too few", "real numbers", "none"],
+)
+def test_factors_that_do_not_fit_are_refused(tmp_path: Path, factors: np.ndarray) -> None:
+    np.savez(tmp_path / "x.npz", x=IMAGES, factors=factors)
+    with pytest.raises(DataError, match=r"x.npz:x has factors of shape .* give an integer .*20"):
+        load_data(f"{tmp_path / 'x.npz'}:x")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (np.array(["a"]), "has 2 factors and the names a: give each"),
+        (np.array(["a", "a"]), "has 2 factors and the names a, a: give each"),
+        (np.array([1, 2]), "factor_names has shape .2,. and type int64: give one string"),
+        (np.array([["a", "b"]]), "factor_names has shape .1, 2. .*: give one string"),
+    ],
+)
+def test_names_that_do_not_fit_the_factors_are_refused(
+    tmp_path: Path, names: np.ndarray, message: str
+) -> None:
+    np.savez(tmp_path / "x.npz", x=IMAGES, factors=np.zeros((20, 2), int), factor_names=names)
+    with pytest.raises(DataError, match=message):
+        load_data(f"{tmp_path / 'x.npz'}:x")

@@ -47,4 +47,11 @@ def test_dsprites_are_read_into_one_store(real_data: Path) -> None:
     assert splits.train.levels == 1
     assert splits.train.labels is not None
     assert splits.train.labels.unique(return_counts=True)[1].tolist() == [245_760] * 3
+    known = splits.train.factors
+    assert known is not None
+    assert [len(column.unique()) for column in known.classes.T] == [3, 6, 40, 32, 32]
+    assert len(known.classes.unique(dim=0)) == 737_280  # every combination, once
+    x = splits.train.x[:, 0]
+    centred = [x[known.classes[:, 3] == place].any(0).any(0).nonzero() for place in (0, 31)]
+    assert centred[0].max() < 32 <= centred[1].max()  # from left to right
     assert binarise(splits, "static") is splits
