@@ -1,0 +1,13 @@
+"""Scores of codes against the factors that made the data: one score per file.
+
+The protocols are those of disentanglement_lib, so that numbers can be compared with published
+ones: Locatello et al. (2019), *Challenging Common Assumptions in the Unsupervised Learning of
+Disentangled Representations*, arXiv:1811.12359. Every score is of the means of q(z | x), the
+larger the better, and one at most.
+"""
+
+from pyrovae.exploration.disentanglement.beta_vae import beta_vae as beta_vae
+from pyrovae.exploration.disentanglement.dci import dci as dci
+from pyrovae.exploration.disentanglement.factor_vae import factor_vae as factor_vae
+from pyrovae.exploration.disentanglement.mig import mig as mig
+from pyrovae.exploration.disentanglement.sap import sap as sap

@@ -1,0 +1,148 @@
+"""Disentanglement, completeness, informativeness: how trees use a code to tell the factors."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, assert_never
+
+import numpy as np
+from scipy.special import entr
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from torch import Tensor
+
+from pyrovae.exploration.disentanglement.coded import Array, Coded, coded
+
+TRAIN, TEST = 10_000, 5_000
+Trees = Literal["forest", "boosting"]
+
+
+class DCI(NamedTuple):
+    """Three scores and what they are made of.
+
+    Attributes:
+        disentanglement: Whether a dimension is important for one factor only.
+        completeness: Whether for a factor one dimension only is important.
+        informativeness: Mean accuracy with which trees tell the factors that vary, on test data.
+        importance: Of each dimension for each factor, ``(dims, factors)``; columns sum to one, or
+            are zero where no dimension says anything of the factor.
+        accuracy: Of each factor, ``(factors,)``; NaN for one that does not vary.
+    """
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+    importance: Array
+    accuracy: Array
+
+
+def dci(
+    codes: Array | Tensor,
+    factors: Array | Tensor,
+    *,
+    seed: int = 0,
+    train: int = TRAIN,
+    test: int = TEST,
+    trees: Trees = "forest",
+) -> DCI:
+    r"""Which dimensions trees need to tell each factor, and how well they can.
+
+    With importances :math:`R_{dk} \ge 0`, their rows and columns normalised to
+    :math:`P_{dk} = R_{dk} / \sum_j R_{dj}` and :math:`\tilde P_{dk} = R_{dk} / \sum_j R_{jk}`,
+
+    .. math::
+        \text{disentanglement} &= \sum_d \rho_d \Bigl( 1 + \sum_k P_{dk} \log_K P_{dk} \Bigr),
+        \qquad \rho_d = \frac{\sum_k R_{dk}}{\sum_{jk} R_{jk}} \\
+        \text{completeness} &= \sum_k \tilde\rho_k
+        \Bigl( 1 + \sum_d \tilde P_{dk} \log_D \tilde P_{dk} \Bigr)
+
+    for D dimensions and K factors that vary, of the means of q(z | x). The classifiers are fitted
+    to 10 000 data and judged on 5 000 others. Disentanglement is NaN where one factor varies.
+
+    ``"boosting"`` is the classifier of disentanglement_lib, scikit-learn's gradient boosting as it
+    comes: on dSprites, with 113 trees in each of 100 rounds, it takes a quarter of an hour.
+    ``"forest"`` takes seconds: ten trees that see all dimensions at each split, with 20 data or
+    more in each leaf. (Eastwood and Williams use forests as well, of regression trees.) Both
+    measure importance by the impurity that splits on a dimension take away; the two kinds of
+    numbers rank models alike, but are not the same.
+
+    Args:
+        codes: Means of q(z | x), ``(n, dims)``.
+        factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
+        seed: Of the data that are drawn, without replacement, and of the trees.
+        train: How many are for fitting.
+        test: How many for judging; where there are fewer than both, all are used in this ratio.
+        trees: The classifier.
+
+    Raises:
+        DataError: Codes and factors cannot be measured (see
+            :func:`pyrovae.exploration.disentanglement.coded.coded`).
+
+    References:
+        Eastwood and Williams (2018), *A Framework for the Quantitative Evaluation of Disentangled
+        Representations*, ICLR; the protocol is that of Locatello et al. (2019), arXiv:1811.12359.
+    """
+    both = coded(codes, factors)
+    random = np.random.default_rng(seed)
+    fitted, judged = both.halves(random, train, test)
+    importance = np.zeros((both.codes.shape[1], both.factors.shape[1]))
+    accuracy = np.full(both.factors.shape[1], np.nan)
+    for factor in both.varying:
+        classifier = build_trees(trees, int(random.integers(2**31)))
+        importance[:, factor], accuracy[factor] = learn(classifier, fitted, judged, factor)
+    varying = importance[:, both.varying]
+    return DCI(
+        disentanglement(varying) if len(both.varying) > 1 else float("nan"),
+        completeness(varying),
+        float(np.nanmean(accuracy)),
+        importance,
+        accuracy,
+    )
+
+
+def build_trees(trees: Trees, seed: int) -> Any:
+    """A classifier that knows how important its inputs are."""
+    match trees:
+        case "forest":
+            # With all dimensions at each split no tree is made to split by one that says nothing.
+            return RandomForestClassifier(
+                10, max_features=None, min_samples_leaf=20, random_state=seed
+            )
+        case "boosting":
+            return GradientBoostingClassifier(random_state=seed)
+        case _:
+            assert_never(trees)
+
+
+def learn(classifier: Any, fitted: Coded, judged: Coded, factor: int) -> tuple[Array, float]:
+    """How important each dimension is for a factor, and how well the factor is told."""
+    known, asked = fitted.factors[:, factor], judged.factors[:, factor]
+    if known.min() == known.max():
+        return np.zeros(fitted.codes.shape[1]), float(np.mean(asked == known[0]))
+    classifier.fit(fitted.codes, known)
+    return classifier.feature_importances_, float(classifier.score(judged.codes, asked))
+
+
+def disentanglement(importance: Array) -> float:
+    """Mean over dimensions, by importance ``(dims, factors)``, of one less the entropy of a row.
+
+    Example:
+        >>> disentanglement(np.array([[0.0, 1.0], [0.5, 0.0], [0.5, 0.0]]))
+        1.0
+        >>> disentanglement(np.array([[0.5, 0.5], [0.5, 0.5]]))
+        0.0
+    """
+    share = importance.sum(1)
+    if not share.sum() > 0:
+        return 0.0
+    rows = importance / np.where(share > 0, share, 1.0)[:, None]
+    concentration = 1 - entr(rows).sum(1) / np.log(max(importance.shape[1], 2))
+    return float(share @ concentration / share.sum())
+
+
+def completeness(importance: Array) -> float:
+    """The same of columns: mean over factors of one less the entropy over dimensions.
+
+    Example:
+        >>> round(completeness(np.array([[0.0, 1.0], [0.5, 0.0], [0.5, 0.0]])), 3)
+        0.685
+    """
+    return disentanglement(importance.T)

@@ -1,0 +1,107 @@
+"""Codes of all the data whose factors are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from pyro import poutine
+from torch import Tensor
+from tqdm import tqdm
+
+from pyrovae.autoencoder import Autoencoder, Traces, latent_sites, mean_or_draw
+from pyrovae.data import Dataset, Splits
+from pyrovae.errors import DataError
+from pyrovae.evaluation import evaluating
+from pyrovae.exploration.latent_space import LatentSpace
+
+BATCH = 1000
+SEED = 0
+
+
+class Codes(NamedTuple):
+    """Codes of data whose factors are known.
+
+    Attributes:
+        codes: Means of q(z | x), ``(n, dims)`` float32 on the CPU.
+        factors: Known factors of the same data, ``(n, factors)`` int64 on the CPU.
+        names: Of the factors.
+        dims: Names of the dimensions of a code, such as ``z[3]``.
+        drawn: Whether the codes are draws of q(z | x), because no mean is known.
+    """
+
+    codes: Tensor
+    factors: Tensor
+    names: tuple[str, ...]
+    dims: list[str]
+    drawn: bool
+
+
+def all_codes(
+    autoencoder: Autoencoder, data: Splits, *, count: int | None = None, progress: bool = False
+) -> Codes:
+    """Encode the data of all three splits, with their known factors.
+
+    Args:
+        autoencoder: Model and guide.
+        data: As the model sees them, with known factors.
+        count: Only so many data, drawn at random; by default all.
+        progress: Whether to show on stderr how far it has got.
+
+    Raises:
+        DataError: No factors are known.
+    """
+    known = data.train.factors
+    if known is None:
+        raise DataError(
+            f"the factors that made {data.name} are not known: choose dsprites, or an .npz file "
+            'with integers (data, factors) in an array "factors" beside the data'
+        )
+    chosen = _chosen(data, count)
+    device = next(autoencoder.parameters()).device
+    few = data.train.batch(torch.arange(min(2, len(data.train)))).to(device)
+    space = LatentSpace(autoencoder, few)
+    total, start = sum(map(len, chosen)), 0
+    # Filled in place: many small tensors that are kept would hold the memory between them.
+    codes = torch.empty(total, space.dims)
+    factors = torch.empty(total, len(known.names), dtype=torch.int64)
+    with (
+        evaluating(autoencoder, device),
+        tqdm(total=total, desc="codes", unit=" data", disable=not progress) as bar,
+    ):
+        sites = latent_sites(Traces.of(autoencoder, few).model)
+        drawn = not torch.equal(_means(autoencoder, few, sites), _means(autoencoder, few, sites))
+        for split, index in _batches(data, chosen):
+            rows = slice(start, start + len(index))
+            codes[rows] = _means(autoencoder, split.batch(index).to(device), sites)
+            factors[rows] = split.factor_classes(index)
+            start += len(index)
+            bar.update(len(index))
+    return Codes(codes, factors, known.names, space.names, drawn)
+
+
+def _chosen(data: Splits, count: int | None) -> list[Tensor]:
+    """Which observations of each split are looked at, in order."""
+    sizes = [len(split) for split in data]
+    total = sum(sizes)
+    if count is None or count >= total:
+        return [torch.arange(size) for size in sizes]
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(SEED))
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[order[:count]] = True
+    return [part.nonzero()[:, 0] for part in mask.split(sizes)]
+
+
+def _batches(data: Splits, chosen: list[Tensor]) -> Iterator[tuple[Dataset, Tensor]]:
+    for split, indices in zip(data, chosen, strict=True):
+        for index in indices.split(BATCH):
+            if len(index):
+                yield split, index
+
+
+def _means(autoencoder: Autoencoder, x: Tensor, sites: list[str]) -> Tensor:
+    """Means of q(z | x) side by side, from the guide alone: the decoder has no say in them."""
+    guide = poutine.trace(autoencoder.guide).get_trace(x)
+    parts = [mean_or_draw(guide.nodes[name]["fn"]) for name in sites]
+    return torch.cat([part.reshape(len(x), -1) for part in parts], dim=-1)

@@ -1,0 +1,74 @@
+"""Data that share the value of one factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pyrovae.exploration.disentanglement.coded import Array, Coded
+
+BATCH = 64
+"""Data, or pairs of data, behind one observation of a classifier."""
+
+MOST_NUMBERS = 4_000_000
+"""Numbers of codes that are gathered at once, which bounds memory."""
+
+
+class Fixing:
+    """Draws data in which a factor is fixed, with replacement.
+
+    In data that hold every combination of factors equally often, such as dSprites, this is the
+    same as to draw the others factors at random and to make the datum.
+
+    Args:
+        factors: Of the stored data, ``(n, factors)``.
+    """
+
+    def __init__(self, factors: Array) -> None:
+        self._groups = [groups(column) for column in factors.T]
+
+    def same(self, random: np.random.Generator, rows: Array, factor: int) -> Array:
+        """For each of the rows one that has the same value of a factor, of the same shape."""
+        order, start, size, member = self._groups[factor]
+        group = member[rows]
+        return order[start[group] + random.integers(size[group])]
+
+
+def groups(values: Array) -> tuple[Array, Array, Array, Array]:
+    """Rows sorted by their value, where each value starts, how many it has, and each row's."""
+    _, member, size = np.unique(values, return_inverse=True, return_counts=True)
+    start = np.concatenate([[0], np.cumsum(size)[:-1]])
+    return np.argsort(member, kind="stable"), start, size, member
+
+
+def observe(
+    random: np.random.Generator,
+    both: Coded,
+    fixing: Fixing,
+    count: int,
+    summarise: Callable[[Array, int], Array],
+) -> tuple[Array, Array]:
+    """Draw observations of batches in which one factor, drawn at random, is fixed.
+
+    Args:
+        random: Where randomness comes from.
+        both: Codes and factors.
+        fixing: Of these factors.
+        count: How many observations.
+        summarise: Function of the rows ``(observations, BATCH)`` of any data, and of the factor
+            that is to be fixed, that returns one vector of length ``dims`` for each batch.
+
+    Returns:
+        The vectors ``(count, dims)``, and the factor fixed in each ``(count,)``.
+    """
+    n, dims = both.codes.shape
+    fixed = random.choice(both.varying, size=count)
+    seen = np.empty((count, dims))
+    for factor in both.varying:
+        chosen = np.flatnonzero(fixed == factor)
+        step = max(1, MOST_NUMBERS // (BATCH * dims))
+        for first in range(0, len(chosen), step):
+            part = chosen[first : first + step]
+            seen[part] = summarise(random.integers(n, size=(len(part), BATCH)), factor)
+    return seen, fixed

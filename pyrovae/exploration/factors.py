@@ -1,0 +1,310 @@
+"""Whether single dimensions of the code stand for single factors that made the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Splits
+from pyrovae.diagnosis.check import Number, Variable, percent
+from pyrovae.exploration.disentanglement import beta_vae, dci, factor_vae, mig, sap
+from pyrovae.exploration.disentanglement.coded import coded
+from pyrovae.exploration.disentanglement.dci import DCI, Trees
+from pyrovae.exploration.disentanglement.encoding import all_codes
+from pyrovae.exploration.disentanglement.factor_vae import FactorVAE
+from pyrovae.exploration.disentanglement.mig import MIG
+from pyrovae.exploration.disentanglement.sap import SAP
+from pyrovae.exploration.finding import Finding
+
+Array = NDArray[Any]
+
+REPEATS = 3
+SEED = 0
+
+CHEN = "Chen et al. (2018), arXiv:1802.04942"
+EASTWOOD = "Eastwood and Williams (2018), ICLR"
+KUMAR = "Kumar et al. (2018), arXiv:1711.00848"
+KIM = "Kim and Mnih (2018), arXiv:1802.05983"
+HIGGINS = "Higgins et al. (2017), ICLR"
+
+
+class Scores(NamedTuple):
+    """Every score, by the protocol, from as many draws of data as there were repeats."""
+
+    mig: list[MIG]
+    dci: list[DCI]
+    sap: list[SAP]
+    factor_vae: list[FactorVAE]
+    beta_vae: list[float]
+
+
+class Score(NamedTuple):
+    """One score of several draws.
+
+    Attributes:
+        name: As it is written in the field.
+        values: Of each draw, ``(repeats,)``.
+        chance: What a code that says nothing gets.
+        definition: What it is, in a sentence.
+        reference: Who says so.
+    """
+
+    name: str
+    values: Array
+    chance: float
+    definition: str
+    reference: str
+
+    @property
+    def mean(self) -> float:
+        """Over the draws."""
+        return float(self.values.mean())
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean; none of a single draw, or where all the data were drawn."""
+        spread = float(self.values.std(ddof=1)) if len(self.values) > 1 else 0.0
+        return spread / np.sqrt(len(self.values)) if spread > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Factors(Finding):
+    """How codes and known factors go together.
+
+    Attributes:
+        names: Of the factors.
+        dims: Of the dimensions.
+        count: How many data were encoded.
+        majority: Share of the most frequent value of each factor, ``(factors,)``.
+        scores: Of each draw of data.
+        drawn: Whether the codes are draws of q(z | x), because no mean is known.
+    """
+
+    names: tuple[str, ...]
+    dims: list[str]
+    count: int
+    majority: Array
+    scores: Scores
+    drawn: bool
+
+    name = "factors"
+    title = "Known factors in the code"
+
+    @property
+    def varying(self) -> Array:
+        """Which factors take more than one value, ``(factors,)``."""
+        return self.majority < 1
+
+    @property
+    def information(self) -> Array:
+        """I(z_d; v_k) in nats, ``(dims, factors)``."""
+        return np.mean([found.information for found in self.scores.mig], 0)
+
+    @property
+    def entropy(self) -> Array:
+        """H(v_k) in nats, ``(factors,)``."""
+        return np.mean([found.entropy for found in self.scores.mig], 0)
+
+    @property
+    def importance(self) -> Array:
+        """Of each dimension for each factor, in the trees of DCI, ``(dims, factors)``."""
+        return np.mean([found.importance for found in self.scores.dci], 0)
+
+    @property
+    def table(self) -> list[Score]:
+        """All scores, in the order in which they are shown."""
+        one_of = 1 / max(int(self.varying.sum()), 1)
+        by_size = float(self.majority[self.varying].mean())
+        found = self.scores
+        disentangled, complete, informative = (
+            np.array([getattr(draw, part) for draw in found.dci])
+            for part in ("disentanglement", "completeness", "informativeness")
+        )
+        return [
+            Score("MIG", np.array([draw.score for draw in found.mig]), 0.0, _MIG, CHEN),
+            Score("DCI disentanglement", disentangled, 0.0, _DISENTANGLED, EASTWOOD),
+            Score("DCI completeness", complete, 0.0, _COMPLETE, EASTWOOD),
+            Score("DCI informativeness", informative, by_size, _INFORMATIVE, EASTWOOD),
+            Score("SAP", np.array([draw.score for draw in found.sap]), 0.0, _SAP, KUMAR),
+            Score(
+                "FactorVAE score",
+                np.array([draw.score for draw in found.factor_vae]),
+                one_of,
+                _FACTOR_VAE,
+                KIM,
+            ),
+            Score("β-VAE score", np.array(found.beta_vae), one_of, _BETA_VAE, HIGGINS),
+        ]
+
+    def summary(self) -> str:
+        scores = [
+            f"{score.name} {score.mean:.2f}"
+            for score in self.table
+            if score.name not in {"DCI completeness", "DCI informativeness"}
+        ]
+        share = self.information[:, self.varying] / self.entropy[self.varying]
+        dim, factor = np.unravel_index(int(share.argmax()), share.shape)
+        known = [name for name, varies in zip(self.names, self.varying, strict=True) if varies]
+        constant = [name for name in self.names if name not in known]
+        return (
+            f"{', '.join(scores)}, of {self.count} data with {len(known)} factors that vary "
+            f"({', '.join(known)}"
+            + (f"; {', '.join(constant)} did not and had to be left out" if constant else "")
+            + f"). The clearest dimension is {self.dims[dim]}, which holds {percent(share.max())} "
+            f"of what there is to know of {known[factor]}."
+            + (" Codes are draws of q(z | x), whose means are not known." if self.drawn else "")
+        )
+
+    def numbers(self) -> list[Number]:
+        repeats = len(self.scores.mig)
+        table = [
+            Number(
+                score.name,
+                score.mean,
+                "",
+                f"{score.definition}; the mean of {repeats} draws of data; chance is "
+                f"{score.chance:.2f}",
+                score.reference,
+                score.error,
+            )
+            for score in self.table
+        ]
+        gaps = np.mean([found.gaps for found in self.scores.mig], 0)
+        return table + [
+            Number(
+                f"gap, {name}",
+                float(gap),
+                "",
+                "the two dimensions that know most of the factor: the difference of their "
+                "information, as a share of the factor's entropy; not a number if it is constant",
+                CHEN,
+            )
+            for name, gap in zip(self.names, gaps, strict=True)
+        ]
+
+    def variables(self) -> dict[str, Variable]:
+        found, pairs = self.scores, ("latent", "factor")
+        votes = np.mean([draw.votes for draw in found.factor_vae], 0)
+        return {
+            "mutual_information": Variable(
+                pairs, self.information, "I(z_d; v_k) in nats, of codes in bins"
+            ),
+            "entropy": Variable(("factor",), self.entropy, "H(v_k) in nats"),
+            "importance": Variable(
+                pairs, self.importance, "of each dimension in the trees that tell the factor"
+            ),
+            "tree_accuracy": Variable(
+                ("factor",),
+                np.mean([draw.accuracy for draw in found.dci], 0),
+                "share of test data whose factor the trees tell",
+            ),
+            "line_accuracy": Variable(
+                pairs,
+                np.mean([draw.accuracy for draw in found.sap], 0),
+                "share of test data whose factor one dimension tells by lines",
+            ),
+            "votes": Variable(
+                pairs, votes, "how often a dimension varies least where the factor is fixed"
+            ),
+            "score": Variable(
+                ("score", "repeat"),
+                np.stack([score.values for score in self.table]),
+                ", ".join(score.name for score in self.table),
+            ),
+        }
+
+
+_MIG = "gap between the two dimensions that know most of a factor, as a share of its entropy"
+_DISENTANGLED = "whether a dimension matters for one factor only, by importances in trees"
+_COMPLETE = "whether for a factor one dimension only matters, by importances in trees"
+_INFORMATIVE = "mean accuracy with which trees tell the factors from the code"
+_SAP = "gap between the accuracies of the two dimensions that tell a factor best, by lines"
+_FACTOR_VAE = "accuracy of telling which factor is fixed from the dimension that varies least"
+_BETA_VAE = "accuracy of telling which factor pairs share from the differences of their codes"
+
+
+def disentangle(
+    autoencoder: Autoencoder,
+    data: Splits,
+    *,
+    count: int | None = None,
+    repeats: int = REPEATS,
+    trees: Trees = "forest",
+    progress: bool = False,
+) -> Factors:
+    """Score the code against the factors that made the data.
+
+    All the data are encoded, whatever they were used for, as the published protocols do; the
+    scores are of samples of them. Each is repeated with other samples, which says how much of it
+    is chance of sampling. It says nothing of the chance of training: that takes other runs.
+
+    Args:
+        autoencoder: Model and guide.
+        data: As the model sees them, with known factors.
+        count: Only so many data, drawn at random; by default all.
+        repeats: Samples of which each score is computed.
+        trees: The classifier of DCI, see :func:`pyrovae.exploration.disentanglement.dci`.
+        progress: Whether to show on stderr how far it has got.
+
+    Raises:
+        DataError: No factors are known, or none is fit to be measured.
+    """
+    found = all_codes(autoencoder, data, count=count, progress=progress)
+    factors = found.factors.numpy()
+    counts = [np.unique(factor, return_counts=True)[1] for factor in factors.T]
+    return Factors(
+        names=found.names,
+        dims=found.dims,
+        count=len(found.codes),
+        majority=np.array([values.max() / values.sum() for values in counts]),
+        scores=measure(
+            found.codes, found.factors, repeats=repeats, trees=trees, progress=progress
+        ),
+        drawn=found.drawn,
+    )
+
+
+def measure(
+    codes: Array | Tensor,
+    factors: Array | Tensor,
+    *,
+    repeats: int = REPEATS,
+    trees: Trees = "forest",
+    progress: bool = False,
+) -> Scores:
+    """Every score of codes ``(n, dims)`` against factors ``(n, factors)``, several times.
+
+    Args:
+        codes: Means of q(z | x), ``(n, dims)``.
+        factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
+        repeats: Samples of which each score is computed.
+        trees: The classifier of DCI.
+        progress: Whether to show on stderr how far it has got.
+
+    Raises:
+        DataError: Codes and factors cannot be measured.
+    """
+    both = coded(codes, factors)
+
+    def several(score: Callable[..., Any], **options: Any) -> list[Any]:
+        values = []
+        for repeat in range(repeats):
+            values.append(score(*both, seed=SEED + repeat, **options))
+            bar.update()
+        return values
+
+    with tqdm(total=5 * repeats, desc="scores", disable=not progress) as bar:
+        return Scores(
+            several(mig),
+            several(dci, trees=trees),
+            several(sap),
+            several(factor_vae),
+            several(beta_vae),
+        )
