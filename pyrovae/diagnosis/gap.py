@@ -174,7 +174,7 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
         Cremer, Li and Duvenaud (2018), *Inference Suboptimality in Variational Autoencoders*,
         arXiv:1801.03558.
     """
-    guide = _guide(autoencoder)
+    guide = encoded_guide(autoencoder)
     if len(x) < 2:
         raise DataError(f"the inference gap needs at least 2 data, here {len(x)}")
     with evaluating(autoencoder, x.device):
@@ -220,13 +220,18 @@ def freed(guide: Guide, x: Tensor) -> Guide:
     return free
 
 
-def _guide(autoencoder: Autoencoder) -> Guide:
+def encoded_guide(autoencoder: Autoencoder) -> Guide:
+    """The guide, whose encoder can be set free.
+
+    Raises:
+        SpecError: It is a program, or a part without an encoder.
+    """
     guide = autoencoder.posterior if isinstance(autoencoder, VAE) else None
     if not isinstance(guide, Guide) or not isinstance(getattr(guide, "encoder", None), nn.Module):
         raise SpecError(
             "the guide is a program without an encoder that could be set free for each datum, so "
-            "the inference gap cannot be split: give it a guide made of parts, or judge it by the "
-            "gap as a whole, log p(x) - ELBO"
+            "the best member of its family cannot be sought: give it a guide made of parts, or "
+            "judge it by the gap as a whole, log p(x) - ELBO"
         )
     return guide
 
@@ -240,17 +245,24 @@ def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, 
             "choose another inference.guide.kind"
         )
     free = freed(guide, x)
-    _fit(free, local)
-    kept = ~(_elbo(free, local, TO_CHOOSE) > _elbo(guide, local, TO_CHOOSE))  # of a NaN as well
-    return _elbo(free, local, TO_MEASURE), kept
+    fit(free, local, STEPS)
+    # Of a NaN as well.
+    kept = ~(mean_elbo(free, local, TO_CHOOSE) > mean_elbo(guide, local, TO_CHOOSE))
+    return mean_elbo(free, local, TO_MEASURE), kept
 
 
-def _fit(free: Guide, local: LocalPosterior) -> None:
-    """Climb the ELBO of each datum, in steps that become small."""
+def fit(free: Guide, local: LocalPosterior, steps: int) -> None:
+    """Climb the ELBO of each datum by Adam, in steps that become small.
+
+    Args:
+        free: Of :func:`freed`; changed in place.
+        local: The model's p(x, z) of the same data.
+        steps: How many.
+    """
     parameters = [value for value in free.parameters() if value.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
-    for _ in range(STEPS):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
         with torch.enable_grad():
             loss = -_log_weight(free, local, DRAWS).mean(0).sum()
         # Of nothing else, or the model's own parameters would be left with gradients; features
@@ -262,8 +274,8 @@ def _fit(free: Guide, local: LocalPosterior) -> None:
         schedule.step()
 
 
-def _elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
-    """Of each datum, in nats."""
+def mean_elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
+    """The ELBO of each datum under any guide, ``(data,)`` in nats, a mean over draws."""
     sizes = chunks.draws(len(local), draws, local.x.device)
     return torch.cat([_log_weight(guide, local, size) for size in sizes]).mean(0)
 
