@@ -1,0 +1,232 @@
+"""Whether data that the model was not fitted to look strange to it, by one score and another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset
+from pyrovae.diagnosis.check import Number, Variable
+from pyrovae.diagnosis.evaluations import judge
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import observations
+from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.scores.definitions import SCORES, Definition
+from pyrovae.exploration.scores.seen import Seen
+from pyrovae.exploration.separation import Array, Separation, separation
+
+SAMPLES = 500
+# Of Adam for the regret, as many as in the source. Half as many rank images as well.
+STEPS = 100
+# Training data whose mean log p(x) is what is typical.
+TYPICAL = 500
+# No model is in this one.
+CONTROL = "simplicity"
+
+
+class Scored(NamedTuple):
+    """Both sets by one score.
+
+    Attributes:
+        definition: Of the score.
+        inside: Of the data that are like those fitted to, float64 ``(n,)``.
+        outside: Of the others, ``(m,)``.
+        separation: How well it tells them apart.
+    """
+
+    definition: Definition
+    inside: Array
+    outside: Array
+    separation: Separation
+
+
+@dataclass(frozen=True, eq=False)
+class Outliers(Finding):
+    """Scores of two sets of data.
+
+    Attributes:
+        names: What the set inside and the set outside are called.
+        inside: Data like those fitted to, ``(n, *shape)`` on the CPU.
+        outside: The others, ``(m, *shape)``.
+        scored: By each score that applies.
+        left_out: Why another does not apply; a clause for each label.
+        samples: Codes for each datum's log p(x).
+        steps: Of the optimiser for the regret.
+    """
+
+    name = "outliers"
+    title = "Outliers"
+
+    names: tuple[str, str]
+    inside: Tensor
+    outside: Tensor
+    scored: tuple[Scored, ...]
+    left_out: dict[str, str]
+    samples: int
+    steps: int
+
+    def strangest(self, scored: Scored, count: int) -> tuple[Array, Array]:
+        """Which data of either set have the highest scores, the highest first."""
+        inside, outside = (np.argsort(-s, kind="stable")[:count] for s in scored[1:3])
+        return inside, outside
+
+    def summary(self) -> str:
+        """How the likelihood does, and the best of the scores, and what may be concluded."""
+        ours, theirs = self.names
+        by_name = {scored.definition.name: scored for scored in self.scored}
+        models = [scored for scored in self.scored if scored.definition.name != CONTROL]
+        best = max(models, key=lambda scored: scored.separation.auroc)
+        sentences = []
+        if "surprise" in by_name:
+            likelihood = by_name["surprise"]
+            sentences.append(
+                f"{_reported(likelihood)} at telling {theirs} from {ours}"
+                f"{_consequence(likelihood)}."
+            )
+        if best.definition.name != "surprise":
+            sentences.append(
+                f"{_reported(best)}, the highest here: seen on {theirs} themselves, and so no "
+                "reason to expect that score to be the best on other data."
+            )
+        for why in dict.fromkeys(self.left_out.values()):
+            labels = [label for label, reason in self.left_out.items() if reason == why]
+            sentences.append(f"Without {' and without '.join(labels)}: {why}.")
+        return " ".join(sentences)
+
+    def numbers(self) -> list[Number]:
+        """AUROC and AUPRC of each score, and the mean of the score on either set."""
+        return [number for scored in self.scored for number in self._numbers(scored)]
+
+    def variables(self) -> dict[str, Variable]:
+        """All scores of all data."""
+        return {
+            f"{scored.definition.name}_{side}": Variable(
+                (side,), values, f"{scored.definition.meaning}, in nats, of {name}"
+            )
+            for scored in self.scored
+            for side, name, values in zip(
+                ("inside", "outside"), self.names, scored[1:3], strict=True
+            )
+        }
+
+    def _numbers(self, scored: Scored) -> Iterator[Number]:
+        definition, found = scored.definition, scored.separation
+        label, meaning = definition.label, definition.meaning
+        share = len(self.outside) / (len(self.inside) + len(self.outside))
+        yield Number(
+            f"AUROC of {label}",
+            found.auroc,
+            "",
+            f"probability that a datum of {self.names[1]} scores higher than one of "
+            f"{self.names[0]} by {meaning}; 0.5 without information",
+            definition.reference,
+            interval=found.auroc_interval,
+        )
+        yield Number(
+            f"AUPRC of {label}",
+            found.auprc,
+            "",
+            f"average precision of finding {self.names[1]} by {meaning}; {share:.3g} without "
+            "information",
+            definition.reference,
+            interval=found.auprc_interval,
+        )
+        for name, values in zip(self.names, scored[1:3], strict=True):
+            yield Number(
+                f"mean {label} of {name}",
+                float(values.mean()),
+                "nats",
+                meaning,
+                definition.reference,
+                float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None,
+            )
+
+
+def score_outliers(
+    autoencoder: Autoencoder,
+    train: Dataset,
+    inside: Tensor,
+    outside: Tensor,
+    *,
+    names: tuple[str, str] = ("inside", "outside"),
+    samples: int = SAMPLES,
+    steps: int = STEPS,
+    progress: bool = False,
+) -> Outliers:
+    """Score held-out data and data of another kind by all of :data:`SCORES` that apply.
+
+    Both sets must not have been fitted to: what was is less strange than anything new.
+
+    Args:
+        autoencoder: Model and guide.
+        train: What it was fitted to, as it sees them.
+        inside: Others of the same kind, ``(n, *shape)``, as it sees them, on its device.
+        outside: Data of another kind, ``(m, *shape)``, likewise; bits, if the others are.
+        names: What the two sets are called.
+        samples: Codes from the guide for each datum.
+        steps: Of the optimiser that finds the best q for a datum.
+        progress: Whether to show bars on stderr.
+
+    Raises:
+        DataError: A set is empty or of another shape, or a density is not finite.
+    """
+    for name, x in zip(names, (inside, outside), strict=True):
+        if not len(x) or x.shape[1:] != train.shape:
+            raise DataError(
+                f"{name} has shape {tuple(x.shape)}, and {train.name}, to which the model was "
+                f"fitted, observations of shape {tuple(train.shape)}: give at least one datum of "
+                "that shape"
+            )
+    seen = _seen(autoencoder, train, torch.cat([inside, outside]), samples, steps, progress)
+    scored, left_out = [], {}
+    for definition in SCORES:
+        try:
+            values = _finite(definition.of(seen)).cpu().double().numpy()
+        except (SpecError, DataError) as error:
+            left_out[definition.label] = str(error)
+            continue
+        ours, theirs = np.split(values, [len(inside)])
+        scored.append(Scored(definition, ours, theirs, separation(ours, theirs)))
+    return Outliers(names, inside.cpu(), outside.cpu(), tuple(scored), left_out, samples, steps)
+
+
+def _seen(
+    autoencoder: Autoencoder, train: Dataset, x: Tensor, samples: int, steps: int, progress: bool
+) -> Seen:
+    """Everything that several scores need, once."""
+    index = torch.linspace(0, len(train) - 1, min(TYPICAL, len(train))).round().long()
+    typical = judge(
+        autoencoder,
+        observations(train, index).to(x),
+        samples,
+        progress="training data" if progress else "",
+    )
+    judged = judge(autoencoder, x, samples, progress="both sets" if progress else "")
+    return Seen(autoencoder, x, judged, train, typical.log_prob, steps, progress)
+
+
+def _finite(values: Tensor) -> Tensor:
+    bad = int((~values.isfinite()).sum())
+    if bad:
+        raise DataError(f"it is not finite for {bad} of {len(values)} data")
+    return values
+
+
+def _reported(scored: Scored) -> str:
+    found = scored.separation
+    low, high = found.auroc_interval
+    return f"{scored.definition.label} has AUROC {found.auroc:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _consequence(scored: Scored) -> str:
+    """What an AUROC that is not above a half says, after a number."""
+    low, high = scored.separation.auroc_interval
+    if high < 0.5:
+        return ", below 0.5: the model finds the outside data more likely than its own"
+    return "" if low > 0.5 else ", not above 0.5 beyond chance: it does not tell them apart"

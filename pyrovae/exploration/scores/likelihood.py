@@ -1,0 +1,55 @@
+"""Scores that are the likelihood, or its bound, or a part of the bound."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pyrovae.exploration.scores.seen import Seen
+
+
+def surprise(seen: Seen) -> Tensor:
+    r"""What a density is expected to tell strange data by, ``(data,)``.
+
+    .. math::
+        -\log p(x) \approx -\log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k \mid x)}
+
+    Where the encoder fails, as it may on strange data, too few codes weigh anything, and the
+    score is too high.
+
+    Raises:
+        SpecError: The guide is a point.
+
+    References:
+        Bishop (1994), *Novelty Detection and Neural Network Validation*; Nalisnick et al. (2019),
+        *Do Deep Generative Models Know What They Don't Know?*, arXiv:1810.09136, on why it fails.
+    """
+    seen.require_density()
+    return -seen.judged.log_prob
+
+
+def bound(seen: Seen) -> Tensor:
+    """-ELBO, ``(data,)``: the surprise, and what the encoder lacks.
+
+    Raises:
+        SpecError: The guide is a point.
+    """
+    seen.require_density()
+    return -seen.judged.elbo
+
+
+def code(seen: Seen) -> Tensor:
+    """KL(q(z | x), p(z)), ``(data,)``: how far the code is from the prior.
+
+    Raises:
+        SpecError: The guide is a point.
+    """
+    seen.require_density()
+    return seen.judged.kl
+
+
+def reconstruction(seen: Seen) -> Tensor:
+    """-E log p(x | z) over codes from the guide, ``(data,)``: how badly x is made again.
+
+    A guide may be a point here.
+    """
+    return -seen.judged.reconstruction

@@ -1,0 +1,57 @@
+"""The score of a datum for which the encoder fails: likelihood regret."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pyrovae import chunks
+from pyrovae.diagnosis.gap import DRAWS, encoded_guide, fit, freed, mean_elbo
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.evaluation import evaluating
+from pyrovae.exploration.scores.seen import Seen
+
+# Draws that measure either ELBO: about 0.2 nats of noise where log w varies by 4.
+TO_MEASURE = 400
+
+
+def regret(seen: Seen) -> Tensor:
+    r"""How much better the bound could be, had the encoder this datum only, ``(data,)``.
+
+    .. math::
+        \max_{q \in \mathcal{Q}} \mathcal{L}(x; q) - \mathcal{L}(x; q(z \mid x))
+
+    The decoder stays as it is. What data have in common, such as being simple, is in both terms
+    and drops out.
+
+    The source fits a copy of the whole encoder to the one image, by 100 steps of Adam of the
+    learning rate at which it was trained. Here q itself is free, within the family of the guide:
+    the amortisation gap of :func:`pyrovae.diagnosis.gap.check_gap`, to which the source's comes
+    from below as its steps become more. No draw decides whether the encoder's q is kept: a
+    regret that is zero comes out as noise around it.
+
+    Raises:
+        SpecError: The guide is a point, or has no encoder.
+
+    References:
+        Xiao, Yan and Amit (2020), *Likelihood Regret: An Out-of-Distribution Detection Score For
+        Variational Auto-encoder*, arXiv:2003.02977.
+    """
+    seen.require_density()
+    guide = encoded_guide(seen.autoencoder)
+    device = seen.x.device
+    found = []
+    hidden = not seen.progress
+    bar = tqdm(total=len(seen.x), unit="datum", desc="regret", disable=hidden, file=sys.stderr)
+    with evaluating(seen.autoencoder, device), bar:
+        for x in seen.x.split(max(1, chunks.codes(device) // DRAWS)):
+            free, local = freed(guide, x), LocalPosterior(seen.autoencoder, x)
+            fit(free, local, seen.steps)
+            # Both by log w, which hardly varies where q is good: not so log p(x | z) alone.
+            best, own = (mean_elbo(q, local, TO_MEASURE) for q in (free, guide))
+            found.append((best - own).cpu())
+            bar.update(len(x))
+    return torch.cat(found)

@@ -1,0 +1,48 @@
+"""What the scores of data are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset
+from pyrovae.diagnosis.evaluations import Evaluation
+from pyrovae.errors import SpecError
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Data, and what the model gives to them.
+
+    Attributes:
+        autoencoder: Model and guide.
+        x: The data ``(data, *shape)`` as the model sees them, on its device.
+        judged: Bound and log p(x) of each.
+        train: What the model was fitted to; tells the range of intensities.
+        train_log_prob: log p(x) of some of these, ``(train,)``.
+        steps: Of the optimiser that finds the best q for a datum.
+        progress: Whether to show bars on stderr.
+    """
+
+    autoencoder: Autoencoder
+    x: Tensor
+    judged: Evaluation
+    train: Dataset
+    train_log_prob: Tensor
+    steps: int
+    progress: bool = False
+
+    def require_density(self) -> None:
+        """Refuse a guide that is a point.
+
+        Raises:
+            SpecError: Says what to choose.
+        """
+        if self.judged.point:
+            raise SpecError(
+                f"the guide, {self.autoencoder.formulas().guide}, is a point and has no density, "
+                "so there is neither a bound nor an importance-weighted log p(x): choose another "
+                "inference.guide.kind, such as 'diagonal'"
+            )
