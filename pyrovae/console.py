@@ -20,7 +20,7 @@ from pyrovae.kl import Kind, exact_kl, kl_kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
-from pyrovae.specs import ModelSpec
+from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
 from pyrovae.tally import Summary
 from pyrovae.training import Training
@@ -99,6 +99,7 @@ def plan(training: Training, writes_to: str) -> str:
         f"{spec.batch_size} data each"
         + (f"; early stopping with patience {stop.patience}" if stop else ""),
         "data": _data(training.splits),
+        **_draws(spec),
         "parameters": _parameters(autoencoder),
         "device": str(training.device),
         "writes to": writes_to,
@@ -157,6 +158,19 @@ def _objective(training: Training) -> str:
         f"{training.objective.title}, {particles} particle{'s' if particles > 1 else ''}; "
         f"reported KL {reported}"
     )
+
+
+def _draws(spec: InferenceSpec) -> dict[str, str]:
+    resampling = spec.resampling
+    if resampling is None:
+        return {}
+    what = "each latent dimension" if resampling.kind == "histogram" else "the whole code"
+    loss = ", losses weighted by 1 / (n p)" if resampling.importance_weights else ""
+    return {
+        "draws": f"with replacement, p as 1 / (density + {resampling.alpha:g}), the density that "
+        f"of {what} among all data, anew in each epoch{loss}; the reported training ELBO is "
+        "weighted back to the data"
+    }
 
 
 def _networks(autoencoder: Autoencoder) -> tuple[str, str]:

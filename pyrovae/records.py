@@ -18,7 +18,8 @@ class Record:
     Attributes:
         epoch: Finished epochs.
         step: Finished optimiser steps.
-        split: "train" (mean over the epoch, the weights moving), "validation" or "test".
+        split: "train" (mean over the epoch, the weights moving), "validation" or "test". Where the
+            training data are resampled, all but ``loss`` are weighted back to the data.
         elbo: At β = 1; ``reconstruction - kl``.
         reconstruction: Mean of log p(x | z).
         kl: Over all latent sites.

@@ -48,22 +48,31 @@ class Tally:
         self.sums: dict[str, Tensor] = {}
         self.kl_kind: dict[str, Kind] = {}
 
-    def add(self, loss: Tensor, terms: Terms) -> None:
-        """Take in a batch: its loss per datum and its terms."""
+    def add(self, loss: Tensor, terms: Terms, weights: Tensor | None = None) -> None:
+        """Take in a batch: its loss per datum and its terms.
+
+        Args:
+            loss: As optimised; weights do not change it.
+            terms: Of the bound.
+            weights: How many data each datum stands for, ``(data,)``; one by default.
+        """
         self.count += len(terms.reconstruction)
+        if weights is not None:
+            self._sum("weight", weights.double().sum())
         self.kl_kind = terms.kl_kind
         self._sum("loss", loss.detach().double() * len(terms.reconstruction))
-        self._sum("elbo", terms.elbo.sum())
-        self._sum("elbo²", terms.elbo.square().sum())
-        self._sum("reconstruction", terms.reconstruction.sum())
+        self._sum("elbo", _weighed(terms.elbo, weights).sum())
+        self._sum("elbo²", _weighed(terms.elbo.square(), weights).sum())
+        self._sum("reconstruction", _weighed(terms.reconstruction, weights).sum())
         for site, kl in terms.kl.items():
-            self._sum(f"kl/{site}", kl.sum())
+            self._sum(f"kl/{site}", _weighed(kl, weights).sum())
         for site, kl in terms.kl_per_dim.items():
-            self._sum(f"kl_per_dim/{site}", kl.sum(0))
+            self._sum(f"kl_per_dim/{site}", _weighed(kl, weights).sum(0))
 
     def summary(self) -> Summary:
         """The means so far."""
-        mean: dict[str, Any] = {k: (v / self.count).tolist() for k, v in self.sums.items()}
+        total = self.sums.get("weight", self.count)
+        mean: dict[str, Any] = {k: (v / total).tolist() for k, v in self.sums.items()}
         kl = {key.removeprefix("kl/"): mean[key] for key in mean if key.startswith("kl/")}
         per_dim = [mean[f"kl_per_dim/{site}"] for site in kl if f"kl_per_dim/{site}" in mean]
         dims = [value for site in per_dim for value in site] if len(per_dim) == len(kl) else None
@@ -77,7 +86,7 @@ class Tally:
             kl_per_site=kl,
             kl_per_dim=dims,
             kl_kind=self.kl_kind,
-            loss=mean["loss"],
+            loss=(self.sums["loss"] / self.count).item(),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,3 +105,10 @@ class Tally:
 
     def _sum(self, key: str, value: Tensor) -> None:
         self.sums[key] = self.sums[key] + value if key in self.sums else value
+
+
+def _weighed(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Values ``(data, *event)``, each datum's times its weight."""
+    if weights is None:
+        return values
+    return values * weights.double().reshape(-1, *(1,) * (values.ndim - 1))

@@ -15,15 +15,17 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError, ProgramError, PyrovaeError, SpecError, reason
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation import codes, evaluate
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
 from pyrovae.optimisers import build_optimiser
 from pyrovae.randomness import seeded, set_stream_state, stream_state
 from pyrovae.records import Record
+from pyrovae.resampling import drawing_probabilities, drawn_order, importance
 from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.support import check_support
 from pyrovae.tally import Tally
 
@@ -43,8 +45,9 @@ class Training:
     """An autoencoder in training.
 
     The state is the weights, the optimiser's moments, one number of finished steps (epoch, β
-    and learning rate are functions of it), the random stream, and what early stopping
-    remembers.
+    and learning rate are functions of it), the random stream, what early stopping remembers,
+    and, if the data are resampled, their chances in the current epoch: those were computed with
+    the weights as they were when it began.
 
     Args:
         autoencoder: What is fitted, on its device.
@@ -66,6 +69,10 @@ class Training:
         self.seconds = 0.0
         self.tally = Tally()
         self.best = Best(-float("inf"), 0, self._weights())
+        resampling = spec.resampling
+        self.importance_weights = resampling is not None and resampling.importance_weights
+        self.probabilities: Tensor | None = None
+        self.importance: Tensor | None = None
         self.interrupted = False
         self.beta = torch.zeros((), device=self.device)
         # Looking at each loss makes a GPU wait for it; there, only the epoch's sum is looked
@@ -129,6 +136,7 @@ class Training:
             "tally": self.tally.state_dict(),
             "best": self.best._asdict(),
             "random": stream_state(self.device),
+            **({} if self.probabilities is None else {"probabilities": self.probabilities}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -139,20 +147,38 @@ class Training:
         self.optimiser.load_state_dict(_copy(state["optimiser"]))
         self.tally.load_state_dict(state["tally"], self.device)
         self.best = Best(**state["best"])
+        self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
 
     def _train_epoch(self, observers: Sequence[Observer]) -> None:
         """The steps of the current epoch that are left."""
         self.autoencoder.train()
-        order = epoch_order(self.spec.seed, self.epoch, len(self.splits.train))
-        order = order.to(self.splits.train.rows.device)
         done = self.step % self.budget.steps_per_epoch
-        for index in order.split(self.spec.batch_size)[done:]:
+        if self.spec.resampling is not None and done == 0:
+            self.probabilities = self._drawing_probabilities(self.spec.resampling)
+        place = self.splits.train.rows.device
+        if self.probabilities is not None:
+            self.importance = importance(self.probabilities).to(place)
+        for index in self._order().to(place).split(self.spec.batch_size)[done:]:
             self._train_step(index)
             for observer in observers:
                 observer.stepped(self)
             if self.interrupted:
                 return
+
+    def _order(self) -> Tensor:
+        """Which data the current epoch sees, one after the other, ``(data,)``."""
+        if self.probabilities is None:
+            return epoch_order(self.spec.seed, self.epoch, len(self.splits.train))
+        return drawn_order(self.spec.seed, self.epoch, self.probabilities)
+
+    def _drawing_probabilities(self, spec: ResamplingSpec) -> Tensor:
+        z = codes(self.autoencoder, self.splits.train)
+        if not z.isfinite().all():
+            x = self.splits.train.batch((~z.isfinite().all(1)).nonzero()[:1, 0]).to(self.device)
+            culprit = find_divergence(self.autoencoder, x)
+            raise self._divergence(self.step + 1, "code of a datum", culprit)
+        return drawing_probabilities(z, spec)
 
     def _train_step(self, index: Tensor) -> None:
         random = stream_state(self.device) if self.watchful else None
@@ -163,7 +189,10 @@ class Training:
             group["lr"] = rate * rate_at(self.spec.learning_rate_schedule, self.step, self.budget)
         self.objective.advance(self.step, self.budget)
         self.optimiser.zero_grad()
-        loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta)
+        # Reports are of the data, whatever was drawn; the loss is so only if that was asked for.
+        weights = None if self.importance is None else self.importance[index].to(x)
+        charged = weights if self.importance_weights else None
+        loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta, charged)
         loss.backward()
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if random is not None and not torch.isfinite(loss + norm):
@@ -173,7 +202,7 @@ class Training:
         if self.spec.clip_norm is not None:
             clip_grads_with_norm_(self.parameters, self.spec.clip_norm, norm)
         self.optimiser.step()
-        self.tally.add(loss, terms)
+        self.tally.add(loss, terms, weights)
         self.step += 1
         self.seconds = time.monotonic() - self._started
 

@@ -267,6 +267,28 @@ def test_a_summary_gives_the_mean_kl_of_every_dimension() -> None:
     assert tally.summary().kl_per_dim == pytest.approx(per_dim.mean(0).tolist(), rel=1e-12)
 
 
+def test_weights_stand_for_repeated_data() -> None:
+    terms, loss = random_terms(4), torch.rand(()).double()
+    times = torch.tensor([1, 3, 2, 1])
+    weighted, repeated = Tally(), Tally()
+    weighted.add(loss, terms, times)
+    repeated.add(
+        loss,
+        Terms(
+            terms.reconstruction.repeat_interleave(times),
+            {site: kl.repeat_interleave(times) for site, kl in terms.kl.items()},
+            {site: kl.repeat_interleave(times, 0) for site, kl in terms.kl_per_dim.items()},
+            terms.kl_kind,
+        ),
+    )
+    first, second = weighted.summary(), repeated.summary()
+    assert (first.count, second.count) == (4, 7)
+    assert first.loss == pytest.approx(second.loss)  # as it was optimised
+    for name in ("elbo", "reconstruction", "kl"):
+        assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-12)
+    assert first.kl_per_site == pytest.approx(second.kl_per_site)
+
+
 def test_one_datum_has_no_standard_error() -> None:
     tally = Tally()
     tally.add(torch.zeros(()), random_terms(1))

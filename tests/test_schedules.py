@@ -172,8 +172,8 @@ def test_the_beta_that_was_applied_at_a_step_is_the_beta_that_is_logged(
     losses: list[tuple[float, float]] = []
     original = training.objective.loss_and_terms
 
-    def listening(autoencoder: Any, x: Any, beta: Any) -> Any:
-        loss, terms = original(autoencoder, x, beta)
+    def listening(autoencoder: Any, x: Any, beta: Any, weights: Any = None) -> Any:
+        loss, terms = original(autoencoder, x, beta, weights)
         if autoencoder.training:
             applied.append(float(beta))
             by_hand = float(beta) * terms.total_kl - terms.reconstruction

@@ -37,6 +37,22 @@ class LatentScale(ScaleMessenger):
             super()._process_message(msg)
 
 
+class DataWeights(ScaleMessenger):
+    """``poutine.scale`` by a weight for each datum of a batch, wrapped around model and guide.
+
+    Objectives that are no sum of log-densities find it again by
+    :func:`pyrovae.objectives.scaling.plate_scale`.
+
+    Args:
+        weights: Positive numbers, ``(batch,)``.
+    """
+
+    def _process_message(self, msg: Any) -> None:
+        if msg["type"] == "sample":
+            super()._process_message(msg)
+            msg["infer"]["data_weights"] = self.scale
+
+
 class Objective(Trace_ELBO):
     """A loss over the traces of model and guide, which Pyro's ``SVI`` takes as it is.
 
@@ -53,7 +69,11 @@ class Objective(Trace_ELBO):
     title: str
 
     def loss_and_terms(
-        self, autoencoder: Autoencoder, x: Tensor, beta: float | Tensor = 1.0
+        self,
+        autoencoder: Autoencoder,
+        x: Tensor,
+        beta: float | Tensor = 1.0,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, Terms]:
         """The loss in nats per datum, for ``backward()``, and the terms of the ELBO at β = 1.
 
@@ -61,9 +81,14 @@ class Objective(Trace_ELBO):
             autoencoder: Model and guide.
             x: A batch of data, ``(batch, *shape)``.
             beta: Weight of the KL, or of what stands for it, in the loss.
+            weights: Of each datum in the loss, ``(batch,)``, for objectives whose loss is a sum
+                over data; the terms are without it.
         """
         scaled = LatentScale(beta)
         model, guide = scaled(autoencoder.model), scaled(autoencoder.guide)
+        if weights is not None:
+            weighted = DataWeights(weights)
+            model, guide = weighted(model), weighted(guide)
         traces = self._all_traces(model, guide, (x,), {})
         with torch.no_grad():
             reported = average([terms(trace.model, trace.guide, len(x)) for trace in traces])

@@ -97,7 +97,7 @@ class RenyiBound(Objective):
         if self.gradient != "plain":
             surrogate = self._surrogate(parts, traces)
             bound = bound.detach() + surrogate - surrogate.detach()
-        return -bound.sum() * data_scale(traces[0])
+        return -(bound * data_scale(traces[0])).sum()
 
     def _surrogate(self, parts: LogDensities, traces: Sequence[Traces]) -> Tensor:
         """Something ``(data,)`` with the gradient asked for; its value means nothing."""

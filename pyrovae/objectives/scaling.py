@@ -11,13 +11,15 @@ from torch import Tensor
 from pyrovae.autoencoder import Site, Traces, latent_sites, observed_sites
 
 
-def plate_scale(site: Site) -> float:
-    """How many data each datum of the batch stands for."""
+def plate_scale(site: Site) -> float | Tensor:
+    """How many data each datum of the batch stands for; ``(data,)`` where they have weights."""
     frames = site["cond_indep_stack"]
-    return math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
+    scale = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
+    weights = site["infer"].get("data_weights")
+    return scale if weights is None else scale * weights
 
 
-def data_scale(trace: Traces) -> float:
+def data_scale(trace: Traces) -> float | Tensor:
     """:func:`plate_scale` of the data."""
     return plate_scale(trace.model.nodes[observed_sites(trace.model)[0]])
 

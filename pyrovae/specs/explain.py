@@ -45,6 +45,10 @@ def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> s
             kind = context["tag"]
             kinds = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
             return f"no {key} of kind '{kind}'; {nearest(kind, kinds)}"
+        case "union_tag_not_found":
+            field = _spec_at(spec, location[:-1]).model_fields[str(location[-1])]
+            kinds = [tag for member in _members(field.annotation) if (tag := _tag(member))]
+            return f"{key}.kind is missing; choose one of: {', '.join(kinds)}"
         case "literal_error":
             choices = [str(choice) for choice in _choices(context["expected"])]
             return f"{key} = {value!r} is not known; {nearest(str(value), choices)}"

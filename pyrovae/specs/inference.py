@@ -8,7 +8,15 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from pyrovae.specs.base import Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
-from pyrovae.specs.objectives import ELBOSpec, MMDSpec, ObjectiveSpec, TotalCorrelationSpec
+from pyrovae.specs.objectives import (
+    ELBOSpec,
+    IWAESpec,
+    MMDSpec,
+    ObjectiveSpec,
+    RenyiSpec,
+    TotalCorrelationSpec,
+)
+from pyrovae.specs.resampling import ResamplingSpec
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -125,6 +133,7 @@ class InferenceSpec(Spec):
     optimiser: OptimiserSpec = AdamSpec()
     learning_rate_schedule: RateSpec = ConstantRateSpec()
     early_stopping: EarlyStoppingSpec | None = None
+    resampling: ResamplingSpec | None = Field(default=None, discriminator="kind")
 
     @model_validator(mode="after")
     def _enough_data_to_compare(self) -> InferenceSpec:
@@ -133,5 +142,16 @@ class InferenceSpec(Spec):
             raise ValueError(
                 f"inference.objective.kind = '{self.objective.kind}' compares the data of a batch "
                 "with each other, and inference.batch_size = 1; choose 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_loss_to_weigh(self) -> InferenceSpec:
+        weighed = self.resampling is not None and self.resampling.importance_weights
+        if weighed and not isinstance(self.objective, ELBOSpec | IWAESpec | RenyiSpec):
+            raise ValueError(
+                "inference.resampling.importance_weights = true weighs the loss of each datum, "
+                f"and the loss of inference.objective.kind = '{self.objective.kind}' is no sum "
+                "over data; choose 'elbo', 'iwae' or 'renyi', or importance_weights = false"
             )
         return self

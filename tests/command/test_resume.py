@@ -41,6 +41,13 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
+    "resampling": (
+        {
+            "resampling": {"kind": "histogram", "bins": 3},
+            "optimiser": {"kind": "adam", "learning_rate": 0.02},
+        },
+        {},
+    ),
     "Adamax": ({"optimiser": {"kind": "adamax"}, "clip_norm": 1.0}, {}),
     "everything at once": (
         {
@@ -48,6 +55,7 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "guide": {"kind": "full_rank"},
             "learning_rate_schedule": {"kind": "multi_step", "milestones": [1]},
             "objective": {"kind": "elbo", "kl": "sampled", "particles": 2},
+            "resampling": {"kind": "kernel", "importance_weights": True},
         },
         {"prior": {"kind": "mixture"}},
     ),
@@ -125,6 +133,19 @@ def test_early_stopping_remembers_across_an_interruption(make_training: Any) -> 
         torch.equal(value, training.best.weights[name])
         for name, value in training.autoencoder.state_dict().items()
     )
+
+
+def test_chances_change_from_epoch_to_epoch(make_training: Any) -> None:
+    chances: list[torch.Tensor] = []
+
+    class Watch(Observer):
+        def epoch_ended(self, training: Training, records: Any) -> None:
+            chances.append(training.state_dict()["probabilities"])
+
+    make_training(*SCHEDULES["resampling"]).run([Watch()])
+    uniform = torch.full((16,), 1 / 16).double()
+    assert not any(torch.allclose(p, uniform) for p in chances)  # else the schedule tests nothing
+    assert not any(torch.allclose(chances[i], chances[i + 1]) for i in range(2))
 
 
 def test_beta_and_rate_are_those_of_the_step(make_training: Any) -> None:

@@ -64,6 +64,12 @@ IN_INFERENCE: dict[str, tuple[str, list[str]]] = {
     "infinite": ("[beta]\nvalue = inf", ["beta.value = inf", "finite"]),
     "rate": ("[optimiser]\nlearning_rate = 0", ["optimiser.learning_rate = 0", "than 0"]),
     "pair": ("[optimiser]\nbetas = [0.9, 1.0]", ["optimiser.betas.1 = 1.0", "less than 1"]),
+    "optional kind": ("[resampling]\nalpha = 0.1", ["resampling.kind is missing", "kernel"]),
+    "optional kind's key": ("[resampling]\nkind = 'kernel'\nbins = 3", ["no key 'bins'"]),
+    "a loss that is no sum": (
+        "[resampling]\nkind = 'kernel'\nimportance_weights = true\n[objective]\nkind = 'tc'",
+        ["inference.resampling.importance_weights", "'tc'", "'elbo', 'iwae' or 'renyi'"],
+    ),
     "optional table": ("early_stopping = 3", ["early_stopping = 3", "[early_stopping]"]),
     "key of an optional table": (
         "[early_stopping]\npatince = 3",

@@ -1,0 +1,389 @@
+"""Whether drawing rare data more often in training does them good, and at whose expense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset, Splits
+from pyrovae.diagnosis.check import Number, Variable, percent
+from pyrovae.diagnosis.evaluations import judge
+from pyrovae.diagnosis.importance import standard_error
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import codes, observations
+from pyrovae.exploration.finding import Finding
+from pyrovae.resampling import drawing_probabilities, expected_shares
+from pyrovae.specs import InferenceSpec
+from pyrovae.specs.files import validate
+from pyrovae.specs.resampling import KernelResamplingSpec, ResamplingSpec
+
+SHOWN = 20
+"""Data at either end of the chances that are shown."""
+
+AMINI = "Amini et al. (2019), doi:10.1145/3306618.3314243"
+BURDA = "Burda et al. (2016), arXiv:1509.00519"
+
+
+class Difference(NamedTuple):
+    """After minus before: the mean over data, and the standard error of the paired differences."""
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, differences: Tensor) -> Difference:
+        """Of differences ``(data,)``."""
+        return cls(differences.mean().item(), standard_error(differences).item())
+
+    def __str__(self) -> str:
+        """In nats, with its sign."""
+        return f"{self.mean:+.2f} ± {self.error:.2f}".replace("-", "−")
+
+
+@dataclass(frozen=True, eq=False)
+class Debiasing(Finding):
+    """Two fits of a model, without and with resampling by the density of codes.
+
+    Attributes:
+        resampling: How data were drawn in the second fit.
+        rare: Classes whose fate is asked for; empty if none is singled out.
+        classes: Classes of the training data, ``(classes,)``; empty if there are no labels.
+        share_before: Share of each class in the training data, and so among uniform draws.
+        share_after: Expected share among the draws, by the chances after the second fit.
+        chances: Chance of each training datum, ``(data,)``, float64; the mean is 1 / data.
+        labels: Classes of the test data that were judged, ``(obs,)``; empty without labels.
+        log_prob: Log p(x) of these after minus before, nats ``(obs,)``; NaN where the guide is a
+            point.
+        reconstruction: Likewise of the mean of log p(x | z) over codes from the guide.
+        samples: Codes for each of them.
+        most_likely: Training data that are drawn most, ``(shown, *shape)``.
+        least_likely: Training data that are drawn least.
+        most_factor: How many times as often as if all chances were equal, ``(shown,)``.
+        least_factor: Likewise.
+    """
+
+    name: ClassVar[str] = "debias"
+    title: ClassVar[str] = "Drawing rare data more often"
+
+    resampling: ResamplingSpec
+    rare: tuple[int, ...]
+    classes: Tensor
+    share_before: Tensor
+    share_after: Tensor
+    chances: Tensor
+    labels: Tensor
+    log_prob: Tensor
+    reconstruction: Tensor
+    samples: int
+    most_likely: Tensor
+    least_likely: Tensor
+    most_factor: Tensor
+    least_factor: Tensor
+
+    @property
+    def worth(self) -> float:
+        """Of how many equally likely data the draws are worth, as a fraction of all data."""
+        return (1 / (len(self.chances) * self.chances.square().sum())).item()
+
+    def chosen(self, *, rare: bool) -> Tensor:
+        """Which judged data are of the rare classes, or of the others, ``(obs,)``."""
+        members = torch.isin(self.labels, torch.tensor(self.rare, dtype=self.labels.dtype))
+        return members if rare else ~members
+
+    def share(self, *, after: bool) -> float:
+        """Share of the rare classes together."""
+        members = torch.isin(self.classes, torch.tensor(self.rare, dtype=self.classes.dtype))
+        return (self.share_after if after else self.share_before)[members].sum().item()
+
+    def per_class(self, differences: Tensor) -> list[Difference]:
+        """Of each of the classes."""
+        return [Difference.of(differences[self.labels == label]) for label in self.classes]
+
+    def summary(self) -> str:
+        """What the rare data gained, and what the others paid."""
+        if not self.rare:
+            everything = torch.ones(len(self.log_prob)).bool()
+            return (
+                f"The likeliest training datum is drawn {self.most_factor[0]:.1f} times as often "
+                f"as under equal chances, the unlikeliest {self.least_factor[0]:.2f} times. Over "
+                f"{len(self.log_prob)} test data {self._change(everything)}."
+            )
+        names = ", ".join(map(str, self.rare))
+        before, after = self.share(after=False), self.share(after=True)
+        return (
+            f"Of the draws, {percent(after)} are of the rare classes {names} instead of "
+            f"{percent(before)}: {after / before:.1f} times as many. For their test data "
+            f"{self._change(self.chosen(rare=True))}; for those of the other classes "
+            f"{self._change(self.chosen(rare=False))}."
+        )
+
+    def numbers(self) -> list[Number]:
+        """Shares, and differences of log p(x) and of the reconstruction."""
+        found = [
+            Number(
+                "worth of the draws",
+                self.worth,
+                "fraction",
+                "1 / (n sum of p²): of how many equally likely data, relative to all, as many "
+                "draws are worth",
+            )
+        ]
+        if self.rare:
+            before, after = self.share(after=False), self.share(after=True)
+            found += [
+                Number(
+                    "rare share, before", before, "fraction", "of the rare classes in the data"
+                ),
+                Number(
+                    "rare share, after",
+                    after,
+                    "fraction",
+                    "of the rare classes among the draws, in expectation",
+                    AMINI,
+                ),
+                Number("rise of the share", after / before, "", "the second by the first"),
+            ]
+            found += self._differences("rare classes", self.chosen(rare=True))
+            found += self._differences("other classes", self.chosen(rare=False))
+        else:
+            found += self._differences("all", torch.ones(len(self.log_prob)).bool())
+        return found
+
+    def variables(self) -> dict[str, Variable]:
+        """What there is of each class and of each judged datum."""
+        found = {
+            "log_prob_difference": Variable(
+                ("obs",), self.log_prob.numpy(), "log p(x) of test data, after − before, nats"
+            ),
+            "reconstruction_difference": Variable(
+                ("obs",),
+                self.reconstruction.numpy(),
+                "reconstruction of test data, after − before, nats",
+            ),
+        }
+        if not len(self.classes):
+            return found
+        found |= {
+            "obs_class": Variable(("obs",), self.labels.numpy(), "class of the test datum"),
+            "class": Variable(("class",), self.classes.numpy(), "classes of the data"),
+            "share_before": Variable(
+                ("class",), self.share_before.numpy(), "share in the training data"
+            ),
+            "share_after": Variable(
+                ("class",), self.share_after.numpy(), "expected share among the draws"
+            ),
+        }
+        for name, values in (("log_prob", self.log_prob), ("reconstruction", self.reconstruction)):
+            each = torch.tensor(self.per_class(values), dtype=torch.float64)
+            what = f"difference of {name} for test data of the class, nats"
+            found[f"class_{name}"] = Variable(("class",), each[:, 0].numpy(), f"mean {what}")
+            found[f"class_{name}_error"] = Variable(
+                ("class",), each[:, 1].numpy(), f"standard error of the mean {what}"
+            )
+        return found
+
+    def _change(self, chosen: Tensor) -> str:
+        if not chosen.any():
+            return "nothing is known: there are none"
+        reconstruction = Difference.of(self.reconstruction[chosen])
+        if self.log_prob.isnan().all():
+            return (
+                f"the reconstruction changes by {reconstruction} nats (log p(x) is not known: the "
+                "guide is a point)"
+            )
+        return (
+            f"log p(x) changes by {Difference.of(self.log_prob[chosen])} nats, the reconstruction "
+            f"by {reconstruction}"
+        )
+
+    def _differences(self, whose: str, chosen: Tensor) -> list[Number]:
+        if not chosen.any():
+            return []
+        quantities = (
+            ("log p(x)", self.log_prob, f"log p(x), importance-weighted, {self.samples} codes"),
+            ("reconstruction", self.reconstruction, "mean of log p(x | z)"),
+        )
+        return [
+            Number(
+                f"{name} of {whose}",
+                mean,
+                "nats",
+                f"after − before: {what}; mean over {int(chosen.sum())} test data",
+                BURDA if name == "log p(x)" else "",
+                error,
+            )
+            for name, values, what in quantities
+            for mean, error in [Difference.of(values[chosen])]
+        ]
+
+
+def thin(data: Splits, classes: Sequence[int], keep: float) -> Splits:
+    """Data in which some classes are rare.
+
+    Args:
+        data: Splits with labels.
+        classes: Classes of which only few training and validation data are kept, always the same
+            ones. The test data stay as they are.
+        keep: Which fraction of each, 0 to 1.
+
+    Raises:
+        DataError: No labels, a class that is not there, or one of which nothing would be left.
+    """
+    labels = _labels(data.train)
+    if not len(labels):
+        raise DataError(f"{data.name} has no labels, and no class of it can be made rare")
+    for label in classes:
+        count = int((labels == label).sum())
+        if count == 0:
+            known = ", ".join(map(str, labels.unique().tolist()))
+            raise DataError(f"{data.name} has no class {label} to make rare; it has {known}")
+        if not 0 < keep <= 1 or round(keep * count) < 1:
+            raise DataError(
+                f"keeping {keep:g} of the {count} training data of class {label} in {data.name} "
+                f"would leave none, or more than there are; choose {1 / count:.2g} to 1"
+            )
+    cut = Splits(
+        _thinned(data.train, classes, keep), _thinned(data.validation, classes, keep), data.test
+    )
+    if not len(cut.validation):
+        raise DataError(f"keeping {keep:g} would leave no validation data in {data.name}")
+    return cut
+
+
+def variants(
+    spec: InferenceSpec, resampling: ResamplingSpec | None = None
+) -> dict[str, InferenceSpec]:
+    """The same inference without and with resampling: "off" and "on".
+
+    Args:
+        spec: How to fit.
+        resampling: How to draw; by default as ``spec`` does, or by the density of whole codes.
+
+    Raises:
+        SpecError: Importance weights for an objective that cannot have them.
+    """
+    chosen = resampling or spec.resampling or KernelResamplingSpec()
+    tree = spec.model_dump() | {"resampling": chosen.model_dump()}
+    return {
+        "off": spec.model_copy(update={"resampling": None}),
+        "on": validate(tree, InferenceSpec, "debias"),
+    }
+
+
+def debias(
+    before: Autoencoder,
+    after: Autoencoder,
+    data: Splits,
+    rare: Sequence[int] = (),
+    *,
+    resampling: ResamplingSpec | None = None,
+    samples: int = 200,
+    num: int = 200,
+) -> Debiasing:
+    r"""Compare two fits of a model, without and with resampling.
+
+    Differences are paired: the same test data, and the same random numbers, for both. Log p(x) is
+
+    .. math::
+        \log p(x) \approx \log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k \mid x)},
+        \qquad z_k \sim q(z \mid x)
+
+    in the mean a lower bound.
+
+    Args:
+        before: Fitted to data as they are.
+        after: Fitted to data drawn by the density of their codes, on the same device.
+        data: The data of both fits, as the models see them.
+        rare: Classes whose fate is asked for.
+        resampling: How data were drawn; by default as ``after`` was declared.
+        samples: :math:`K`.
+        num: Test data of each class that are judged, at most; ten times as many without labels.
+
+    Raises:
+        DataError: No labels, or no such class, though ``rare`` names some; a density that is not
+            finite.
+        SpecError: It is not known how data were drawn.
+    """
+    spec = resampling or _declared(after)
+    labels = _labels(data.train)
+    classes = labels.unique()
+    _require_classes(data, classes, rare)
+    chances = drawing_probabilities(codes(after, data.train), spec)
+    uniform = torch.full_like(chances, 1 / len(chances))
+    index = _some_of_each(_labels(data.test), classes, num, len(data.test))
+    x = observations(data.test, index).to(next(after.parameters()).device)
+    first, second = judge(before, x, samples), judge(after, x, samples)
+    order = chances.argsort(stable=True)
+    least, most = order[:SHOWN], order.flip(0)[:SHOWN]
+    test_labels = data.test.label(index)
+    return Debiasing(
+        resampling=spec,
+        rare=tuple(rare),
+        classes=classes,
+        share_before=_shares(uniform, labels, classes),
+        share_after=_shares(chances, labels, classes),
+        chances=chances,
+        labels=torch.empty(0).long() if test_labels is None else test_labels.cpu(),
+        log_prob=second.log_prob - first.log_prob,
+        reconstruction=second.reconstruction - first.reconstruction,
+        samples=samples,
+        most_likely=observations(data.train, most).cpu(),
+        least_likely=observations(data.train, least).cpu(),
+        most_factor=chances[most] * len(chances),
+        least_factor=chances[least] * len(chances),
+    )
+
+
+def _declared(autoencoder: Autoencoder) -> ResamplingSpec:
+    declaration = autoencoder.declaration
+    spec = None if declaration is None else declaration.inference.resampling
+    if spec is None:
+        raise SpecError(
+            "the second model was not declared with inference.resampling: say how its data were "
+            "drawn, as in resampling=KernelResamplingSpec()"
+        )
+    return spec
+
+
+def _require_classes(data: Splits, classes: Tensor, rare: Sequence[int]) -> None:
+    if rare and not len(classes):
+        raise DataError(f"{data.name} has no labels, and so no classes {list(rare)}")
+    for label in rare:
+        if label not in classes.tolist():
+            known = ", ".join(map(str, classes.tolist()))
+            raise DataError(f"the training data of {data.name} have no class {label}, but {known}")
+
+
+def _labels(data: Dataset) -> Tensor:
+    """Classes ``(data,)`` on the CPU; empty if there are none."""
+    labels = data.label(torch.arange(len(data)))
+    return torch.empty(0).long() if labels is None else labels.cpu()
+
+
+def _shares(probabilities: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
+    if not len(classes):
+        return torch.empty(0).double()
+    return expected_shares(probabilities, labels, classes)
+
+
+def _some_of_each(labels: Tensor, classes: Tensor, num: int, count: int) -> Tensor:
+    """Indices of the first ``num`` of each class, in order; without labels of the first."""
+    if not len(labels):
+        return torch.arange(count)[: 10 * num]
+    chosen = [(labels == label).nonzero()[:num, 0] for label in classes]
+    return torch.cat(chosen).sort().values
+
+
+def _thinned(data: Dataset, classes: Sequence[int], keep: float) -> Dataset:
+    labels = _labels(data)
+    kept = torch.ones(len(labels)).bool()
+    for label in classes:
+        members = (labels == label).nonzero()[:, 0]
+        mixed = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(0))]
+        kept[mixed[round(keep * len(members)) :]] = False
+    return replace(data, rows=data.rows[kept.to(data.rows.device)])
