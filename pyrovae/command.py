@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -64,3 +65,35 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not '{text}'")
     return int(text)
+
+
+def weight(text: str) -> float:
+    """A weight that may be zero, as an option's ``type``.
+
+    Raises:
+        ArgumentTypeError: Not a finite number, or negative.
+    """
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, not '{text}'")
+    return value
+
+
+def fraction(text: str) -> float:
+    """A share of things, as an option's ``type``.
+
+    Raises:
+        ArgumentTypeError: Not a number above 0 and at most 1.
+    """
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and up to 1, not '{text}'")
+    return value
+
+
+def _number(text: str) -> float:
+    """The number, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -16,6 +16,7 @@ from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.importance import standard_error
+from pyrovae.exploration.finding import Finding
 from pyrovae.kl import Kind, exact_kl, kl_kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
@@ -298,6 +299,11 @@ def outcome(found: Check | NotApplicable) -> str:
     grade, finding, advice = found.verdict()
     lines = _wrapped(found.question, grade, finding)
     return f"{lines}\n{_wrapped('', '', f'→ {advice}')}" if advice else lines
+
+
+def look(found: Finding) -> str:
+    """What was looked at, and what was seen."""
+    return _wrapped(found.name, "", found.summary())
 
 
 def _wrapped(question: str, grade: str, text: str) -> str:

@@ -237,6 +237,29 @@ def _data(
             f"the data of {folder}, {source}, are no longer there: put them back, or name them "
             "with --data"
         )
+    return _of_its_shape(folder, facts, source, data_root)
+
+
+def other_data(run: OpenedRun, source: str | Path, data_root: str | Path | None = None) -> Splits:
+    """Other data, as the run's model sees them.
+
+    Args:
+        run: Whose model is to see them.
+        source: Name or path.
+        data_root: Where named data sets lie; by default where they lay for the run.
+
+    Raises:
+        DataError: There are none, or they are not what the model takes.
+    """
+    stored = _of_its_shape(run.folder, run.facts, str(source), data_root)
+    seen = run.autoencoder.contract.apply(stored)
+    check_support(run.autoencoder, seen.test)
+    return seen
+
+
+def _of_its_shape(
+    folder: Path, facts: dict[str, Any], source: str, data_root: str | Path | None
+) -> Splits:
     splits = load_data(source, root=facts["data"]["root"] if data_root is None else data_root)
     shape, fitted = splits.train.shape, facts["data"]["shape"]
     if list(shape) != fitted:

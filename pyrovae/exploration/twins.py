@@ -22,7 +22,8 @@ def train_twin(
 ) -> Autoencoder:
     """Fit the run's model under another inference, or load what was fitted so before.
 
-    A twin is a run like any other, in a folder of its own. One that was interrupted goes on.
+    Under its own inference, the run is its own twin. Any other is a run like it, in a folder of
+    its own; one that was interrupted goes on.
 
     Args:
         run: Gives the model and, by default, the data.
@@ -41,6 +42,8 @@ def train_twin(
             f"{run.folder} was made from a program by hand, whose parts cannot be exchanged: "
             "write what is to be compared as another program, and train that"
         )
+    if data is None and inference == run.inference and run.facts["status"] == "finished":
+        return run.autoencoder
     data = run.data if data is None else data
     known = read_run(folder) if (folder / "run.json").is_file() else {}
     if known:

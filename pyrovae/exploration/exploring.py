@@ -1,0 +1,97 @@
+"""A run explored: opened, looked at, and what was seen written down."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyrovae import console
+from pyrovae.documents import file_name, write_json
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import EVALUATION_SEED
+from pyrovae.exploration.looks import LOOKS, Asked, Look
+from pyrovae.exploration.page import write_page
+from pyrovae.explore import USUAL
+from pyrovae.opening import OpenedRun, open_run
+from pyrovae.runs import versions
+
+PAGE_DPI = 130  # sharp at the width of the page
+
+
+def explore(options: argparse.Namespace, command: str) -> int:
+    """Look at a run, say what was seen, and write it to a folder.
+
+    Each look is written as soon as it is done; those that do not apply do not stop the others.
+
+    Returns:
+        Exit status: 0.
+
+    Raises:
+        PyrovaeError: A run or data that cannot be opened, or a look that was asked for and does
+            not apply.
+    """
+    run = open_run(
+        options.run, data=options.data, data_root=options.data_root, device=options.device
+    )
+    observed = run.first(options.num)
+    folder = _folder(options, run)
+    folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
+    notes = [*run.notes, *filter(None, [observed.note])]
+    asked = Asked(run, observed, options, folder)
+    console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    refused = []
+    for name in options.what or USUAL:
+        started = time.monotonic()
+        try:
+            look = LOOKS[name](asked)
+        except (DataError, SpecError) as error:
+            refused.append(f"{name} does not apply: {error}")
+            continue
+        _write(look, asked, command, notes, time.monotonic() - started)
+        console.say(console.look(look.finding))
+    page = write_page(folder, run.name, list(LOOKS))
+    if refused and options.what:
+        raise SpecError("\n".join(refused))
+    console.say(console.written([*refused, *notes], f"{page} and, for each look, .json and .png"))
+    return 0
+
+
+def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:
+    """Where to write: beside the run's own files, each data set in a folder of its own."""
+    if options.output is not None:
+        return options.output
+    folder = run.folder / "exploration"
+    return folder / file_name(run.data.name) if options.data else folder
+
+
+def _write(look: Look, asked: Asked, command: str, notes: Sequence[str], seconds: float) -> None:
+    """Write a look's pictures, then its numbers, which name them."""
+    finding, folder = look.finding, asked.folder
+    pictures = []
+    for number, drawn in enumerate(look.drawn):
+        file = f"{finding.name}{f'-{number + 1}' if number else ''}.png"
+        drawn.figure.savefig(folder / file, dpi=PAGE_DPI)
+        alt = drawn.figure.get_suptitle()
+        pictures.append({"file": file, "caption": drawn.caption, "alt": alt})
+    pictures += [animation._asdict() for animation in look.animations]
+    content = {
+        "name": finding.name,
+        "title": finding.title,
+        "summary": finding.summary(),
+        "numbers": {number.name: number._asdict() for number in finding.numbers()},
+        "variables": {
+            name: {**variable._asdict(), "values": variable.values.tolist()}
+            for name, variable in finding.variables().items()
+        },
+        "pictures": pictures,
+        "command": command,
+        "versions": versions(),
+        "run": str(asked.run.folder),
+        "data": {"name": asked.run.data.name, "count": len(asked.observed.x)},
+        "seed": EVALUATION_SEED,
+        "notes": list(notes),
+        "seconds": seconds,
+    }
+    write_json(folder / f"{finding.name}.json", content)

@@ -1,0 +1,205 @@
+"""What there is to look at in a run: each look asks its own module, and draws what it found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Splits
+from pyrovae.documents import file_name
+from pyrovae.evaluation import observations
+from pyrovae.exploration import ablation, debiasing, sweep
+from pyrovae.exploration.completeness import sample_both
+from pyrovae.exploration.disentanglement.encoding import all_codes
+from pyrovae.exploration.disentanglement.mig import mig
+from pyrovae.exploration.factors import disentangle
+from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.interpolation import interpolate
+from pyrovae.exploration.manifold import manifold
+from pyrovae.exploration.outliers import score_outliers
+from pyrovae.exploration.traversal import traverse
+from pyrovae.exploration.twins import train_twin
+from pyrovae.figures.checks import Drawn
+from pyrovae.opening import Observations, OpenedRun, other_data
+from pyrovae.specs import InferenceSpec
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is looked at, and how.
+
+    Attributes:
+        run: The run.
+        observed: Test data.
+        options: Of the command line.
+        folder: What is written goes there.
+    """
+
+    run: OpenedRun
+    observed: Observations
+    options: argparse.Namespace
+    folder: Path
+
+    @property
+    def inference(self) -> InferenceSpec:
+        """How twins are fitted, but for what makes them different."""
+        epochs = self.options.epochs or self.run.inference.epochs
+        return self.run.inference.model_copy(update={"epochs": epochs})
+
+    @property
+    def progress(self) -> bool:
+        """Whether somebody sees a bar."""
+        return sys.stderr.isatty()
+
+    def twins(
+        self, name: str, variants: Mapping[Key, InferenceSpec], data: Splits | None = None
+    ) -> dict[Key, Autoencoder]:
+        """The run's model under each inference, in ``FOLDER/NAME/``."""
+        return {
+            key: train_twin(self.run, spec, self.folder / name / _folder_name(key), data)
+            for key, spec in variants.items()
+        }
+
+
+class Animation(NamedTuple):
+    """A file that moves, in the folder."""
+
+    file: str
+    caption: str
+    alt: str
+
+
+class Look(NamedTuple):
+    """What was found, and its pictures; the first is the one to see."""
+
+    finding: Finding
+    drawn: Sequence[Drawn]
+    animations: Sequence[Animation] = ()
+
+
+def _traversals(asked: Asked) -> Look:
+    from pyrovae.figures import traversals as figure
+
+    test = asked.run.data.test
+    found = traverse(asked.run.autoencoder, asked.observed.x, datum=asked.options.datum)
+    file = figure.write_gif(found, test, asked.folder / "traversals.gif")
+    moving = [] if file is None else [Animation(file.name, "The same, in motion.", found.title)]
+    return Look(found, [Drawn(figure.traversals(found, test), figure.caption(test))], moving)
+
+
+def _interpolations(asked: Asked) -> Look:
+    from pyrovae.figures import interpolations as figure
+
+    test = asked.run.data.test
+    ends = ablation.pairs_of_data(test, 6).flatten()
+    found = interpolate(asked.run.autoencoder, observations(test, ends).to(asked.run.device))
+    return Look(found, [Drawn(figure.interpolations(found, test), figure.CAPTION)])
+
+
+def _samples(asked: Asked) -> Look:
+    from pyrovae.figures import completeness as figure
+
+    found = sample_both(asked.run.autoencoder, asked.observed.x)
+    return Look(found, [Drawn(figure.samples(found, asked.run.data.test), figure.CAPTION)])
+
+
+def _manifold(asked: Asked) -> Look:
+    from pyrovae.figures import manifold as figure
+
+    test = asked.run.data.test
+    found = manifold(asked.run.autoencoder, asked.observed.x)
+    return Look(found, [Drawn(figure.manifold(found, test), figure.caption(test))])
+
+
+def _factors(asked: Asked) -> Look:
+    from pyrovae.figures import factors as figure
+
+    found = disentangle(asked.run.autoencoder, asked.run.data, progress=asked.progress)
+    return Look(found, [Drawn(figure.factors(found), figure.CAPTION)])
+
+
+def _outliers(asked: Asked) -> Look:
+    from pyrovae.figures import outliers as figure
+
+    run, options = asked.run, asked.options
+    other = other_data(run, options.against, options.data_root)
+    index = torch.arange(len(other.test))[: options.num]
+    found = score_outliers(
+        run.autoencoder,
+        run.data.train,
+        asked.observed.x,
+        observations(other.test, index).to(run.device),
+        names=(run.data.name, other.name),
+        samples=options.samples,
+        progress=asked.progress,
+    )
+    return Look(found, figure.outliers(found, run.data.test))
+
+
+def _ablation(asked: Asked) -> Look:
+    from pyrovae.figures import ablation as figure
+
+    variants = ablation.variants(asked.inference, asked.options.betas or ablation.BETAS)
+    found = ablation.ablate(asked.twins("ablation", variants), asked.run.data)
+    return Look(found, [Drawn(figure.ablation(found, asked.run.data.test), figure.CAPTION)])
+
+
+def _sweep(asked: Asked) -> Look:
+    from pyrovae.figures import sweep as figure
+
+    data = asked.run.data
+    variants = sweep.variants(asked.inference, asked.options.betas or sweep.BETAS)
+    models = asked.twins("sweep", variants)
+    gaps = None
+    if data.train.factors is not None:
+        gaps = {beta: _mig(model, asked) for beta, model in models.items()}
+    found = sweep.sweep(models, data, gaps)
+    return Look(found, [Drawn(figure.sweep(found, data.test), figure.CAPTION)])
+
+
+def _mig(autoencoder: Autoencoder, asked: Asked) -> float:
+    found = all_codes(autoencoder, asked.run.data, progress=asked.progress)
+    return mig(found.codes, found.factors).score
+
+
+def _debias(asked: Asked) -> Look:
+    from pyrovae.figures import debiasing as figure
+
+    run, options = asked.run, asked.options
+    thinned = None
+    if options.keep is not None:
+        thinned = debiasing.thin(run.data, options.rare, options.keep)
+    models = asked.twins("debias", debiasing.variants(asked.inference), thinned)
+    data = run.data if thinned is None else thinned
+    off, on = models["off"], models["on"]
+    found = debiasing.debias(off, on, data, options.rare, samples=options.samples)
+    return Look(found, [Drawn(figure.debiasing(found, data.train), figure.CAPTION)])
+
+
+def _folder_name(key: Hashable) -> str:
+    """Of a twin: its name, or its β."""
+    name = f"β = {key:g}" if isinstance(key, float) else str(key)
+    return file_name(name.replace("β = ", "beta-"))
+
+
+LOOKS: dict[str, Callable[[Asked], Look]] = {
+    "traversals": _traversals,
+    "interpolations": _interpolations,
+    "samples": _samples,
+    "manifold": _manifold,
+    "factors": _factors,
+    "outliers": _outliers,
+    "ablation": _ablation,
+    "sweep": _sweep,
+    "debias": _debias,
+}
+"""By the word on the command line, in the order of the page."""

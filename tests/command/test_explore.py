@@ -1,0 +1,220 @@
+"""``python -m pyrovae.explore``: what it says and leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyrovae import explore, load_data
+from pyrovae.exploration.looks import LOOKS
+
+pytestmark = pytest.mark.usefixtures("without_figures")
+
+
+@pytest.fixture
+def explored(command_of: Any) -> Any:
+    return command_of(explore.main)
+
+
+@pytest.fixture
+def refused(explored: Any, refused_by: Any) -> Any:
+    return refused_by(explored)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Six hundred labelled images with two known factors: sixty to look at."""
+    path = tmp_path / "images.npz"
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 600)
+    factors = np.stack([labels, rng.integers(0, 2, 600)], axis=1)
+    x = rng.integers(0, 6, (600, 8, 8)) + 5 * labels[:, None, None]
+    np.savez(path, x=x, labels=labels, factors=factors)
+    return path
+
+
+@pytest.fixture
+def fitted(command: Any, images: Path, overrides: Any) -> Any:
+    """Fit a small model to the images; the folder of the run."""
+
+    def fit(model: Path | str = "vae", *settings: str) -> Path:
+        words = overrides(*settings, declared=model == "vae")
+        outcome = command(model, "svi", "--data", f"{images}:x", "--output", "run", *words)
+        assert outcome.status == 0, outcome.err
+        return Path("run")
+
+    return fit
+
+
+@pytest.fixture
+def run(fitted: Any) -> Path:
+    return fitted("vae", "model.latent_dim=2", "inference.batch_size=64")
+
+
+def found(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_without_words_it_looks_at_all_that_is_quick(run: Path, explored: Any) -> None:
+    outcome = explored(run)
+    assert outcome.status == 0, outcome.err
+    folder = run / "exploration"
+    names = ["traversals", "interpolations", "samples", "manifold"]
+    assert {file.stem for file in folder.glob("*.json")} == set(names)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    words = " ".join(outcome.out.split())
+    for name in names:
+        content = found(folder, name)
+        assert content["summary"] in words
+        assert content["numbers"]
+        assert content["data"] == {"name": "images.npz:x", "count": 60}
+        assert content["pictures"][0]["file"] == f"{name}.png"
+        with Image.open(folder / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+        assert f'id="{name}"' in page
+    with Image.open(folder / "traversals.gif") as animation:
+        assert animation.n_frames > 5
+    assert "data:image/gif;base64" in page
+
+
+def test_the_page_keeps_what_was_looked_at_before(run: Path, explored: Any) -> None:
+    assert explored(run, "samples").status == 0
+    assert explored(run, "manifold").status == 0
+    page = (run / "exploration" / "report.html").read_text(encoding="utf-8")
+    assert page.index('id="samples"') < page.index('id="manifold"')
+    assert 'id="traversals"' not in page
+
+
+def test_the_same_numbers_each_time(run: Path, explored: Any) -> None:
+    for output in ("first", "second"):
+        assert explored(run, "--output", output).status == 0
+    for name in ("traversals", "interpolations", "samples", "manifold"):
+        first, second = (found(Path(output), name) for output in ("first", "second"))
+        assert first["numbers"] == second["numbers"]
+        assert first["variables"] == second["variables"]
+
+
+def test_what_does_not_apply_does_not_stop_the_others(fitted: Any, explored: Any) -> None:
+    run = fitted("vae", "model.latent_dim=3")
+    usual = explored(run)
+    assert usual.status == 0
+    assert "manifold does not apply" in usual.out
+    asked = explored(run, "manifold", "samples")
+    assert asked.status == 2
+    assert "manifold does not apply" in asked.err
+    assert "traversals" in asked.err  # the alternative
+    assert (run / "exploration" / "samples.json").is_file()
+
+
+def test_factors_of_the_data_are_scored(run: Path, explored: Any) -> None:
+    outcome = explored(run, "factors")
+    assert outcome.status == 0, outcome.err
+    values = {n: v["value"] for n, v in found(run / "exploration", "factors")["numbers"].items()}
+    assert 0 <= values["MIG"] <= 1
+
+
+def test_other_data_are_stranger(run: Path, explored: Any, tmp_path: Path) -> None:
+    other = tmp_path / "other.npy"
+    np.save(other, np.random.default_rng(1).choice([0, 16], (400, 8, 8)))
+    outcome = explored(run, "outliers", "--against", other, "--samples", "50")
+    assert outcome.status == 0, outcome.err
+    numbers = found(run / "exploration", "outliers")["numbers"]
+    assert any(value["value"] > 0.9 for value in numbers.values())
+
+
+@pytest.mark.parametrize("look", ["ablation", "sweep"])
+def test_twins_are_trained_once(run: Path, explored: Any, look: str) -> None:
+    words = (run, look, "--epochs", "1", "--betas", "0.5", "1", "2")
+    assert explored(*words).status == 0
+    before = found(run / "exploration", look)
+    again = explored(*words)
+    assert again.status == 0, again.err
+    assert "epoch" not in again.out
+    assert found(run / "exploration", look)["numbers"] == before["numbers"]
+    other = explored(run, look, "--epochs", "2", "--betas", "0.5", "1", "2")
+    assert other.status == 2
+    assert "another budget" in other.err
+
+
+def test_rare_classes_are_drawn_more_often(run: Path, explored: Any) -> None:
+    words = ("--rare", "2", "--keep", "0.1", "--epochs", "2", "--samples", "20")
+    outcome = explored(run, "debias", *words)
+    assert outcome.status == 0, outcome.err
+    assert found(run / "exploration", "debias")["numbers"]
+    twins = sorted(path.name for path in (run / "exploration" / "debias").iterdir())
+    assert twins == ["off", "on"]
+
+
+def test_a_program_by_hand_is_looked_at_but_has_no_twins(
+    fitted: Any, explored: Any, write_program: Any
+) -> None:
+    run = fitted(write_program())
+    assert explored(run).status == 0
+    outcome = explored(run, "ablation")
+    assert outcome.status == 2
+    assert "by hand" in outcome.err
+
+
+def test_nothing_else_in_the_runs_folder_is_touched(run: Path, explored: Any) -> None:
+    kept = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert explored(run, "samples").status == 0
+    assert all(file.read_bytes() == content for file, content in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "sampels"], ["'sampels'", "did you mean 'samples'"]),
+        (["run", "outliers"], ["--against"]),
+        (["run", "samples", "--against", "mnist"], ["--against", "outliers"]),
+        (["run", "--betas", "1"], ["--betas", "ablation", "sweep"]),
+        (["run", "debias", "--keep", "0.1"], ["--keep", "--rare"]),
+        (["run", "ablation", "--data", "mnist"], ["ablation", "--data"]),
+        (["nowhere"], ["nowhere"]),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_mistakes_are_answered_in_a_sentence(
+    refused: Any, arguments: list[str], words: list[str]
+) -> None:
+    refused(*arguments, words=tuple(words))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["traversals", "--datum", "60"], "60"),
+        (["traversals", "--datum", "-1"], "-1"),
+        (["outliers", "--against", "digits.npy"], "digits.npy"),
+        (["debias", "--rare", "7", "--keep", "0.1"], "7"),
+        (["sweep", "--betas", "1"], "β"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else value,
+)
+def test_so_are_those_that_only_the_run_shows(
+    run: Path, explored: Any, arguments: list[str], words: str
+) -> None:
+    outcome = explored(run, *arguments)
+    assert outcome.status == 2
+    assert words in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_every_look_is_described() -> None:
+    assert list(LOOKS) == list(explore.LOOKS)
+
+
+def test_data_without_known_factors_say_so(command: Any, explored: Any) -> None:
+    words = ("--set", "inference.epochs=1", "--set", "model.latent_dim=2")
+    assert command("--output", "digits", *words).status == 0
+    outcome = explored("digits", "factors")
+    assert outcome.status == 2
+    assert "dsprites" in outcome.err
+    assert load_data("digits").train.factors is None
+    shutil.rmtree("digits")
