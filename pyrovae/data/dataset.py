@@ -104,10 +104,6 @@ class Dataset:
         """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
         return None if self.labels is None else self.labels[self._stored(index)]
 
-    def factor_classes(self, index: Tensor) -> Tensor | None:
-        """Known factors ``(len(index), factors)`` of the observations ``rows[index]``, if any."""
-        return None if self.factors is None else self.factors.classes[self._stored(index)]
-
     def first(self, n: int) -> Dataset:
         """The first ``n`` observations, or all of them if there are fewer."""
         return replace(self, rows=self.rows[:n])

@@ -117,22 +117,22 @@ def test_fingerprint_sees_missing_labels(splits: Splits) -> None:
     assert bare.fingerprint() != splits.fingerprint()
 
 
-def test_known_factors_follow_their_observations_and_move_with_them() -> None:
+def test_known_factors_are_shared_and_move_with_their_observations() -> None:
     x = torch.arange(20 * 4, dtype=torch.uint8).reshape(20, 2, 2)
     factors = torch.stack([torch.arange(20), torch.arange(20) % 4], 1)
     splits = from_arrays(x, factors=factors)
     bits = Splits(*(split.first(5) for split in binarise(splits, "static")))
-    for data in (splits, bits, splits.to("meta")):
-        for split in data:
-            assert split.factors is not None
-            assert split.factors.classes.device == split.x.device
     for split in (*splits, *bits):
-        index = torch.arange(len(split)).flip(0)
-        assert torch.equal(split.factor_classes(index), factors[split.rows.flip(0)])
+        assert split.factors is not None
+        assert torch.equal(split.factors.classes, factors)
+        assert split.factors.classes is splits.train.factors.classes
+    for split in splits.to("meta"):
+        assert split.factors is not None
+        assert split.factors.classes.device == split.x.device
 
 
 def test_known_factors_are_no_part_of_the_data_that_a_model_is_fitted_to() -> None:
     x = torch.arange(20 * 4, dtype=torch.uint8).reshape(20, 2, 2)
     with_factors = from_arrays(x, factors=torch.zeros(20, 1, dtype=torch.long))
     assert with_factors.fingerprint() == from_arrays(x).fingerprint()
-    assert from_arrays(x).train.factor_classes(torch.arange(3)) is None
+    assert from_arrays(x).train.factors is None

@@ -193,8 +193,7 @@ def test_factors_beside_the_observations_are_known_in_every_split(tmp_path: Path
     for split in load_data(f"{tmp_path / 'x.npz'}:x"):
         assert split.factors is not None
         assert split.factors.names == ("shape", "größe")
-        index = torch.arange(len(split))
-        assert torch.equal(split.factor_classes(index), torch.from_numpy(factors)[split.rows])
+        assert torch.equal(split.factors.classes, torch.from_numpy(factors))
 
 
 def test_factors_without_names_are_numbered(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyro
@@ -211,3 +215,26 @@ def test_progress_is_shown_when_asked_for(made: Splits, capfd: pytest.CaptureFix
     assert "codes" in err
     assert "scores" in err
     assert quiet.summary() == shown.summary()
+
+
+@pytest.mark.slow
+def test_all_of_dsprites_is_encoded_in_five_gigabytes() -> None:
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    root = Path(os.environ.get("PYROVAE_DATA", beside))
+    if not root.is_dir():
+        pytest.skip(f"no real data in {root}; set PYROVAE_DATA")
+    program = (
+        "import resource, sys, pyrovae\n"
+        "from pyrovae.exploration.disentanglement.encoding import all_codes\n"
+        "data = pyrovae.load_data('dsprites', root=sys.argv[1], download=False)\n"
+        "vae = pyrovae.build('vae', 'svi', data)\n"
+        "found = all_codes(vae, vae.contract.apply(data))\n"
+        "print(len(found.codes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    command = [sys.executable, "-c", program, str(root)]
+    answer = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    data, kilobytes = map(int, answer.stdout.split())
+    assert data == 737_280
+    assert kilobytes * 1024 < 5e9

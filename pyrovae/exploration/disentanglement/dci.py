@@ -60,9 +60,9 @@ def dci(
     ``"boosting"`` is the classifier of disentanglement_lib, scikit-learn's gradient boosting as it
     comes: on dSprites, with 113 trees in each of 100 rounds, it takes a quarter of an hour.
     ``"forest"`` takes seconds: ten trees that see all dimensions at each split, with two of a
-    thousand data (here 20) or more in each leaf. (Eastwood and Williams use forests as well, of regression trees.) Both
-    measure importance by the impurity that splits on a dimension take away; the two kinds of
-    numbers rank models alike, but are not the same.
+    thousand data (here 20) or more in each leaf. Eastwood and Williams use forests as well, of
+    regression trees. Both measure importance by the impurity that splits on a dimension take
+    away, and give similar numbers, but not the same.
 
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
@@ -103,9 +103,8 @@ def build_trees(trees: Trees, seed: int) -> Any:
     match trees:
         case "forest":
             # With all dimensions at each split no tree is made to split by one that says nothing.
-            return RandomForestClassifier(
-                10, max_features=None, min_samples_leaf=0.002, random_state=seed
-            )
+            options: dict[str, Any] = {"max_features": None, "min_samples_leaf": 0.002}
+            return RandomForestClassifier(10, random_state=seed, **options)
         case "boosting":
             return GradientBoostingClassifier(random_state=seed)
         case _:

@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyrovae.autoencoder import Autoencoder, Traces, latent_sites, mean_or_draw
-from pyrovae.data import Dataset, Splits
+from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation import evaluating, observations
 from pyrovae.exploration.latent_space import LatentSpace
 
 BATCH = 1000
@@ -52,20 +52,15 @@ def all_codes(
     Raises:
         DataError: No factors are known.
     """
-    known = data.train.factors
-    if known is None:
-        raise DataError(
-            f"the factors that made {data.name} are not known: choose dsprites, or an .npz file "
-            'with integers (data, factors) in an array "factors" beside the data'
-        )
+    names = _known(data.train).names
     chosen = _chosen(data, count)
     device = next(autoencoder.parameters()).device
-    few = data.train.batch(torch.arange(min(2, len(data.train)))).to(device)
+    few = observations(data.train, torch.arange(min(2, len(data.train)))).to(device)
     space = LatentSpace(autoencoder, few)
     total, start = sum(map(len, chosen)), 0
     # Filled in place: many small tensors that are kept would hold the memory between them.
     codes = torch.empty(total, space.dims)
-    factors = torch.empty(total, len(known.names), dtype=torch.int64)
+    factors = torch.empty(total, len(names), dtype=torch.int64)
     with (
         evaluating(autoencoder, device),
         tqdm(total=total, desc="codes", unit=" data", disable=not progress) as bar,
@@ -75,10 +70,19 @@ def all_codes(
         for split, index in _batches(data, chosen):
             rows = slice(start, start + len(index))
             codes[rows] = _means(autoencoder, split.batch(index).to(device), sites)
-            factors[rows] = split.factor_classes(index)
+            factors[rows] = _known(split).classes[split.rows[index.to(split.rows.device)]]
             start += len(index)
             bar.update(len(index))
-    return Codes(codes, factors, known.names, space.names, drawn)
+    return Codes(codes, factors, names, space.names, drawn)
+
+
+def _known(split: Dataset) -> KnownFactors:
+    if split.factors is None:
+        raise DataError(
+            f"the factors that made {split.name} are not known: choose dsprites, or an .npz file "
+            'with integers (data, factors) in an array "factors" beside the data'
+        )
+    return split.factors
 
 
 def _chosen(data: Splits, count: int | None) -> list[Tensor]:

@@ -84,7 +84,6 @@ def predictability(fitted: Coded, judged: Coded, dim: int, factor: int) -> float
     known, asked = fitted.factors[:, factor], judged.factors[:, factor]
     if known.min() == known.max():
         return float(np.mean(asked == known[0]))
-    # The primal problem has the dual's solution, and few dimensions make it the faster one.
-    machine = LinearSVC(C=0.01, class_weight="balanced", dual=False, random_state=0)
+    machine = LinearSVC(C=0.01, class_weight="balanced", dual="auto", random_state=0)
     machine.fit(fitted.codes[:, [dim]], known)
     return float(machine.score(judged.codes[:, [dim]], asked))
