@@ -66,7 +66,8 @@ def scores(found: Outliers) -> Figure:
     ours, theirs = map(_plain, found.names)
     title = f"Outliers: {found.names[1]}, seen by a model of {found.names[0]}"
     figure = new_figure(title, 0.9 + sum(heights))
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = parts
     _draw_areas(above.subplots(), found.scored)
     panels = below.subplots(rows, min(count, COLUMNS), squeeze=False)
     for axes, scored in zip(panels.flat, found.scored, strict=False):
