@@ -61,7 +61,7 @@ def test_a_guide_that_is_the_prior_draws_other_codes_than_it(make_linear_gaussia
     set_constant(oracle.vae, 1.0)
     found = sample_both(oracle.vae, oracle.x)
     nearest = torch.cdist(found.prior_codes, found.posterior_codes).min(1).values
-    assert (nearest > 1e-9).all()  # the same noise would put each on one of the others
+    assert (nearest > 1e-5).all()  # the same noise would put each on one of the others
     assert is_chance(found.holes, DATA)
     assert is_chance(found.missed, DATA)
 
