@@ -102,9 +102,10 @@ class Traversals(Finding):
 
     def numbers(self) -> list[Number]:
         moves = self.active[: self.shown]
+        steps = len(self.probabilities)
         path = (
-            f"root mean squared change of E[x | z] per value from one of {len(self.probabilities)} "
-            f"quantiles of the prior to the next, summed from {100 * LOWEST:g} % to "
+            f"root mean squared change of E[x | z] per value from one of {steps} quantiles of "
+            f"the prior to the next, summed from {100 * LOWEST:g} % to "
             f"{100 * HIGHEST:g} %, at one datum's code"
         )
         found = [

@@ -63,7 +63,7 @@ def _draw_images(found: Manifold, data: Dataset) -> Figure:
 
 
 def _draw_maps(found: Manifold, data: Dataset) -> Figure:
-    values = found.images.flatten(2)
+    values = found.images.flatten(2).numpy()
     count = min(values.shape[-1], MOST_VARIABLES)
     columns = min(count, 4)
     rows = -(-count // columns)

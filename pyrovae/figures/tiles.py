@@ -28,11 +28,11 @@ class Tiles(NamedTuple):
     height: int
     gap: int
 
-    def across(self, column: float) -> float:
+    def across(self, column: int | float) -> float:
         """The middle of a column."""
         return self.gap / 2 - 0.5 + (column + 0.5) * self.width
 
-    def down(self, row: float) -> float:
+    def down(self, row: int | float) -> float:
         """The middle of a row."""
         return self.gap / 2 - 0.5 + (row + 0.5) * self.height
 

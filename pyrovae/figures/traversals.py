@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -13,15 +12,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from PIL import Image
 from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.traversal import Traversals
 from pyrovae.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
-from pyrovae.figures.tiles import Tiles, are_images, arrange, draw_tiles, shades
+from pyrovae.figures.tiles import Tiles, are_images, draw_tiles, shades
 
 CAPTION = (
     "One datum's code with one number at a time moved through the quantiles of the prior, "
@@ -41,14 +38,14 @@ TABLE_CAPTION = (
 MOST_PANELS = 12
 """More dimensions are not drawn of a table."""
 
-TILE = 0.46
-"""Inches of a column of images, of which there are eleven."""
+LABELS, ROWS, BARS = 1.6, 5.6, 1.4
+"""Inches from left to right: names of the rows, the rows, and the bars beside them."""
+
+HEAD, BETWEEN = 0.5, 0.95
+"""Inches above the datum, and between datum and rows."""
 
 FAINT = "#8a8f98"
 """Colour of what is written of a collapsed dimension."""
-
-FRAME_DPI, FRAME_TIME, COLOURS = 80, 120, 64
-"""Of an animation: pixels per inch, milliseconds per frame, and colours."""
 
 
 def traversals(found: Traversals, data: Dataset) -> Figure:
@@ -66,93 +63,66 @@ def caption(data: Dataset) -> str:
     return CAPTION if are_images(data) else TABLE_CAPTION
 
 
-@styled
-def write_gif(found: Traversals, data: Dataset, path: Path) -> Path | None:
-    """Write an animation: all dimensions side by side, moving through the quantiles and back.
+class Places(NamedTuple):
+    """Where the rows are, for bars beside them.
 
-    Args:
-        found: What is drawn.
-        data: Where the datum is from, as the model sees it.
-        path: A file that ends in ``.gif``.
-
-    Returns:
-        The file; None of tables, whose picture shows all quantiles at once.
+    Attributes:
+        middles: Of the rows.
+        thickness: Of a bar.
+        limits: Of the vertical axis.
     """
-    if not are_images(data):
-        return None
-    shaded = shades(data, found.images)[0]
-    figure, tiles, below = _draw_first_frame(found, data, shaded)
-    frames = []
-    for step in _there_and_back(len(found.probabilities)):
-        for image, axes in zip(shaded[:, step], tiles, strict=True):
-            axes.images[0].set_data(arrange(image.unsqueeze(0), 1, gap=0))
-        below.set_text(f"quantile of the prior: {_quantile(found.probabilities[step])}")
-        frames.append(_frame(figure))
-    _save(frames, path)
-    return path
 
-
-def _draw_first_frame(
-    found: Traversals, data: Dataset, shaded: Tensor
-) -> tuple[Figure, list[Axes], Text]:
-    """An image of each dimension, and one line of text below them."""
-    columns = min(found.shown, 8 if found.shown > 10 else 5)
-    rows = -(-found.shown // columns)
-    aspect = shaded.shape[-2] / shaded.shape[-1]
-    tile = WIDTH / max(columns, 5) * aspect
-    figure = new_figure(f"{data.name}: latent traversals", rows * (tile + 0.35) + 0.9)
-    figure.set_dpi(FRAME_DPI)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    tiles = list(panels.flat[: found.shown])
-    for row, axes in enumerate(tiles):
-        axes.imshow(arrange(shaded[row, :1], 1, gap=0))
-        colour = "black" if found.active[row] else FAINT
-        axes.set_title(_named(found, row).replace("  ", "\n", 1), size=8, color=colour, pad=3)
-    below = figure.supxlabel(f"quantile of the prior: {_quantile(1.0)}", size="medium")
-    _frame(figure)
-    figure.set_layout_engine("none")  # tiles stay where they are in the first frame
-    return figure, tiles, below
+    middles: list[float]
+    thickness: float
+    limits: tuple[float, float]
 
 
 @styled
 def _draw_images(found: Traversals, data: Dataset) -> Figure:
     images, datum, reconstruction = shades(data, found.images, found.datum, found.reconstruction)
     aspect = images.shape[-2] / images.shape[-1]
-    steps = images.shape[1]
-    tile = TILE * aspect * 11 / max(steps, 5)
-    height = 1.8 + 1.1 * min(aspect, 1.5) + found.shown * tile
+    top, rows = 1.2, found.shown * aspect * ROWS / max(len(found.probabilities), 5)
+    height = HEAD + top + BETWEEN + rows + 0.15
     figure = new_figure(f"{data.name}: latent traversals", height)
-    heights = [1.25 * min(aspect, 1.5), found.shown * tile]
-    grid = figure.add_gridspec(2, 2, height_ratios=heights, width_ratios=[5, 1.1])
-    top, rows = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-    tiles = draw_tiles(top, torch.stack([datum, reconstruction]), 2)
-    top.set_yticks([])
-    top.set_xticks([tiles.across(0), tiles.across(1)], ["datum", "reconstruction"], size=10)
-    _draw_rows(rows, images.flatten(0, 1), found)
+    figure.set_layout_engine("none")  # whose two passes are too few for axes with an aspect
+
+    def place(left: float, up: float, width: float, high: float) -> Axes:
+        """Axes, all in inches; from above."""
+        return figure.add_axes(
+            (left / WIDTH, 1 - (up + high) / height, width / WIDTH, high / height)
+        )
+
+    figure.suptitle(figure.get_suptitle(), y=1 - 0.1 / height, parse_math=False)
+    above = place(LABELS, HEAD, ROWS, top)
+    tiles = draw_tiles(above, torch.stack([datum, reconstruction]), 2)
+    above.set_xticks([tiles.across(0), tiles.across(1)], ["datum", "reconstruction"], size=10)
+    grid = place(LABELS, HEAD + top + BETWEEN, ROWS, rows)
+    places = _draw_rows(grid, images.flatten(0, 1), found)
+    _draw_lengths(place(LABELS + ROWS + 0.2, HEAD + top + BETWEEN, BARS, rows), places, found)
     return figure
 
 
-def _draw_rows(axes: Axes, images: Tensor, found: Traversals) -> None:
+def _draw_rows(axes: Axes, images: Tensor, found: Traversals) -> Places:
+    """The images; says where the rows are."""
     steps = len(found.probabilities)
     tiles = draw_tiles(axes, images, steps)
     axes.set_xticks(
         [tiles.across(step) for step in range(steps)],
-        [_quantile(probability) for probability in found.probabilities],
+        [quantile(probability) for probability in found.probabilities],
         size=9,
     )
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("quantile of the prior", size=10, labelpad=6)
     places = [tiles.down(row) for row in range(found.shown)]
-    axes.set_yticks(places, [_named(found, row) for row in range(found.shown)], size=9)
+    axes.set_yticks(places, [named(found, row) for row in range(found.shown)], size=9)
     for row, label in enumerate(axes.get_yticklabels()):
         if not found.active[row]:
             label.set_color(FAINT)
             _fade(axes, tiles, row, steps)
         _frame_nearest(axes, tiles, row, int(np.abs(found.values[row] - found.code[row]).argmin()))
-    _draw_lengths(axes, places, tiles, found)
+    low, high = axes.get_ylim()
+    return Places(places, 0.55 * tiles.height, (low, high))
 
 
 def _fade(axes: Axes, tiles: Tiles, row: int, steps: int) -> None:
@@ -168,11 +138,11 @@ def _frame_nearest(axes: Axes, tiles: Tiles, row: int, column: int) -> None:
     axes.add_patch(Rectangle(corner, tiles.width, tiles.height, **style))
 
 
-def _draw_lengths(axes: Axes, places: list[float], tiles: Tiles, found: Traversals) -> None:
+def _draw_lengths(beside: Axes, places: Places, found: Traversals) -> None:
     """Bars beside the rows: how far the output moves along each."""
-    beside = axes.inset_axes((1.03, 0.0, 0.2, 1.0), sharey=axes)
     colours = [DATA if active else GREY for active in found.active[: found.shown]]
-    beside.barh(places, found.path_length, height=0.55 * tiles.height, color=colours)
+    beside.barh(places.middles, found.path_length, height=places.thickness, color=colours)
+    beside.set_ylim(places.limits)
     beside.tick_params(axis="y", left=False, labelleft=False)
     beside.tick_params(axis="x", labelsize=8)
     beside.grid(visible=False, axis="y")
@@ -204,7 +174,7 @@ def _draw_table(found: Traversals, data: Dataset) -> Figure:
         label, style = "reconstruction", {"lw": 1, "ms": size / 2, "zorder": 3}
         axes.plot(places, found.reconstruction.flatten(), ".:", color=MODEL, label=label, **style)
         colour = "black" if found.active[row] else FAINT
-        axes.set_title(_named(found, row), size=10, color=colour)
+        axes.set_title(named(found, row), size=10, color=colour)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         if not found.active[row]:
             axes.set_facecolor("#f4f5f6")
@@ -221,7 +191,8 @@ def _draw_table(found: Traversals, data: Dataset) -> Figure:
     return figure
 
 
-def _named(found: Traversals, row: int) -> str:
+def named(found: Traversals, row: int) -> str:
+    """What is written beside a row."""
     kl = found.kl[row]
     said = f"KL {kl:.1f} nats" if np.isfinite(kl) else f"variance {found.variance[row]:.2f}"
     if not found.active[row]:
@@ -229,26 +200,6 @@ def _named(found: Traversals, row: int) -> str:
     return f"{found.names[row]}  {said}"
 
 
-def _quantile(probability: float) -> str:
+def quantile(probability: float) -> str:
+    """A probability as it is written above a column."""
     return f"{probability:.0%}".replace("%", " %")
-
-
-def _there_and_back(steps: int) -> list[int]:
-    """0, 1, ..., last, ..., 1."""
-    return [*range(steps), *range(steps - 2, 0, -1)]
-
-
-def _frame(figure: Figure) -> np.ndarray[Any, Any]:
-    canvas: Any = figure.canvas
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _save(frames: list[np.ndarray[Any, Any]], path: Path) -> None:
-    """With one palette for all frames, so that what stays the same takes no room."""
-    film = Image.fromarray(np.concatenate(frames))
-    film = film.quantize(COLOURS, dither=Image.Dither.NONE)
-    height = len(frames[0])
-    width = film.width
-    cut = [film.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames))]
-    cut[0].save(path, save_all=True, append_images=cut[1:], duration=FRAME_TIME, loop=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from pyrovae.data import Dataset, from_arrays
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.manifold import manifold
 from pyrovae.exploration.traversal import Traversals, traverse
+from pyrovae.figures.animation import write_gif
 from pyrovae.figures.interpolations import interpolations
 from pyrovae.figures.manifold import manifold as draw_manifold
 from pyrovae.figures.tiles import draw_tiles, shades
-from pyrovae.figures.traversals import traversals, write_gif
+from pyrovae.figures.traversals import traversals
 
 MEGABYTE = 1_000_000
 
@@ -116,10 +118,13 @@ def noise(shape: tuple[int, ...] = (1, 5, 5)) -> Dataset:
 
 
 def test_rows_and_columns_are_named() -> None:
-    written = texts(traversals(seen(), noise()))
-    for text in ("z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed", "datum"):
-        assert text in written
-    assert ["1 %", "34 %", "66 %", "99 %"] == [t for t in written if t.endswith(" %")]
+    figure = traversals(seen(), noise())
+    rows = figure.axes[1]
+    columns = [label.get_text() for label in rows.get_xticklabels()]
+    assert columns == ["1 %", "34 %", "66 %", "99 %"]
+    named = [label.get_text() for label in rows.get_yticklabels()]
+    assert named == ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed"]
+    assert {"datum", "reconstruction"} <= set(texts(figure))
 
 
 def test_what_a_dimension_says_is_its_variance_where_kl_is_not_known() -> None:
@@ -141,8 +146,12 @@ def test_the_quantile_nearest_to_the_datum_is_framed_and_a_collapsed_row_veiled(
 
 
 def test_bars_are_as_long_as_the_output_moves() -> None:
-    (beside,) = traversals(seen(), noise()).axes[1].child_axes
-    widths = [bar.get_width() for bar in beside.patches if isinstance(bar, Rectangle)]
+    rows, beside = traversals(seen(), noise()).axes[1:]
+    bars = [bar for bar in beside.patches if isinstance(bar, Rectangle)]
+    widths = [bar.get_width() for bar in bars]
+    assert beside.get_ylim() == rows.get_ylim()
+    middles = [bar.get_y() + bar.get_height() / 2 for bar in bars]
+    np.testing.assert_allclose(middles, rows.get_yticks())
     assert widths == [6.0, 3.0, 0.0]
 
 
@@ -169,21 +178,15 @@ def test_the_animation_goes_there_and_back(tmp_path: Path) -> None:
             frames.append(np.asarray(animation.convert("RGB"), int))
     assert len(frames) == 8
     for step in (1, 2, 3):
-        upper = slice(0, int(0.8 * len(frames[0])))
-        assert np.array_equal(frames[step][upper], frames[-step][upper])
+        assert np.array_equal(frames[step], frames[-step])
         assert not np.array_equal(frames[step], frames[step - 1])
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 28, 28)])
 def test_an_animation_is_small_even_of_noise(shape: tuple[int, ...], tmp_path: Path) -> None:
-    found = seen(steps=11, shape=shape)
-    wide = {"names": [f"z[{i}]" for i in range(32)], "images": torch.rand(32, 11, *shape)}
-    arrays = {"kl": 32, "variance": 32, "active": 32, "values": 32, "code": 32, "change": 32}
-    many = {name: np.resize(getattr(found, name), (n, *getattr(found, name).shape[1:]))
-            for name, n in arrays.items()}  # fmt: skip
-    file = write_gif(
-        Traversals(**{**vars(found), **wide, **many}), noise(shape), tmp_path / "noise.gif"
-    )
+    found = replace(seen(steps=11, shape=shape), images=torch.rand(10, 11, *shape))
+    rows = {"names": found.names * 4, "active": np.arange(12) > 2, "kl": np.ones(12)}
+    file = write_gif(replace(found, **rows), noise(shape), tmp_path / "noise.gif")
     assert file is not None
     assert file.stat().st_size < MEGABYTE
 
@@ -196,15 +199,10 @@ def test_there_is_no_animation_of_a_table(tmp_path: Path) -> None:
 def test_the_data_themselves_are_at_both_ends() -> None:
     vae, data, x = untrained((8, 8))
     found = interpolate(vae, x, pairs=1, steps=3)
-    axes = interpolations(found, data).axes[0]
-    grid = np.asarray(axes.images[0].get_array())
-    expected = draw_tiles(
-        Figure().subplots(), shades(data, found.ends, found.images)[0].flatten(0, 1), 2
-    )
+    grid = np.asarray(interpolations(found, data).axes[0].images[0].get_array())
     first, last = grid[4:68, 4:68, 0], grid[4:68, -68:-4, 0]
     for drawn, datum in zip((first, last), found.ends[0], strict=True):
-        np.testing.assert_allclose(drawn[::8, ::8], datum[0] / 16, rtol=1e-6)
-    assert expected.width == 68
+        np.testing.assert_allclose(drawn[::8, ::8], datum[0] / data.levels, rtol=1e-5)
 
 
 def test_every_change_is_drawn_and_their_mean() -> None:
@@ -225,7 +223,7 @@ def test_the_plane_has_its_origin_below_on_the_left() -> None:
     for row, column in ((0, 0), (2, 0), (0, 2)):
         top, left = 4 + (2 - row) * 68, 4 + column * 68
         drawn = grid[top : top + 64 : 8, left : left + 64 : 8, 0]
-        np.testing.assert_allclose(drawn, found.images[row, column, 0] / 16, rtol=1e-5)
+        np.testing.assert_allclose(drawn, found.images[row, column, 0] / data.levels, rtol=1e-5)
     assert axes.get_xlabel() == "z[0], quantile of the prior"
 
 
@@ -237,9 +235,7 @@ def test_a_table_has_a_map_of_each_of_its_first_variables() -> None:
     assert len(maps) == 12
     np.testing.assert_array_equal(maps[2].images[0].get_array(), found.images[..., 2])
     assert maps[2].images[0].origin == "lower"
-    assert "the first 12 of 14 variables" in texts(figure)[0] or any(
-        "the first 12 of 14 variables" in text for text in texts(figure)
-    )
+    assert "the first 12 of 14 variables" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("gap", [0, 3])
