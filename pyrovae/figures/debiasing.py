@@ -75,9 +75,11 @@ def _draw_classes(figure: SubFigure, found: Debiasing) -> None:
     shares, log_prob, reconstruction = figure.subplots(1, 3)
     places = np.arange(len(found.classes))
     before, after = found.share_before.numpy(), found.share_after.numpy()
-    shares.bar(places - 0.2, 100 * before, 0.38, color=GREY, label="data")
-    shares.bar(places + 0.2, 100 * after, 0.38, color=_colours(found), label="draws")
+    shares.bar(places - 0.2, 100 * before, 0.38, color=GREY)
+    shares.bar(places + 0.2, 100 * after, 0.38, color=_colours(found))
     shares.set(title="share of the draws, %")
+    shares.legend([*shares.containers], ["equal chances", "by rarity"], fontsize="small")
+    shares.margins(y=0.25)
     for axes, name, values in (
         (log_prob, "log p(x), nats", found.log_prob),
         (reconstruction, "reconstruction, nats", found.reconstruction),

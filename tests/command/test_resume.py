@@ -44,7 +44,7 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "resampling": (
         {
             "resampling": {"kind": "histogram", "bins": 3},
-            "optimiser": {"kind": "adam", "learning_rate": 0.02},
+            "optimiser": {"kind": "adam", "learning_rate": 0.05},
         },
         {},
     ),
@@ -144,8 +144,9 @@ def test_chances_change_from_epoch_to_epoch(make_training: Any) -> None:
 
     make_training(*SCHEDULES["resampling"]).run([Watch()])
     uniform = torch.full((16,), 1 / 16).double()
-    assert not any(torch.allclose(p, uniform) for p in chances)  # else the schedule tests nothing
-    assert not any(torch.allclose(chances[i], chances[i + 1]) for i in range(2))
+    # At first codes do not vary; later they do, or the schedule tests nothing.
+    assert not any(torch.allclose(p, uniform) for p in chances[1:])
+    assert not torch.allclose(chances[1], chances[2])
 
 
 def test_beta_and_rate_are_those_of_the_step(make_training: Any) -> None:
