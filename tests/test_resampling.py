@@ -37,7 +37,7 @@ from pyrovae.training import epoch_order
 HISTOGRAM, KERNEL = HistogramResamplingSpec(alpha=0.02), KernelResamplingSpec(uniform=0.2)
 SPECS: list[ResamplingSpec] = [HISTOGRAM, KERNEL]
 specs = pytest.mark.parametrize("spec", SPECS, ids=["histogram", "kernel"])
-ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
+ROUNDING: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-12}
 
 
 def equal(count: int) -> Tensor:
@@ -141,13 +141,14 @@ def test_no_datum_is_drawn_less_than_its_part_of_the_uniform_share(
 
 
 def test_chances_of_two_dimensions_are_those_of_the_rarer_one() -> None:
-    first = torch.tensor([0.0, 0.0, 0.0, 1.0])
-    second = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    first = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 0.0])
+    second = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
     z = torch.stack([first, second], dim=1).double()
     p = histogram_probabilities(z, bins=2, alpha=0.1)
-    # Counts 3, 3, 3, 1, in units of their mean 2.5: 1.2 and 0.4; the ends are rare in one each.
-    rare, common = 1 / 0.5, 1 / 1.3
-    expected = torch.tensor([rare, common, common, rare], dtype=torch.float64)
+    # Bins of 4 and of 2; in units of the mean over data, 20 / 6, they are 1.2 and 0.6. The fifth
+    # is rare in both dimensions, and that counts no more than to be rare in one.
+    rare, common = 1 / 0.7, 1 / 1.3
+    expected = torch.tensor([common] * 3 + [rare] * 3, dtype=torch.float64)
     torch.testing.assert_close(p, expected / expected.sum(), **ROUNDING)
 
 
