@@ -178,7 +178,7 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
     if not models:
         raise SpecError("there is no model to compare: give one or more by name")
     index = evenly(len(data.test), MOST_CODES)
-    pairs = _pairs(data.test, LINES)
+    pairs = pairs_of_data(data.test, LINES)
     columns = {
         name: _column(autoencoder, data, index, pairs, samples)
         for name, autoencoder in models.items()
@@ -222,7 +222,7 @@ def evenly(count: int, most: int) -> Tensor:
     return torch.arange(shown) * count // max(shown, 1)
 
 
-def _pairs(data: Dataset, most: int) -> Tensor:
+def pairs_of_data(data: Dataset, most: int) -> Tensor:
     """Pairs of data at random, ``(pairs, 2)``, those of different classes first."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     pairs = order[: len(data) // 2 * 2].unflatten(0, (-1, 2))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
 from pyrovae import chunks
@@ -23,12 +25,12 @@ from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 
 MIN_DATA = 50
-# What a density is said to cover: all but the farthest hundredth of its own draws.
+# What a density is said to cover: all but the loneliest hundredth of its own draws.
 COVERED = 0.99
 # Of more codes, so many are listed among the variables.
 MOST_LISTED = 2000
 
-KYNKAANNIEMI = "the idea is that of Kynkäänniemi et al. (2019), arXiv:1904.06991"
+BREUNIG = "the factor is that of Breunig et al. (2000), LOF, SIGMOD; the threshold is ours"
 
 
 class Share(NamedTuple):
@@ -68,7 +70,7 @@ class Samples(Finding):
         shown: Which of both codes were decoded, ``(count,)``, in random order.
         prior_samples: Means of p(x | z) at those of the prior, ``(count, *shape)``.
         posterior_samples: The same at those of the aggregated posterior.
-        neighbours: To the how many-th nearest code a distance is.
+        neighbours: How many neighbours counted.
     """
 
     names: list[str]
@@ -101,18 +103,16 @@ class Samples(Finding):
             ("holes", self.holes, "draws of p(z)", "codes of other data"),
             ("missed", self.missed, "draws of q(z)", "draws of p(z)"),
         ]
-        distance = f"distance to the nearest but {self.neighbours - 1}"
-        if self.neighbours == 1:
-            distance = "distance to the nearest"
         return [
             Number(
                 name,
                 share.value,
                 "fraction",
-                f"share of {points} whose {distance} of {others} is larger than for 99 % of such "
-                f"codes themselves; {share.expected:.4f} is expected where p(z) = q(z), and no "
-                f"more than {share.chance:.4f} in 95 % of all cases",
-                KYNKAANNIEMI,
+                f"share of {points} whose local outlier factor among {others} "
+                f"({self.neighbours} neighbours) is larger than for 99 % of such codes "
+                f"themselves; {share.expected:.4f} is expected where p(z) = q(z), and no more than "
+                f"{share.chance:.4f} in 95 % of all cases",
+                BREUNIG,
                 interval=share.interval,
             )
             for name, share, points, others in sides
@@ -138,40 +138,41 @@ class Samples(Finding):
 
 
 def sample_both(
-    autoencoder: Autoencoder, x: Tensor, *, count: int = 64, neighbours: int = 5
+    autoencoder: Autoencoder, x: Tensor, *, count: int = 64, neighbours: int = 20
 ) -> Samples:
     r"""Samples at codes of the prior and of the aggregated posterior, and where the two differ.
 
     .. math::
         p(z) \quad\text{and}\quad q(z) = \frac1N \sum_n q(z \mid x_n)
 
-    A code lies where a density has no mass if its distance to the k-th nearest of that
-    density's draws is larger than for 99 % of further draws. Half of the data give the draws of
-    q(z), the others the threshold, so that where p(z) = q(z) one code of a hundred is expected to
-    be outside, whatever the space, and for points as well as for densities.
+    A code lies where a density has no mass if, among that density's draws, its local outlier
+    factor is larger than that of 99 % of further draws: how much farther away its k nearest are
+    than theirs are from each other. So a gap between dense clusters is a hole, and the thin edge
+    of a wide one is none. Half of the data give the draws of q(z), the others the threshold: where
+    p(z) = q(z) one code of a hundred is expected to be outside, whatever the space, and for points
+    as well as for densities.
 
-    What it cannot see: one threshold holds everywhere and is that of the thinnest parts of a
-    density, so that gaps between dense clusters that are narrower than this count as covered. In
-    many dimensions all distances become alike, and the radius is as wide as the cloud of codes:
-    a small share then says little, a large one as much as ever. Distances are Euclidean, in the
-    units of the code; on the sphere they grow with the angle. Discrete codes, many of which
-    coincide, have fewer outside than expected.
+    What it cannot see: in many dimensions all distances become alike, and a code must be far
+    off to be called so. A small share then says little, a large one as much as ever. Distances are
+    Euclidean, in the units of the code; on the sphere they grow with the angle. Of discrete codes
+    many coincide, and the shares mean little.
 
     Args:
         autoencoder: Model and guide.
         x: Data ``(data, *shape)``, on the autoencoder's device.
         count: Codes of each kind that are decoded; as many as there are data if they are fewer.
-        neighbours: Which neighbour distances are to, k.
+        neighbours: How many neighbours count, k.
 
     Raises:
         DataError: There are fewer than 50 data, or codes are not finite.
         SpecError: There are not so many neighbours.
 
     References:
-        Rosca et al. (2018), *Distribution Matching in Variational Inference*, arXiv:1802.06847
-        (samples of the prior where no datum has its code); Kynkäänniemi et al. (2019), *Improved
-        Precision and Recall Metric for Assessing Generative Models*, arXiv:1904.06991 (nearest
-        neighbours as the support of a density).
+        Breunig, Kriegel, Ng and Sander (2000), *LOF: Identifying Density-Based Local Outliers*,
+        SIGMOD; Rosca et al. (2018), *Distribution Matching in Variational Inference*,
+        arXiv:1802.06847 (samples of the prior where no datum has its code); Kynkäänniemi et al.
+        (2019), *Improved Precision and Recall Metric for Assessing Generative Models*,
+        arXiv:1904.06991 (two shares, one for each way).
     """
     _check(len(x), neighbours)
     names, prior, posterior = _draw_both(autoencoder, x)
@@ -190,18 +191,18 @@ def sample_both(
     )
 
 
-def outside(points: Tensor, draws: Tensor, neighbours: int = 5) -> Share:
+def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
     r"""Which points lie where draws of a density never fall.
 
-    With m of the n distances of held-out draws below the threshold, a further draw exceeds it
+    With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds it
     with probability :math:`1 - m / (n + 1)`, whatever the density (if it has one), and the number
     of points that do follows a beta-binomial distribution.
 
     Args:
         points: What is asked about, ``(points, dims)``.
         draws: Of the density, ``(draws, dims)``. One half, at random, is what neighbours are
-            looked for in; the other tells how far away they usually are.
-        neighbours: To the how many-th neighbour distances are.
+            looked for in; the other tells what is usual.
+        neighbours: How many of them count.
 
     Example:
         >>> draws = torch.linspace(0, 1, 1000).unsqueeze(-1)
@@ -210,15 +211,17 @@ def outside(points: Tensor, draws: Tensor, neighbours: int = 5) -> Share:
     """
     order = _order(len(draws))
     reference, held_out = draws[order].tensor_split(2)
-    search = NearestNeighbors(n_neighbors=neighbours).fit(reference.numpy())
-    usual = torch.from_numpy(search.kneighbors(held_out.numpy())[0][:, -1])
-    found = torch.from_numpy(search.kneighbors(points.numpy())[0][:, -1])
+    lonely = LocalOutlierFactor(n_neighbors=neighbours, novelty=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that draws coincide, as discrete ones do
+        lonely.fit(reference.numpy())
+    usual, found = (-lonely.score_samples(z.numpy()) for z in (held_out, points))
     count = len(usual)
     below = min(count, math.ceil(COVERED * (count + 1)))
-    threshold = usual.kthvalue(below).values
+    threshold = np.sort(usual)[below - 1]
     null = stats.betabinom(len(points), count + 1 - below, below)
     return Share(
-        (found > threshold).numpy(),
+        found > threshold,
         1 - below / (count + 1),
         float(null.ppf(0.95)) / len(points),
     )
@@ -229,10 +232,10 @@ def _check(data: int, neighbours: int) -> None:
         raise DataError(
             f"{data} data are too few to see where their codes lie: {MIN_DATA} are needed"
         )
-    if not 1 <= neighbours <= data // 2:
+    if not 1 <= neighbours < data // 2:
         raise SpecError(
             f"neighbours = {neighbours} is impossible among half of {data} codes: choose 1 to "
-            f"{data // 2}, such as 5"
+            f"{data // 2 - 1}, such as 20"
         )
 
 

@@ -68,16 +68,6 @@ class LatentSpace:
             parts = [means(self.autoencoder, part) for part in x.split(chunks.codes(device))]
         return torch.cat(parts).cpu()
 
-    def draw_guide(self, x: Tensor) -> Tensor:
-        """One code from q(z | x) for each datum: together, draws of the aggregated posterior."""
-        device = self._one.device
-        with evaluating(self.autoencoder, device):
-            parts = [
-                LocalPosterior(self.autoencoder, part).draw_guide(1)[0]
-                for part in x.split(chunks.codes(device))
-            ]
-        return torch.cat(parts).cpu()
-
     def draw_prior(self, count: int) -> Tensor:
         """Codes from p(z)."""
         device = self._one.device

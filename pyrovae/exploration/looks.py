@@ -108,7 +108,9 @@ def _interpolations(asked: Asked) -> Look:
 def _samples(asked: Asked) -> Look:
     from pyrovae.figures import completeness as figure
 
-    found = sample_both(asked.run.autoencoder, asked.observed.x)
+    train = asked.run.data.train
+    x = observations(train, evenly(train, min(len(train), MOST_DATA))).to(asked.run.device)
+    found = sample_both(asked.run.autoencoder, x)
     return Look(found, [Drawn(figure.samples(found, asked.run.data.test), figure.CAPTION)])
 
 
