@@ -82,6 +82,4 @@ def _beside(u: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
     # Opposite: any direction will do, and the axis farthest from u is the safest to begin with.
     axis = one_hot(u.abs().argmin(-1), u.shape[-1]).to(u)
     other = axis - (u * axis).sum(-1, keepdim=True) * u
-    return unit(
-        torch.where(sine > SMALLEST_ANGLE, rest / sine.clamp(min=SMALLEST_ANGLE), other)
-    ), sine
+    return unit(torch.where(sine > SMALLEST_ANGLE, rest, other)), sine

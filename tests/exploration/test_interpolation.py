@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def test_the_density_on_the_way_is_the_priors(make_linear_gaussian: Any) -> None
     found = interpolate(oracle.vae, oracle.x, steps=5)
     expected = -0.5 * (found.codes**2).sum(-1) - math.log(2 * math.pi)
     np.testing.assert_allclose(found.log_prior, expected)
+    between, ends = expected[..., 1:4].mean(-1), expected[..., [0, 4]].mean(-1)
+    np.testing.assert_allclose(found.density_gain, between - ends)
     # A concave function is above the mean of its ends, inside a chord.
     assert (found.density_gain[LINEAR] > 0).all()
     assert (found.density_gain[LINEAR] > found.density_gain[SPHERICAL]).all()
@@ -78,6 +81,13 @@ def test_a_jump_is_all_in_one_step(make_linear_gaussian: Any) -> None:
     # Only the pair that changes counts; of one there is no standard error.
     uneven = next(n for n in found.numbers() if n.name == "largest step over mean step, linear")
     assert (uneven.value, uneven.error) == (8.0, None)
+
+
+def test_where_steps_are_rounding_there_is_no_detour(make_vae) -> None:
+    found = interpolate(make_vae(), torch.rand(2, 5).double())
+    still = replace(found, change=0 * found.change, straight=found.straight * 1e-12)
+    assert np.isnan(still.detour).all()
+    assert np.isnan(still.unevenness).all()
 
 
 def test_numbers_are_means_over_pairs_with_their_errors(make_vae) -> None:

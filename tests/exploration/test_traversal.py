@@ -39,6 +39,18 @@ def test_rows_are_in_the_order_of_the_kl_in_closed_form(make_linear_gaussian: An
     np.testing.assert_allclose(found.kl, kl.sort(descending=True).values)
 
 
+def test_kl_counts_before_variance(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian("diagonal", data=50)
+    collapse(oracle.vae, 0)
+    with torch.no_grad():  # its mean never varies, yet it is far from the prior
+        oracle.vae.posterior.loc.bias[0] = 10.0
+    found = traverse(oracle.vae, oracle.x)
+    assert found.names == ["z[0]", "z[1]"]
+    assert found.kl[0] > 49
+    assert found.variance[0] < found.variance[1]
+    assert found.active.tolist() == [False, True]
+
+
 def test_a_linear_decoder_changes_as_much_as_its_weights_say(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=50)
     found = traverse(oracle.vae, oracle.x, datum=7, steps=5)
