@@ -43,7 +43,7 @@ def debiasing(found: Debiasing, data: Dataset) -> Figure:
         _draw_classes(top, found)
     else:
         figure = new_figure(title, below + TITLE_HEIGHT)
-        bottom = figure.subfigures()
+        (bottom,) = figure.subfigures(1, 1, squeeze=False).flat
     if images:
         _draw_images(bottom, found, data)
     else:
