@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
 from pyrovae.data import Dataset
@@ -34,7 +34,7 @@ def debiasing(found: Debiasing, data: Dataset) -> Figure:
         found: What was compared.
         data: The training split, as the model sees it.
     """
-    images = len(data.shape) == 3
+    images = len(data.shape) == 3 and data.shape[0] in (1, 3)
     below = 2 * (tile_height(found.most_likely, COLUMNS, WIDTH) + 0.45) if images else 3.2
     title = f"{data.name}: {found.title.lower()}"
     if 0 < len(found.classes) <= MOST_CLASSES:
@@ -43,15 +43,15 @@ def debiasing(found: Debiasing, data: Dataset) -> Figure:
         _draw_classes(top, found)
     else:
         figure = new_figure(title, below + TITLE_HEIGHT)
-        (bottom,) = figure.subfigures(1, 1, squeeze=False).flat
+        bottom = figure
     if images:
         _draw_images(bottom, found, data)
     else:
-        _draw_rows(bottom.subplots(), found)
+        _draw_rows(bottom, found)
     return figure
 
 
-def _draw_images(figure: SubFigure, found: Debiasing, data: Dataset) -> None:
+def _draw_images(figure: FigureBase, found: Debiasing, data: Dataset) -> None:
     panels = figure.subplots(2, 1)
     for axes, (name, x, factor) in zip(panels, _ends(found), strict=True):
         show(axes, x, COLUMNS, intensities(data, x))
@@ -71,7 +71,7 @@ def _times(factor: Tensor) -> str:
     return f"{often} times as often as under equal chances"
 
 
-def _draw_classes(figure: SubFigure, found: Debiasing) -> None:
+def _draw_classes(figure: FigureBase, found: Debiasing) -> None:
     shares, log_prob, reconstruction = figure.subplots(1, 3)
     places = np.arange(len(found.classes))
     before, after = found.share_before.numpy(), found.share_after.numpy()
@@ -106,8 +106,9 @@ def _colours(found: Debiasing) -> list[str]:
     return [MODEL if label in found.rare else DATA for label in found.classes.tolist()]
 
 
-def _draw_rows(axes: Axes, found: Debiasing) -> None:
+def _draw_rows(figure: FigureBase, found: Debiasing) -> None:
     """Tables: a line for each datum, variables from left to right."""
+    axes = figure.subplots()
     for (name, x, factor), colour in zip(_ends(found), (MODEL, DATA), strict=True):
         rows = x.flatten(1).numpy()
         variables = np.arange(1, rows.shape[1] + 1)
@@ -115,4 +116,4 @@ def _draw_rows(axes: Axes, found: Debiasing) -> None:
             label = f"{name} {_times(factor)}" if number == 0 else None
             axes.plot(variables, row, "o-", color=colour, alpha=0.6, markersize=3, label=label)
     axes.set(xlabel="variable", ylabel="value")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure.legend(loc="outside lower center")
