@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.data import Dataset, Splits
+from pyrovae.data import Splits
+from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import observations
 from pyrovae.exploration.completeness import Samples, Share, sample_both
 from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
 from pyrovae.specs import InferenceSpec
@@ -177,7 +179,7 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
     """
     if not models:
         raise SpecError("there is no model to compare: give one or more by name")
-    index = evenly(len(data.test), MOST_CODES)
+    index = evenly(data.test, min(len(data.test), MOST_CODES))
     pairs = pairs_of_data(data.test, LINES)
     columns = {
         name: _column(autoencoder, data, index, pairs, samples)
@@ -195,58 +197,27 @@ def _column(
     autoencoder: Autoencoder, data: Splits, index: Tensor, pairs: Tensor, samples: int
 ) -> Column:
     device = next(autoencoder.parameters()).device
-    train = observations(data.train, evenly(len(data.train), MOST_DATA)).to(device)
+    covered = evenly(data.train, min(len(data.train), MOST_DATA))
+    train = observations(data.train, covered).to(device)
     test = observations(data.test, index).to(device)
     space = LatentSpace(autoencoder, test)
     parts = rate_and_distortion(autoencoder, data.test)
     distortion = parts.mean_distortion
     point = parts.kind == "point"
-    ends = space.encode(observations(data.test, pairs.flatten()).to(device))
-    paths, ratios = _lines(space, ends.unflatten(0, (len(pairs), 2)))
+    ends = observations(data.test, pairs.flatten()).to(device)
+    lines = interpolate(autoencoder, ends, pairs=len(pairs), steps=POINTS)
+    unevenness = torch.from_numpy(lines.unevenness[0])  # NaN where nothing moves
     return Column(
         codes=space.encode(test),
         samples=sample_both(autoencoder, train, count=max(samples, 1)),
-        paths=paths,
+        paths=lines.images[0, :SHOWN].clone(),
         reconstruction=Mean(-distortion.value, distortion.error),
         kl=None if point else parts.mean_rate,
         elbo=None if point else parts.mean_elbo,
         active=int(check_collapse(autoencoder, test).varies.sum()),
         dims=space.dims,
-        largest_step=ratios,
+        largest_step=Mean.of(unevenness[unevenness.isfinite()]),
     )
-
-
-def evenly(count: int, most: int) -> Tensor:
-    """Indices spread over so many data, all if there are not more than ``most``."""
-    shown = min(count, most)
-    return torch.arange(shown) * count // max(shown, 1)
-
-
-def pairs_of_data(data: Dataset, most: int) -> Tensor:
-    """Pairs of data at random, ``(pairs, 2)``, those of different classes first."""
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    pairs = order[: len(data) // 2 * 2].unflatten(0, (-1, 2))
-    labels = data.label(pairs.flatten())
-    if labels is not None:
-        first, second = labels.cpu().unflatten(0, pairs.shape).unbind(1)
-        pairs = pairs[(first == second).long().argsort(stable=True)]
-    return pairs[:most]
-
-
-def _lines(space: LatentSpace, ends: Tensor) -> tuple[Tensor, Mean]:
-    """A few lines, decoded, and how uneven all are; ``ends`` are ``(lines, 2, dims)``.
-
-    On the sphere chords are drawn out to it.
-    """
-    fraction = torch.linspace(0, 1, POINTS, dtype=ends.dtype).unsqueeze(-1)
-    z = ends[:, :1].lerp(ends[:, 1:], fraction)
-    if space.spherical:
-        z = z / z.norm(dim=-1, keepdim=True)
-    images = space.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-    steps = images.flatten(2).diff(dim=1).double().norm(dim=-1)
-    ratios = steps.amax(1) / steps.mean(1)  # NaN where nothing moves
-    moving = ratios[ratios.isfinite()]
-    return images[:SHOWN].clone(), Mean.of(moving)
 
 
 def _numbers(column: Column) -> list[Number]:

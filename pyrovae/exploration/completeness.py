@@ -110,8 +110,8 @@ class Samples(Finding):
                 "fraction",
                 f"share of {points} whose local outlier factor among {others} "
                 f"({self.neighbours} neighbours) is larger than for 99 % of such codes "
-                f"themselves; {share.expected:.4f} is expected where p(z) = q(z), and no more than "
-                f"{share.chance:.4f} in 95 % of all cases",
+                f"themselves; {share.expected:.4f} is expected where p(z) = q(z), and no more "
+                f"than {share.chance:.4f} in 95 % of all cases",
                 BREUNIG,
                 interval=share.interval,
             )
@@ -194,9 +194,9 @@ def sample_both(
 def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
     r"""Which points lie where draws of a density never fall.
 
-    With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds it
-    with probability :math:`1 - m / (n + 1)`, whatever the density (if it has one), and the number
-    of points that do follows a beta-binomial distribution.
+    With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds
+    it with probability :math:`1 - m / (n + 1)`, whatever the density (if it has one), and the
+    number of points that do follows a beta-binomial distribution.
 
     Args:
         points: What is asked about, ``(points, dims)``.

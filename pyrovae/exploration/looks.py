@@ -13,6 +13,7 @@ import torch
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
+from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.documents import file_name
 from pyrovae.evaluation import observations
 from pyrovae.exploration import ablation, debiasing, sweep
@@ -88,10 +89,11 @@ class Look(NamedTuple):
 
 def _traversals(asked: Asked) -> Look:
     from pyrovae.figures import traversals as figure
+    from pyrovae.figures.animation import write_gif
 
     test = asked.run.data.test
     found = traverse(asked.run.autoencoder, asked.observed.x, datum=asked.options.datum)
-    file = figure.write_gif(found, test, asked.folder / "traversals.gif")
+    file = write_gif(found, test, asked.folder / "traversals.gif")
     moving = [] if file is None else [Animation(file.name, "The same, in motion.", found.title)]
     return Look(found, [Drawn(figure.traversals(found, test), figure.caption(test))], moving)
 
@@ -100,7 +102,7 @@ def _interpolations(asked: Asked) -> Look:
     from pyrovae.figures import interpolations as figure
 
     test = asked.run.data.test
-    ends = ablation.pairs_of_data(test, 6).flatten()
+    ends = pairs_of_data(test, 6).flatten()
     found = interpolate(asked.run.autoencoder, observations(test, ends).to(asked.run.device))
     return Look(found, [Drawn(figure.interpolations(found, test), figure.CAPTION)])
 
@@ -109,7 +111,9 @@ def _samples(asked: Asked) -> Look:
     from pyrovae.figures import completeness as figure
 
     train = asked.run.data.train
-    x = observations(train, evenly(train, min(len(train), MOST_DATA))).to(asked.run.device)
+    x = observations(train, evenly(train, min(len(train), ablation.MOST_DATA))).to(
+        asked.run.device
+    )
     found = sample_both(asked.run.autoencoder, x)
     return Look(found, [Drawn(figure.samples(found, asked.run.data.test), figure.CAPTION)])
 

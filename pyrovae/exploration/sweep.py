@@ -11,11 +11,12 @@ import numpy as np
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
+from pyrovae.data.examples import evenly
 from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import observations
-from pyrovae.exploration.ablation import MOST_CODES, evenly
+from pyrovae.exploration.ablation import MOST_CODES
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
 from pyrovae.kl import Kind
@@ -229,7 +230,8 @@ def _place(autoencoder: Autoencoder, beta: float, data: Splits) -> Place:
             "has no bound: choose inference.guide.kind 'diagonal'"
         )
     device = next(autoencoder.parameters()).device
-    few = observations(data.test, evenly(len(data.test), MOST_CODES)).to(device)
+    index = evenly(data.test, min(len(data.test), MOST_CODES))
+    few = observations(data.test, index).to(device)
     collapse = check_collapse(autoencoder, few)
     return Place(
         parts.mean_rate,

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
+from pyrovae.data.examples import classes, evenly, one_of_each_class
 from pyrovae.evaluation import observations, prior_means, reconstruct
-from pyrovae.figures.examples import classes, evenly, one_of_each_class
 from pyrovae.figures.history import curves as curves
 from pyrovae.figures.images import are_images, draw_reconstructed_images, draw_sampled_images
 from pyrovae.figures.plane import latent as latent

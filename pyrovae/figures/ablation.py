@@ -13,10 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pyrovae.data import Dataset
+from pyrovae.data.examples import evenly
 from pyrovae.diagnosis.check import percent
 from pyrovae.evaluation import observations
 from pyrovae.exploration.ablation import Ablation, Column
-from pyrovae.figures.examples import evenly
 from pyrovae.figures.images import are_images, intensities, show
 from pyrovae.figures.plane import BINS, MOST_IN_LEGEND, Groups, group, project
 from pyrovae.figures.scale import marker_size, scale_of

@@ -13,10 +13,10 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from pyrovae.data import Dataset
+from pyrovae.data.examples import evenly
 from pyrovae.diagnosis.check import percent
 from pyrovae.evaluation import observations
 from pyrovae.exploration.completeness import Samples
-from pyrovae.figures.examples import evenly
 from pyrovae.figures.images import GAP, are_images, intensities, show
 from pyrovae.figures.plane import project
 from pyrovae.figures.scale import Array, marker_size, scale_of

@@ -42,7 +42,7 @@ def draw_reconstructed_images(
     blocks = [torch.cat(pair) for pair in pairs]
     figure = new_figure(
         f"{data.name}: test data and their reconstructions",
-        TITLE_HEIGHT + len(blocks) * (2 * _tile_height(x, columns, WIDTH - 1.3) + 0.1),
+        TITLE_HEIGHT + len(blocks) * (2 * tile_height(x, columns, WIDTH - 1.3) + 0.1),
     )
     for axes, block in zip(figure.subplots(len(blocks), squeeze=False).flat, blocks, strict=True):
         height = show(axes, block, columns, intensities(data, x))
@@ -63,13 +63,13 @@ def draw_sampled_images(data: Dataset, x: Tensor, means: Tensor, columns: int = 
     rows = -(-len(means) // columns)
     figure = new_figure(
         f"{data.name}: samples, means of p(x | z) at codes z from the prior",
-        TITLE_HEIGHT + rows * _tile_height(x, columns, WIDTH),
+        TITLE_HEIGHT + rows * tile_height(x, columns, WIDTH),
     )
     show(figure.subplots(), means, columns, intensities(data, x))
     return figure
 
 
-def _tile_height(x: Tensor, columns: int, width: float) -> float:
+def tile_height(x: Tensor, columns: int, width: float) -> float:
     """Inches that one image is high where ``columns`` of them share a width in inches."""
     return width / max(columns, 10) * x.shape[-2] / x.shape[-1]
 

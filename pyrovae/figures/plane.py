@@ -16,8 +16,8 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
+from pyrovae.data.examples import classes, evenly
 from pyrovae.evaluation import codes
-from pyrovae.figures.examples import classes, evenly
 from pyrovae.figures.style import DATA, new_figure, styled
 
 BINS = 40

@@ -11,7 +11,7 @@ from pyrovae import InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluate
-from pyrovae.exploration.ablation import LINES, POINTS, ablate, evenly, variants
+from pyrovae.exploration.ablation import LINES, POINTS, ablate, variants
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.specs.objectives import ELBOSpec
 
@@ -191,15 +191,6 @@ def test_too_little_is_refused(make_vae: Any, bits: Splits) -> None:
     few = splits(bits.test.x[:49])
     with pytest.raises(DataError, match="50 are needed"):
         ablate({"": make_vae()}, few)
-
-
-@pytest.mark.parametrize(("count", "most"), [(5, 9), (9, 9), (100, 7), (1, 1)])
-def test_some_are_spread_over_all(count: int, most: int) -> None:
-    index = evenly(count, most)
-    assert len(index) == min(count, most)
-    assert index[0] == 0
-    assert count - 1 - index[-1] < max(1, count / most)
-    assert (index.diff() > 0).all()
 
 
 def test_no_more_lines_than_pairs_of_data(make_vae: Any) -> None:

@@ -1,11 +1,11 @@
-"""Which observations are shown."""
+"""Which observations are shown, or stand for all."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from pyrovae.data import Dataset
+from pyrovae.data.dataset import Dataset
 
 
 def evenly(data: Dataset, count: int) -> Tensor:
@@ -38,3 +38,14 @@ def one_of_each_class(data: Dataset, count: int) -> Tensor:
         rank_in_class = index - torch.searchsorted(ordered, ordered)
         index = by_class[rank_in_class.argsort(stable=True)]
     return index[:count]
+
+
+def pairs_of_data(data: Dataset, most: int) -> Tensor:
+    """Pairs of data at random, ``(pairs, 2)``, those of different classes first."""
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    pairs = order[: len(data) // 2 * 2].unflatten(0, (-1, 2))
+    labels = data.label(pairs.flatten())
+    if labels is not None:
+        first, second = labels.cpu().unflatten(0, pairs.shape).unbind(1)
+        pairs = pairs[(first == second).long().argsort(stable=True)]
+    return pairs[:most]
