@@ -61,6 +61,11 @@ def test_constant_factors_are_left_out(perfect: Array, grid: Array) -> None:
     assert found.importance[:, 1].tolist() == [0, 0, 0]
 
 
+def test_constant_factors_do_not_make_a_code_look_cleaner(rotated: Array, grid: Array) -> None:
+    found = dci(rotated, np.insert(grid, 3, 7, axis=1))
+    assert found[:3] == pytest.approx(dci(rotated, grid)[:3])
+
+
 def test_a_code_that_never_changes_is_worth_nothing(grid: Array) -> None:
     found = dci(np.zeros((len(grid), 2)), grid)
     assert found[:2] == (0.0, 0.0)

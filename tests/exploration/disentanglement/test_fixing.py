@@ -77,6 +77,11 @@ def test_votes_are_shares(rotated: Array, grid: Array) -> None:
     assert votes[2, 0] == 1
 
 
+def test_votes_are_foretold_by_others_than_themselves(perfect: Array, grid: Array) -> None:
+    # From a single vote one dimension's factor is known; of the rest one may be right by luck.
+    assert factor_vae(perfect, grid, train=1, test=1000).score < 0.8
+
+
 def test_collapsed_dimensions_have_no_vote(perfect: Array, grid: Array, noise: Array) -> None:
     collapsed = perfect / perfect.std(0) * 0.049
     with_noise = factor_vae(np.hstack([collapsed, noise]), grid, **FEW)
