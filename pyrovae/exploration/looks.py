@@ -130,7 +130,7 @@ def _factors(asked: Asked) -> Look:
     from pyrovae.figures import factors as figure
 
     found = disentangle(asked.run.autoencoder, asked.run.data, progress=asked.progress)
-    return Look(found, [Drawn(figure.factors(found), figure.CAPTION)])
+    return Look(found, [Drawn(figure.factors(found, asked.run.data.test), figure.CAPTION)])
 
 
 def _outliers(asked: Asked) -> Look:

@@ -121,7 +121,7 @@ def test_factors_of_the_data_are_scored(run: Path, explored: Any) -> None:
 
 def test_other_data_are_stranger(run: Path, explored: Any, tmp_path: Path) -> None:
     other = tmp_path / "other.npy"
-    np.save(other, np.random.default_rng(1).choice([0, 16], (400, 8, 8)))
+    np.save(other, np.random.default_rng(1).choice([0, 15], (400, 8, 8)))
     outcome = explored(run, "outliers", "--against", other, "--samples", "50")
     assert outcome.status == 0, outcome.err
     numbers = found(run / "exploration", "outliers")["numbers"]
@@ -193,7 +193,7 @@ def test_mistakes_are_answered_in_a_sentence(
         (["traversals", "--datum", "-1"], "-1"),
         (["outliers", "--against", "digits.npy"], "digits.npy"),
         (["debias", "--rare", "7", "--keep", "0.1"], "7"),
-        (["sweep", "--betas", "1"], "β"),
+        (["sweep", "--betas", "1", "1"], "twice"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value,
 )

@@ -13,6 +13,7 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluate
 from pyrovae.exploration.ablation import LINES, POINTS, ablate, variants
 from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.exploration.paths import codes_on
 from pyrovae.specs.objectives import ELBOSpec
 
 
@@ -204,7 +205,7 @@ def test_lines_on_the_sphere_stay_on_it(make_vae: Any, bits: Splits) -> None:
     vae = make_vae("hyperspherical", "von_mises_fisher")
     found = ablate({"": vae}, bits)
     space = LatentSpace(vae, bits.test.x)
-    first, second = (space.encode(found.ends[:, side]) for side in (0, 1))
+    first, second = (codes_on(space, found.ends[:, side]) for side in (0, 1))
     middle = first + second
     expected = space.decode(middle / middle.norm(dim=-1, keepdim=True))
     assert middle.norm(dim=-1).min() < 1.99  # a chord, not a point
