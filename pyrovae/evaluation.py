@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyro
@@ -97,15 +97,31 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
     Where a guide's distribution has no mean that torch knows, one draw stands for it.
     """
     device = next(autoencoder.parameters()).device
+    few = data.batch(torch.arange(1)).to(device)
     with evaluating(autoencoder, device):
-        return torch.cat([means(autoencoder, x).cpu() for x in batches(data, device)])
+        sites = latent_sites(Traces.of(autoencoder, few).model)
+        # Filled in place: many small tensors that are kept would hold the memory between them.
+        found = torch.empty(len(data), means(autoencoder, few, sites).shape[1], dtype=few.dtype)
+        start = 0
+        for x in batches(data, device):
+            found[start : start + len(x)] = means(autoencoder, x, sites)
+            start += len(x)
+    return found
 
 
-def means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    """As :func:`codes`, of a batch ``(batch, *shape)``, in whatever mode the programs are."""
-    traces = Traces.of(autoencoder, x)
-    sites = [mean_or_draw(traces.guide.nodes[name]["fn"]) for name in latent_sites(traces.model)]
-    return torch.cat([site.reshape(len(x), -1) for site in sites], dim=-1)
+def means(autoencoder: Autoencoder, x: Tensor, sites: Sequence[str]) -> Tensor:
+    """As :func:`codes`, of a batch ``(batch, *shape)``, in whatever mode the programs are.
+
+    From the guide alone: the decoder has no say in them.
+
+    Args:
+        autoencoder: Model and guide.
+        x: The batch, on the programs' device.
+        sites: The latent sites, in the model's order.
+    """
+    guide = poutine.trace(autoencoder.guide).get_trace(x)
+    parts = [mean_or_draw(guide.nodes[name]["fn"]) for name in sites]
+    return torch.cat([part.reshape(len(x), -1) for part in parts], dim=-1)
 
 
 def active_dimensions(codes: Tensor) -> int:

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("what", nargs="*", metavar="WHAT", help=f"see below ({' '.join(USUAL)})")
     add("--data", metavar="NAME|PATH", help="other data to look at (the run's own)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
-    add("--num", type=count, default=500, metavar="N", help="how many of the test data (500)")
+    add("--num", type=count, metavar="N", help="how many of the test data (500)")
     add("--datum", type=int, default=0, metavar="N",
         help="traversals: the number of the test datum that is moved (0)")  # fmt: skip
     add("--against", metavar="NAME|PATH", help="outliers: the other data, as for --data")

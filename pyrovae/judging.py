@@ -180,7 +180,7 @@ def _bits_per_dimension(run: OpenedRun, found: Evaluation) -> Tensor | None:
         -\frac{\log p(x)}{D \log 2}
     """
     test = run.data.test
-    images = len(test.shape) == 3 and test.shape[0] in (1, 3)
+    images = test.are_images
     if not images or test.levels is None or test.levels <= 1:
         return None
     try:

@@ -71,6 +71,11 @@ class Dataset:
         return self.x.shape[1:]
 
     @property
+    def are_images(self) -> bool:
+        """Whether observations are ``(channels, height, width)`` with one or three channels."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3)
+
+    @property
     def levels(self) -> float | None:
         """Largest value the model sees: 1 once binarised, else that of ``maximum``."""
         if self.binarisation != "none":

@@ -18,6 +18,7 @@ from pyrovae.opening import OpenedRun, open_run
 from pyrovae.runs import versions
 
 PAGE_DPI = 130  # sharp at the width of the page
+FEW = 500  # test data that are looked at, unless other numbers are asked for
 
 
 def explore(options: argparse.Namespace, command: str) -> int:
@@ -35,7 +36,7 @@ def explore(options: argparse.Namespace, command: str) -> int:
     run = open_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
-    observed = run.first(options.num)
+    observed = run.first(options.num or min(len(run.data.test), FEW))
     folder = _folder(options, run)
     folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
     notes = [*run.notes, *filter(None, [observed.note])]

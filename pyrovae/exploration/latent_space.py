@@ -65,7 +65,10 @@ class LatentSpace:
         """Means of q(z | x) for data ``(data, *shape)``; draws where no mean is known."""
         device = self._one.device
         with evaluating(self.autoencoder, device):
-            parts = [means(self.autoencoder, part) for part in x.split(chunks.codes(device))]
+            parts = [
+                means(self.autoencoder, part, list(self._local.shapes))
+                for part in x.split(chunks.codes(device))
+            ]
         return torch.cat(parts).cpu()
 
     def draw_prior(self, count: int) -> Tensor:

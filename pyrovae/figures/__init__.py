@@ -14,7 +14,7 @@ from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
 from pyrovae.evaluation import observations, prior_means, reconstruct
 from pyrovae.figures.history import curves as curves
-from pyrovae.figures.images import are_images, draw_reconstructed_images, draw_sampled_images
+from pyrovae.figures.images import draw_reconstructed_images, draw_sampled_images
 from pyrovae.figures.plane import latent as latent
 from pyrovae.figures.tables import draw_reconstructed_rows, draw_sampled_rows
 
@@ -66,7 +66,7 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
     index = one_of_each_class(data, 20 if data.shape.numel() > 2 else 200)
     x = observations(data, index)
     means = reconstruct(autoencoder, x.to(_device(autoencoder))).reshape(x.shape)
-    if are_images(data):
+    if data.are_images:
         return draw_reconstructed_images(data, x.cpu(), means.cpu())
     return draw_reconstructed_rows(data, x.cpu(), means.cpu(), classes(data, index))
 
@@ -78,7 +78,7 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
         autoencoder: Model and guide.
         data: A split as the model sees it, for the shape, the range and comparison.
     """
-    images = are_images(data)
+    images = data.are_images
     count = SAMPLED_IMAGES if images else min(len(data), MOST_SAMPLED_ROWS)
     x = observations(data, evenly(data, count))
     means = prior_means(autoencoder, x.to(_device(autoencoder))).reshape(x.shape)

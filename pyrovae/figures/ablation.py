@@ -17,11 +17,11 @@ from pyrovae.data.examples import evenly
 from pyrovae.diagnosis.check import percent
 from pyrovae.evaluation import observations
 from pyrovae.exploration.ablation import Ablation, Column
-from pyrovae.figures.images import are_images, intensities, show
 from pyrovae.figures.plane import BINS, MOST_IN_LEGEND, Groups, group, project
 from pyrovae.figures.scale import marker_size, scale_of
 from pyrovae.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.figures.tables import draw_intervals
+from pyrovae.figures.tiles import intensities, show
 
 CAPTION = (
     "The same network and the same data, with less and with more regularisation. Codes: test "
@@ -85,7 +85,7 @@ def ablation(found: Ablation, data: Dataset) -> Figure:
 
 def _heights(found: Ablation, data: Dataset, width: float) -> tuple[float, float]:
     """Inches of lines and samples."""
-    if not are_images(data):
+    if not data.are_images:
         return 1.8, 1.8
     shape = data.shape[-2] / data.shape[-1]
     first = next(iter(found.columns.values()))
@@ -161,7 +161,7 @@ def _draw_histogram(axes: Axes, codes: Tensor, prior: Tensor, groups: Groups | N
 def _draw_lines(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
     places = torch.linspace(0, column.paths.shape[1] - 1, SHOWN_POINTS).round().long()
     paths = column.paths[:, places].float()
-    if are_images(data):
+    if data.are_images:
         show(axes, paths.flatten(0, 1), SHOWN_POINTS, intensities(data, x))
         return
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, SHOWN_POINTS))
@@ -179,7 +179,7 @@ def _draw_lines(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
 
 def _draw_samples(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
     images = column.samples.prior_samples.float()
-    if are_images(data):
+    if data.are_images:
         show(axes, images, _across(len(images)), intensities(data, x))
         return
     axes.tick_params(labelsize=8)

@@ -17,7 +17,7 @@ from torch import Tensor
 from pyrovae.data import Dataset
 from pyrovae.exploration.traversal import Traversals
 from pyrovae.figures.style import WIDTH, new_figure, styled
-from pyrovae.figures.tiles import are_images, shades
+from pyrovae.figures.tiles import shades
 from pyrovae.figures.traversals import named, quantile
 
 CAPTION = (
@@ -50,7 +50,7 @@ def write_gif(found: Traversals, data: Dataset, path: Path) -> Path | None:
     Returns:
         The file; None of tables, whose picture shows all quantiles at once.
     """
-    if not are_images(data):
+    if not data.are_images:
         return None
     images = shades(data, found.images)[0]
     for dpi, colours in QUALITIES:

@@ -17,11 +17,11 @@ from pyrovae.data.examples import evenly
 from pyrovae.diagnosis.check import percent
 from pyrovae.evaluation import observations
 from pyrovae.exploration.completeness import Samples
-from pyrovae.figures.images import GAP, are_images, intensities, show
 from pyrovae.figures.plane import project
 from pyrovae.figures.scale import Array, marker_size, scale_of
 from pyrovae.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.figures.tables import draw_intervals, variables_label
+from pyrovae.figures.tiles import GAP, intensities, show
 
 CAPTION = (
     "Left, means of p(x | z) at codes drawn from the prior, which is how the model makes data; "
@@ -58,13 +58,13 @@ def samples(found: Samples, data: Dataset) -> Figure:
     """
     title = f"{data.name}: samples from the prior, and from the aggregated posterior"
     count = data.shape.numel()
-    if are_images(data):
+    if data.are_images:
         above = -(-len(found.shown) // COLUMNS) * _tile_height(data) + 0.4
     else:
         above = TABLE_HEIGHT
     figure = new_figure(title, 0.5 + above + CODES_HEIGHT)
     grid = figure.add_gridspec(2, 2, height_ratios=[above, CODES_HEIGHT])
-    if are_images(data):
+    if data.are_images:
         _draw_images(figure, grid, found, data)
     elif count == 2:
         _draw_points(figure, grid, found, data)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.debiasing import Debiasing
-from pyrovae.figures.images import TITLE_HEIGHT, intensities, show, tile_height
+from pyrovae.figures.images import TITLE_HEIGHT, tile_height
 from pyrovae.figures.scale import Array, say_none
 from pyrovae.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
+from pyrovae.figures.tiles import intensities, show
 
 CAPTION = (
     "Share of each class in the training data and among the draws of the second fit; what the "
@@ -34,7 +35,7 @@ def debiasing(found: Debiasing, data: Dataset) -> Figure:
         found: What was compared.
         data: The training split, as the model sees it.
     """
-    images = len(data.shape) == 3 and data.shape[0] in (1, 3)
+    images = data.are_images
     below = 2 * (tile_height(found.most_likely, COLUMNS, WIDTH) + 0.45) if images else 3.2
     title = f"{data.name}: {found.title.lower()}"
     if 0 < len(found.classes) <= MOST_CLASSES:

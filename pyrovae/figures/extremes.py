@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pyrovae.data import Dataset
-from pyrovae.figures.images import intensities
 from pyrovae.figures.style import DATA, MODEL, new_figure, styled
 from pyrovae.figures.tables import MOST_VARIABLES, THREAD
+from pyrovae.figures.tiles import intensities
 
 CAPTION = (
     "The data to look at first. Of images, the datum is on the left and its reconstruction, the "
@@ -90,7 +90,7 @@ def extremes(data: Dataset, x: Tensor, means: Tensor, cases: Sequence[Case]) -> 
     kinds = list(dict.fromkeys(case.kind for case in cases))
     columns = max(sum(case.kind == kind for case in cases) for kind in kinds)
     columns = max(columns, 3)
-    images = len(data.shape) == 3 and data.shape[0] in (1, 3)
+    images = data.are_images
     flat = data.shape.numel() == 2 and not images
     row = 2.2 if not images else 0.62 + 8.2 / columns / 2 * data.shape[1] / data.shape[2]
     title = f"{data.name}: {_joined(kinds)} data and their reconstructions"

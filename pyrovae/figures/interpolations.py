@@ -16,7 +16,7 @@ from torch import Tensor
 from pyrovae.data import Dataset
 from pyrovae.exploration.interpolation import Interpolations
 from pyrovae.figures.style import DATA, MODEL, WIDTH, new_figure, styled
-from pyrovae.figures.tiles import are_images, draw_tiles, shades
+from pyrovae.figures.tiles import draw_tiles, shades
 
 CAPTION = (
     "Between the codes of two data, decoded: along the straight line, and along the arc about "
@@ -39,7 +39,7 @@ def interpolations(found: Interpolations, data: Dataset) -> Figure:
         found: What is drawn.
         data: Where the data are from, as the model sees them.
     """
-    draw = _draw_images if are_images(data) else _draw_tables
+    draw = _draw_images if data.are_images else _draw_tables
     return draw(found, data)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from pyrovae.data import Dataset
 from pyrovae.exploration.manifold import Manifold
 from pyrovae.figures.style import new_figure, styled
-from pyrovae.figures.tiles import are_images, draw_tiles, shades
+from pyrovae.figures.tiles import draw_tiles, shades
 
 CAPTION = (
     "The decoder's output at quantiles of the prior: every cell stands for the same share of "
@@ -38,12 +38,12 @@ def manifold(found: Manifold, data: Dataset) -> Figure:
         found: What is drawn.
         data: The data, as the model sees them.
     """
-    return _draw_images(found, data) if are_images(data) else _draw_maps(found, data)
+    return _draw_images(found, data) if data.are_images else _draw_maps(found, data)
 
 
 def caption(data: Dataset) -> str:
     """How to read the picture."""
-    return CAPTION if are_images(data) else TABLE_CAPTION
+    return CAPTION if data.are_images else TABLE_CAPTION
 
 
 def _draw_images(found: Manifold, data: Dataset) -> Figure:

@@ -14,10 +14,10 @@ from torch import Tensor
 from pyrovae.data import Dataset
 from pyrovae.exploration.outliers import Outliers, Scored
 from pyrovae.figures.checks import Drawn
-from pyrovae.figures.images import intensities, show
 from pyrovae.figures.scale import Array, scale_of
 from pyrovae.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.figures.tables import MOST_VARIABLES
+from pyrovae.figures.tiles import intensities, show
 
 CAPTION = (
     "Above, how well each score tells the two sets apart: the probability that a datum from "
@@ -49,7 +49,7 @@ def outliers(found: Outliers, data: Dataset) -> list[Drawn]:
         found: The scores.
         data: Data of the kind inside, which tell the range of intensities.
     """
-    if len(data.shape) == 3 and data.shape[0] in (1, 3):
+    if data.are_images:
         return [
             Drawn(scores(found), CAPTION),
             Drawn(strangest_images(found, data), CAPTION_OF_STRANGEST),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,12 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from pyrovae.data import Dataset
-from pyrovae.figures.images import FINENESS, intensities
+
+FINENESS = 64
+"""Small images are enlarged to about this many pixels, so that gaps between them stay narrow."""
+
+GAP = 4
+"""Pixels between enlarged images."""
 
 
 class Tiles(NamedTuple):
@@ -37,16 +43,25 @@ class Tiles(NamedTuple):
         return self.gap / 2 - 0.5 + (row + 0.5) * self.height
 
 
-def are_images(data: Dataset) -> bool:
-    """Whether observations are ``(1 or 3, height, width)``."""
-    return len(data.shape) == 3 and data.shape[0] in (1, 3)
+def intensities(data: Dataset, x: Tensor) -> tuple[float, float]:
+    """What is drawn black and what white: 0 and the largest level, or the range of ``x``."""
+    return (x.min().item(), x.max().item()) if data.levels is None else (0.0, data.levels)
 
 
 def shades(data: Dataset, *images: Tensor) -> list[Tensor]:
     """Images as shades from 0 to 1, all on one scale: the data's own, or the range of them all."""
-    every = torch.cat([image.flatten() for image in images])
-    black, white = intensities(data, every)
-    return [((image - black) / ((white - black) or 1.0)).clamp(0, 1).float() for image in images]
+    ends = intensities(data, torch.cat([image.flatten() for image in images]))
+    return [_shaded(image, ends) for image in images]
+
+
+def show(axes: Axes, images: Tensor, columns: int, intensities: Sequence[float]) -> int:
+    """Draw a grid of images with white gaps, on a scale from black to white.
+
+    Returns:
+        Height of the grid in the units of the axes.
+    """
+    tiles = draw_tiles(axes, _shaded(images, intensities), columns)
+    return -(-len(images) // columns) * tiles.height + GAP
 
 
 def arrange(shaded: Tensor, columns: int, gap: int) -> NDArray[Any]:
@@ -62,7 +77,7 @@ def enlargement(shaded: Tensor) -> int:
     return -(-FINENESS // max(shaded.shape[-2:]))
 
 
-def draw_tiles(axes: Axes, shaded: Tensor, columns: int, gap: int = 4) -> Tiles:
+def draw_tiles(axes: Axes, shaded: Tensor, columns: int, gap: int = GAP) -> Tiles:
     """Draw shades ``(n, channels, height, width)`` without ticks.
 
     Args:
@@ -79,3 +94,8 @@ def draw_tiles(axes: Axes, shaded: Tensor, columns: int, gap: int = 4) -> Tiles:
     times = enlargement(shaded)
     height, width = shaded.shape[-2:]
     return Tiles(width * times + gap, height * times + gap, gap)
+
+
+def _shaded(images: Tensor, intensities: Sequence[float]) -> Tensor:
+    black, white = intensities
+    return ((images - black) / ((white - black) or 1.0)).clamp(0, 1).float()

@@ -18,7 +18,7 @@ from torch import Tensor
 from pyrovae.data import Dataset
 from pyrovae.exploration.traversal import Traversals
 from pyrovae.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
-from pyrovae.figures.tiles import Tiles, are_images, draw_tiles, shades
+from pyrovae.figures.tiles import Tiles, draw_tiles, shades
 
 CAPTION = (
     "One datum's code with one number at a time moved through the quantiles of the prior, "
@@ -55,12 +55,12 @@ def traversals(found: Traversals, data: Dataset) -> Figure:
         found: What is drawn.
         data: Where the datum is from, as the model sees it.
     """
-    return _draw_images(found, data) if are_images(data) else _draw_table(found, data)
+    return _draw_images(found, data) if data.are_images else _draw_table(found, data)
 
 
 def caption(data: Dataset) -> str:
     """How to read the picture."""
-    return CAPTION if are_images(data) else TABLE_CAPTION
+    return CAPTION if data.are_images else TABLE_CAPTION
 
 
 class Places(NamedTuple):

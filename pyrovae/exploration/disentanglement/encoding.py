@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from pyro import poutine
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder, Traces, latent_sites, mean_or_draw
+from pyrovae.autoencoder import Autoencoder, Traces, latent_sites
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
-from pyrovae.evaluation import evaluating, observations
+from pyrovae.evaluation import evaluating, means, observations
 from pyrovae.exploration.latent_space import LatentSpace
 
 BATCH = 1000
@@ -66,10 +65,10 @@ def all_codes(
         tqdm(total=total, desc="codes", unit=" data", disable=not progress) as bar,
     ):
         sites = latent_sites(Traces.of(autoencoder, few).model)
-        drawn = not torch.equal(_means(autoencoder, few, sites), _means(autoencoder, few, sites))
+        drawn = not torch.equal(means(autoencoder, few, sites), means(autoencoder, few, sites))
         for split, index in _batches(data, chosen):
             rows = slice(start, start + len(index))
-            codes[rows] = _means(autoencoder, split.batch(index).to(device), sites)
+            codes[rows] = means(autoencoder, split.batch(index).to(device), sites)
             factors[rows] = _known(split).classes[split.rows[index.to(split.rows.device)]]
             start += len(index)
             bar.update(len(index))
@@ -102,10 +101,3 @@ def _batches(data: Splits, chosen: list[Tensor]) -> Iterator[tuple[Dataset, Tens
         for index in indices.split(BATCH):
             if len(index):
                 yield split, index
-
-
-def _means(autoencoder: Autoencoder, x: Tensor, sites: list[str]) -> Tensor:
-    """Means of q(z | x) side by side, from the guide alone: the decoder has no say in them."""
-    guide = poutine.trace(autoencoder.guide).get_trace(x)
-    parts = [mean_or_draw(guide.nodes[name]["fn"]) for name in sites]
-    return torch.cat([part.reshape(len(x), -1) for part in parts], dim=-1)
