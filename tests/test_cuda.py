@@ -16,6 +16,8 @@ from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load
 from pyrovae.diagnosis import diagnose
 from pyrovae.diagnosis.check import Check
 from pyrovae.evidence import log_evidence
+from pyrovae.exploration.interpolation import interpolate
+from pyrovae.exploration.traversal import traverse
 from pyrovae.observers import Observer
 from pyrovae.randomness import seeded
 from pyrovae.training import epoch_order
@@ -183,6 +185,27 @@ def test_a_posterior_is_diagnosed_on_the_gpu(few_digits: Splits, guide: str) -> 
     # Other random numbers: the bounds agree within their noise, which is a few nats at most.
     bounds = [found.draws.log_weight.mean().item() for found in (on_the_gpu, on_the_cpu)]
     assert bounds[0] == pytest.approx(bounds[1], rel=0.05)
+
+
+def test_codes_are_looked_at_on_the_gpu(few_digits: Splits) -> None:
+    vae = build(ModelSpec(latent_dim=2), InferenceSpec(), few_digits)
+    x = few_digits.test.batch(torch.arange(40))
+    looks = {
+        device: (traverse(vae.to(device), x.to(device)), interpolate(vae, x.to(device)))
+        for device in ("cpu", "cuda")
+    }
+    for here, there in zip(looks["cpu"], looks["cuda"], strict=True):
+        assert there.images.device.type == "cpu"
+        torch.testing.assert_close(there.images, here.images, rtol=RELATIVE, atol=RELATIVE)
+
+
+@pytest.mark.parametrize("kind", ["kernel", "histogram"])
+def test_data_are_drawn_by_their_codes_on_the_gpu(few_digits: Splits, kind: str) -> None:
+    resampling = {"kind": kind, "importance_weights": True}
+    training = begin(ModelSpec(), few_digits, "cuda", resampling=resampling)
+    run(training)
+    assert training.finished
+    assert all(torch.isfinite(p).all() for p in training.autoencoder.parameters())
 
 
 @pytest.mark.parametrize(("fitted_on", "judged_on"), [("cuda", "cpu"), ("cpu", "cuda")])

@@ -38,7 +38,7 @@ class KernelResamplingSpec(InverseDensitySpec):
 
     kind: Literal["kernel"] = "kernel"
     alpha: PositiveFloat = 0.0005
-    uniform: Share = 0.7
+    uniform: Share = 0.8
     bandwidth: PositiveFloat = 1.0
 
 
