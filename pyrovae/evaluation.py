@@ -97,7 +97,7 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
     Where a guide's distribution has no mean that torch knows, one draw stands for it.
     """
     device = next(autoencoder.parameters()).device
-    few = data.batch(torch.arange(1)).to(device)
+    few = observations(data, torch.arange(1)).to(device)
     with evaluating(autoencoder, device):
         sites = latent_sites(Traces.of(autoencoder, few).model)
         # Filled in place: many small tensors that are kept would hold the memory between them.

@@ -20,7 +20,9 @@ PAGES = [
 ]
 COMMANDS = re.findall(r"^\$ python -m pyrovae\.train ?([^#\n]*)", README, flags=re.MULTILINE)
 OTHERS = re.findall(
-    r"^\$ python -m pyrovae\.(evaluate|diagnose|compare|explore) ([^#\n]*)", README, flags=re.MULTILINE
+    r"^\$ python -m pyrovae\.(evaluate|diagnose|compare|explore) ([^#\n]*)",
+    README,
+    flags=re.MULTILINE,
 )
 
 

@@ -33,7 +33,13 @@ def test_no_module_moves_anything_to_a_device_of_its_own_choice(module: Path) ->
         texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
         assert [t for t in texts if isinstance(t, str) and t.startswith("cuda")] == [] or (
             module.name
-            in {"train.py", "request.py", "evaluate.py", "diagnose.py"}  # the option --device
+            in {
+                "train.py",
+                "request.py",
+                "evaluate.py",
+                "diagnose.py",
+                "explore.py",
+            }  # the option --device
         )
 
 
