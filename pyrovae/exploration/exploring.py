@@ -11,14 +11,13 @@ from pyrovae import console
 from pyrovae.documents import file_name, write_json
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import EVALUATION_SEED
-from pyrovae.exploration.looks import LOOKS, Asked, Look
+from pyrovae.exploration.looks import FEW, LOOKS, Asked, Look
 from pyrovae.exploration.page import write_page
 from pyrovae.explore import USUAL
 from pyrovae.opening import OpenedRun, open_run
 from pyrovae.runs import versions
 
 PAGE_DPI = 130  # sharp at the width of the page
-FEW = 500  # test data that are looked at, unless other numbers are asked for
 
 
 def explore(options: argparse.Namespace, command: str) -> int:

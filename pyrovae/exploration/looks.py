@@ -33,6 +33,9 @@ from pyrovae.specs import InferenceSpec
 
 Key = TypeVar("Key", bound=Hashable)
 
+FEW = 500
+"""Test data that are looked at, unless another number is asked for."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -138,7 +141,7 @@ def _outliers(asked: Asked) -> Look:
 
     run, options = asked.run, asked.options
     other = other_data(run, options.against, options.data_root)
-    index = torch.arange(len(other.test))[: options.num]
+    index = torch.arange(len(other.test))[: options.num or FEW]
     found = score_outliers(
         run.autoencoder,
         run.data.train,

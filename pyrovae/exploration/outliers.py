@@ -96,7 +96,7 @@ class Outliers(Finding):
             )
         for why in dict.fromkeys(self.left_out.values()):
             labels = [label for label, reason in self.left_out.items() if reason == why]
-            sentences.append(f"Without {' and without '.join(labels)}: {why}.")
+            sentences.append(f"Left out ({'; '.join(labels)}): {why}.")
         return " ".join(sentences)
 
     def numbers(self) -> list[Number]:

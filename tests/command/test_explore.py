@@ -119,12 +119,19 @@ def test_factors_of_the_data_are_scored(run: Path, explored: Any) -> None:
     assert 0 <= values["MIG"] <= 1
 
 
-def test_other_data_are_stranger(run: Path, explored: Any, tmp_path: Path) -> None:
+def test_other_data_are_stranger(
+    run: Path, explored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / "other.npy"
     np.save(other, np.random.default_rng(1).choice([0, 15], (400, 8, 8)))
+    for module in ("looks", "exploring"):
+        monkeypatch.setattr(f"pyrovae.exploration.{module}.FEW", 25)
     outcome = explored(run, "outliers", "--against", other, "--samples", "50")
     assert outcome.status == 0, outcome.err
-    numbers = found(run / "exploration", "outliers")["numbers"]
+    content = found(run / "exploration", "outliers")
+    scores = {name: len(scores["values"]) for name, scores in content["variables"].items()}
+    assert set(scores.values()) == {25}
+    numbers = content["numbers"]
     assert any(value["value"] > 0.9 for value in numbers.values())
 
 
