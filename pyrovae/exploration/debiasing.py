@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -60,6 +60,8 @@ class Debiasing(Finding):
         log_prob: Log p(x) of these after minus before, nats ``(obs,)``; NaN where the guide is a
             point.
         reconstruction: Likewise of the mean of log p(x | z) over codes from the guide.
+        log_prob_before: Log p(x) of these in the first fit, nats ``(obs,)``.
+        reconstruction_before: Their reconstruction in the first fit.
         samples: Codes for each of them.
         most_likely: Training data that are drawn most, ``(shown, *shape)``.
         least_likely: Training data that are drawn least.
@@ -79,6 +81,8 @@ class Debiasing(Finding):
     labels: Tensor
     log_prob: Tensor
     reconstruction: Tensor
+    log_prob_before: Tensor
+    reconstruction_before: Tensor
     samples: int
     most_likely: Tensor
     least_likely: Tensor
@@ -178,7 +182,15 @@ class Debiasing(Finding):
                 ("class",), self.share_after.numpy(), "expected share among the draws"
             ),
         }
-        for name, values in (("log_prob", self.log_prob), ("reconstruction", self.reconstruction)):
+        compared = (
+            ("log_prob", self.log_prob, self.log_prob_before),
+            ("reconstruction", self.reconstruction, self.reconstruction_before),
+        )
+        for name, values, before in compared:
+            for when, levels in (("before", before), ("after", before + values)):
+                means = torch.tensor(self.per_class(levels), dtype=torch.float64)[:, 0].numpy()
+                what = f"mean {name} of test data of the class in the fit {when}, nats"
+                found[f"class_{name}_{when}"] = Variable(("class",), means, what)
             each = torch.tensor(self.per_class(values), dtype=torch.float64)
             what = f"difference of {name} for test data of the class, nats"
             found[f"class_{name}"] = Variable(("class",), each[:, 0].numpy(), f"mean {what}")
@@ -220,39 +232,6 @@ class Debiasing(Finding):
             for name, values, what in quantities
             for mean, error in [Difference.of(values[chosen])]
         ]
-
-
-def thin(data: Splits, classes: Sequence[int], keep: float) -> Splits:
-    """Data in which some classes are rare.
-
-    Args:
-        data: Splits with labels.
-        classes: Classes of which only few training and validation data are kept, always the same
-            ones. The test data stay as they are.
-        keep: Which fraction of each, 0 to 1.
-
-    Raises:
-        DataError: No labels, a class that is not there, or one of which nothing would be left.
-    """
-    labels = _labels(data.train)
-    if not len(labels):
-        raise DataError(f"{data.name} has no labels, and no class of it can be made rare")
-    for label in classes:
-        count = int((labels == label).sum())
-        if count == 0:
-            known = ", ".join(map(str, labels.unique().tolist()))
-            raise DataError(f"{data.name} has no class {label} to make rare; it has {known}")
-        if not 0 < keep <= 1 or round(keep * count) < 1:
-            raise DataError(
-                f"keeping {keep:g} of the {count} training data of class {label} in {data.name} "
-                f"would leave none, or more than there are; choose {1 / count:.2g} to 1"
-            )
-    cut = Splits(
-        _thinned(data.train, classes, keep), _thinned(data.validation, classes, keep), data.test
-    )
-    if not len(cut.validation):
-        raise DataError(f"keeping {keep:g} would leave no validation data in {data.name}")
-    return cut
 
 
 def variants(
@@ -331,6 +310,8 @@ def debias(
         labels=torch.empty(0).long() if test_labels is None else test_labels.cpu(),
         log_prob=second.log_prob - first.log_prob,
         reconstruction=second.reconstruction - first.reconstruction,
+        log_prob_before=first.log_prob,
+        reconstruction_before=first.reconstruction,
         samples=samples,
         most_likely=observations(data.train, most).cpu(),
         least_likely=observations(data.train, least).cpu(),
@@ -377,13 +358,3 @@ def _some_of_each(labels: Tensor, classes: Tensor, num: int, count: int) -> Tens
         return torch.arange(count)[: 10 * num]
     chosen = [(labels == label).nonzero()[:num, 0] for label in classes]
     return torch.cat(chosen).sort().values
-
-
-def _thinned(data: Dataset, classes: Sequence[int], keep: float) -> Dataset:
-    labels = _labels(data)
-    kept = torch.ones(len(labels)).bool()
-    for label in classes:
-        members = (labels == label).nonzero()[:, 0]
-        mixed = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(0))]
-        kept[mixed[round(keep * len(members)) :]] = False
-    return replace(data, rows=data.rows[kept.to(data.rows.device)])

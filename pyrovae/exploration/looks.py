@@ -14,6 +14,7 @@ import torch
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
+from pyrovae.data.thinning import thin
 from pyrovae.documents import file_name
 from pyrovae.evaluation import observations
 from pyrovae.exploration import ablation, debiasing, sweep
@@ -186,7 +187,7 @@ def _debias(asked: Asked) -> Look:
     run, options = asked.run, asked.options
     thinned = None
     if options.keep is not None:
-        thinned = debiasing.thin(run.data, options.rare, options.keep)
+        thinned = thin(run.data, options.rare, options.keep)
     models = asked.twins("debias", debiasing.variants(asked.inference), thinned)
     data = run.data if thinned is None else thinned
     off, on = models["off"], models["on"]

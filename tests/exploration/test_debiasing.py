@@ -11,9 +11,10 @@ import torch
 
 from pyrovae import InferenceSpec, Splits, build, load_data
 from pyrovae.data import Dataset
+from pyrovae.data.thinning import thin
 from pyrovae.diagnosis.evaluations import judge
 from pyrovae.errors import DataError, SpecError
-from pyrovae.exploration.debiasing import Debiasing, debias, thin, variants
+from pyrovae.exploration.debiasing import Debiasing, debias, variants
 from pyrovae.figures.debiasing import debiasing
 from pyrovae.specs.files import validate
 from pyrovae.specs.resampling import HistogramResamplingSpec, KernelResamplingSpec
@@ -121,6 +122,10 @@ def test_shares_and_differences_are_what_they_say(digits: Splits) -> None:
     mean = difference[test_labels[chosen] == 2].mean().item()
     numbers = {number.name: number for number in found.numbers()}
     assert numbers["log p(x) of rare classes"].value == pytest.approx(mean)
+    levels = {name: variable.values for name, variable in found.variables().items()}
+    for when, fit in (("before", before), ("after", after)):
+        expected = judge(fit, x, 4).log_prob[test_labels[chosen] == 2].mean().item()
+        assert levels[f"class_log_prob_{when}"][2] == pytest.approx(expected)
     factor = found.share_after[2] / found.share_before[2]
     assert numbers["rise of the share"].value == pytest.approx(factor.item())
     assert f"{factor:.1f} times as many" in found.summary()
