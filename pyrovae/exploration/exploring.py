@@ -47,7 +47,7 @@ def explore(options: argparse.Namespace, command: str) -> int:
         try:
             look = LOOKS[name](asked)
         except (DataError, SpecError) as error:
-            refused.append(f"{name} does not apply: {error}")
+            refused.append(f"{name}: {error}" if options.what else f"no {name}: {error}")
             continue
         _write(look, asked, command, notes, time.monotonic() - started)
         console.say(console.look(look.finding))

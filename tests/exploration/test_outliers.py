@@ -176,7 +176,7 @@ def test_every_pair_of_prior_and_guide_has_the_scores_that_apply(
     if guide == "delta":
         assert "is a point and has no density" in found.left_out["likelihood regret"]
     assert "no images" in found.left_out["−L(x), no model"]
-    assert "ithout −L(x), no model: data of shape 5 are no images" in found.summary()
+    assert "−L(x), no model): data of shape 5 are no images" in found.summary()
 
 
 def test_every_likelihood_has_the_scores_that_apply(
