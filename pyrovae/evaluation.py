@@ -82,7 +82,7 @@ def evaluate(
     """
     device = next(autoencoder.parameters()).device
     if objective is None:
-        few = data.batch(torch.arange(min(2, len(data)))).to(device)
+        few = observations(data, torch.arange(min(2, len(data)))).to(device)
         objective = build_objective(ELBOSpec(), autoencoder, few)
     tally = Tally()
     with evaluating(autoencoder, device):

@@ -14,7 +14,7 @@ from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import DENSITY, check
 from pyrovae.data import Dataset
-from pyrovae.evaluation import batches, evaluating
+from pyrovae.evaluation import batches, evaluating, observations
 from pyrovae.objectives.renyi import importance_weights
 
 
@@ -59,7 +59,7 @@ def log_evidence(
         arXiv:1509.00519, who report it with K = 5000.
     """
     device = next(autoencoder.parameters()).device
-    few = data.batch(torch.arange(min(2, len(data)))).to(device)
+    few = observations(data, torch.arange(min(2, len(data)))).to(device)
     check("importance sampling", (DENSITY,), autoencoder, few)
     parts = []
     bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)

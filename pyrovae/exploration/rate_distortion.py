@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
-from pyrovae.evaluation import batches, evaluating
+from pyrovae.diagnosis.importance import standard_error
+from pyrovae.evaluation import batches, evaluating, observations
 from pyrovae.kl import Kind
 from pyrovae.objectives import build_objective
 from pyrovae.specs.objectives import ELBOSpec
@@ -25,8 +25,7 @@ class Mean(NamedTuple):
     @classmethod
     def of(cls, values: Tensor) -> Mean:
         """The mean of values ``(n,)``."""
-        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return cls(float(values.mean()), error)
+        return cls(values.mean().item(), standard_error(values).item())
 
 
 class RateDistortion(NamedTuple):
@@ -70,7 +69,7 @@ def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistorti
         Alemi et al. (2018), *Fixing a Broken ELBO*, arXiv:1711.00464.
     """
     device = next(autoencoder.parameters()).device
-    few = data.batch(torch.arange(min(2, len(data)))).to(device)
+    few = observations(data, torch.arange(min(2, len(data)))).to(device)
     objective = build_objective(ELBOSpec(), autoencoder, few)
     with evaluating(autoencoder, device):
         terms = [objective.loss_and_terms(autoencoder, x)[1] for x in batches(data, device)]

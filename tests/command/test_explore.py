@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -224,4 +223,3 @@ def test_data_without_known_factors_say_so(command: Any, explored: Any) -> None:
     assert outcome.status == 2
     assert "dsprites" in outcome.err
     assert load_data("digits").train.factors is None
-    shutil.rmtree("digits")
