@@ -23,7 +23,7 @@ from pyrovae.data import Dataset
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.randomness import seeded
 from pyrovae.specs.objectives import ELBOSpec
-from pyrovae.tally import Summary, Tally
+from pyrovae.tally import Layout, Summary, sums
 
 EVALUATION_SEED = 1
 BATCH = 500
@@ -84,11 +84,13 @@ def evaluate(
     if objective is None:
         few = observations(data, torch.arange(min(2, len(data)))).to(device)
         objective = build_objective(ELBOSpec(), autoencoder, few)
-    tally = Tally()
+    totals, layouts = [], []
     with evaluating(autoencoder, device):
         for x in batches(data, device):
-            tally.add(*objective.loss_and_terms(autoencoder, x, beta))
-    return tally.summary()
+            loss, terms = objective.loss_and_terms(autoencoder, x, beta)
+            totals.append(sums(loss, terms))
+            layouts.append(Layout.of(terms))
+    return Summary.of(torch.stack(totals).sum(0), layouts[0], len(data))
 
 
 def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:

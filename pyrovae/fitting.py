@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.data import Splits
 from pyrovae.observers import Observer
 from pyrovae.randomness import seeded
@@ -18,6 +19,7 @@ def fit(
     data: Splits,
     inference: InferenceSpec | None = None,
     observers: Sequence[Observer] = (),
+    computation: Computation | None = None,
 ) -> list[Record]:
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
 
@@ -29,6 +31,7 @@ def fit(
         data: The data as loaded.
         inference: How to fit; by default what the autoencoder was declared with.
         observers: Who is to be told how it goes.
+        computation: How the arithmetic is carried out.
 
     Returns:
         Training and validation records, epoch by epoch.
@@ -50,7 +53,7 @@ def fit(
     spec = declared if inference is None else inference
     device = next(autoencoder.parameters()).device
     with seeded(spec.seed, device):
-        training = Training(autoencoder, data, spec)
+        training = Training(autoencoder, data, spec, computation)
         history = training.run(observers)
     if spec.early_stopping is not None:
         training.use_best()

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyrovae.kl import Kind
 from pyrovae.terms import Terms
+
+
+class Layout(NamedTuple):
+    """What the numbers of :func:`sums` are, which is the same for every batch.
+
+    Attributes:
+        sites: Names of the latent sites.
+        dims: Of those whose KL is a sum over dimensions, how many.
+        kl_kind: For each latent site, how its KL is had.
+    """
+
+    sites: tuple[str, ...]
+    dims: dict[str, int]
+    kl_kind: dict[str, Kind]
+
+    @classmethod
+    def of(cls, terms: Terms) -> Layout:
+        """That of the sums of such terms."""
+        dims = {site: kl.shape[1:].numel() for site, kl in terms.kl_per_dim.items()}
+        return cls(tuple(terms.kl), dims, terms.kl_kind)
 
 
 @dataclass(frozen=True)
@@ -39,76 +59,87 @@ class Summary:
     kl_kind: dict[str, Kind]
     loss: float
 
+    @classmethod
+    def of(cls, totals: Tensor, layout: Layout, count: int) -> Summary:
+        """From the :func:`sums` over ``count`` data."""
+        weight, loss, *_ = totals.tolist()
+        elbo, elbo_squared, reconstruction, *rest = (totals[2:] / weight).tolist()
+        sites = layout.sites
+        kl, per_dim = dict(zip(sites, rest, strict=False)), rest[len(sites) :]
+        variance = max(0.0, elbo_squared - elbo**2) / max(1, count - 1)
+        return cls(
+            count=count,
+            elbo=elbo,
+            standard_error=variance**0.5,
+            reconstruction=reconstruction,
+            kl=sum(kl.values()),
+            kl_per_site=kl,
+            kl_per_dim=per_dim if len(layout.dims) == len(sites) else None,
+            kl_kind=layout.kl_kind,
+            loss=loss / count,
+        )
+
+
+def sums(loss: Tensor, terms: Terms, weights: Tensor | None = None) -> Tensor:
+    """A batch's loss and terms summed over its data, side by side in one float64 vector.
+
+    In this order: the data's weights, loss, ELBO, ELBO squared, reconstruction, KL of each site,
+    KL of each dimension of the sites that have them.
+
+    Args:
+        loss: Per datum, as optimised; weights do not change it.
+        terms: Of the bound.
+        weights: How many data each datum stands for, ``(data,)``; one by default.
+    """
+    elbo, count = terms.elbo, len(terms.reconstruction)
+    columns = [elbo, elbo.square(), terms.reconstruction, *terms.kl.values()]
+    table = torch.cat(
+        [torch.stack(columns, 1), *(kl.flatten(1) for kl in terms.kl_per_dim.values())], 1
+    )
+    if weights is not None:
+        table = table * weights.double().unsqueeze(1)
+    total = table.new_full((), count) if weights is None else weights.double().sum()
+    head = torch.stack([total, loss.detach().double() * count])
+    return torch.cat([head, table.sum(0)])
+
 
 class Tally:
-    """Running sums of terms (which are float64), on their device until :meth:`summary`."""
+    """Running :func:`sums`, on their device until :meth:`summary`.
 
-    def __init__(self) -> None:
+    Args:
+        layout: Of the sums.
+        device: Where they are.
+    """
+
+    def __init__(self, layout: Layout, device: torch.device) -> None:
+        self.layout = layout
         self.count = 0
-        self.sums: dict[str, Tensor] = {}
-        self.kl_kind: dict[str, Kind] = {}
+        width = 5 + len(layout.sites) + sum(layout.dims.values())
+        self.sums = torch.zeros(width, dtype=torch.float64, device=device)
 
-    def add(self, loss: Tensor, terms: Terms, weights: Tensor | None = None) -> None:
-        """Take in a batch: its loss per datum and its terms.
+    def add(self, batch: Tensor, count: int) -> None:
+        """Take in the :func:`sums` of a batch of so many data; in place, so that graphs see it."""
+        self.sums.add_(batch)
+        self.count += count
 
-        Args:
-            loss: As optimised; weights do not change it.
-            terms: Of the bound.
-            weights: How many data each datum stands for, ``(data,)``; one by default.
-        """
-        self.count += len(terms.reconstruction)
-        if weights is not None:
-            self._sum("weight", weights.double().sum())
-        self.kl_kind = terms.kl_kind
-        self._sum("loss", loss.detach().double() * len(terms.reconstruction))
-        self._sum("elbo", _weighed(terms.elbo, weights).sum())
-        self._sum("elbo²", _weighed(terms.elbo.square(), weights).sum())
-        self._sum("reconstruction", _weighed(terms.reconstruction, weights).sum())
-        for site, kl in terms.kl.items():
-            self._sum(f"kl/{site}", _weighed(kl, weights).sum())
-        for site, kl in terms.kl_per_dim.items():
-            self._sum(f"kl_per_dim/{site}", _weighed(kl, weights).sum(0))
+    def is_finite(self) -> bool:
+        """Whether every number so far was."""
+        return bool(self.sums.isfinite().all())
 
     def summary(self) -> Summary:
         """The means so far."""
-        total = self.sums.get("weight", self.count)
-        mean: dict[str, Any] = {k: (v / total).tolist() for k, v in self.sums.items()}
-        kl = {key.removeprefix("kl/"): mean[key] for key in mean if key.startswith("kl/")}
-        per_dim = [mean[f"kl_per_dim/{site}"] for site in kl if f"kl_per_dim/{site}" in mean]
-        dims = [value for site in per_dim for value in site] if len(per_dim) == len(kl) else None
-        variance = max(0.0, mean["elbo²"] - mean["elbo"] ** 2) / max(1, self.count - 1)
-        return Summary(
-            count=self.count,
-            elbo=mean["elbo"],
-            standard_error=variance**0.5,
-            reconstruction=mean["reconstruction"],
-            kl=sum(kl.values()),
-            kl_per_site=kl,
-            kl_per_dim=dims,
-            kl_kind=self.kl_kind,
-            loss=(self.sums["loss"] / self.count).item(),
-        )
+        return Summary.of(self.sums, self.layout, self.count)
 
     def state_dict(self) -> dict[str, Any]:
         """What :meth:`load_state_dict` takes."""
-        return {
-            "count": self.count,
-            "kl_kind": self.kl_kind,
-            "sums": {k: v.clone() for k, v in self.sums.items()},
-        }
+        return {"count": self.count, "sums": self.sums.clone()}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where another tally was."""
         self.count = state["count"]
-        self.kl_kind = state["kl_kind"]
-        self.sums = {key: total.to(device) for key, total in state["sums"].items()}
+        self.sums.copy_(state["sums"])
 
-    def _sum(self, key: str, value: Tensor) -> None:
-        self.sums[key] = self.sums[key] + value if key in self.sums else value
-
-
-def _weighed(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Values ``(data, *event)``, each datum's times its weight."""
-    if weights is None:
-        return values
-    return values * weights.double().reshape(-1, *(1,) * (values.ndim - 1))
+    def reset(self) -> None:
+        """Begin anew."""
+        self.count = 0
+        self.sums.zero_()

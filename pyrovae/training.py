@@ -9,28 +9,31 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.data import Splits
 from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError, ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation import codes, evaluate
+from pyrovae.execution import Execution, prepare
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
-from pyrovae.optimisers import build_optimiser
 from pyrovae.randomness import seeded, set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
-from pyrovae.schedules import Budget, beta_at, rate_at
+from pyrovae.schedules import Budget
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.specs.resampling import ResamplingSpec
+from pyrovae.step import Step
 from pyrovae.support import check_support
-from pyrovae.tally import Tally
+from pyrovae.tally import Layout
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32
+# Every so many steps one looks whether the numbers are finite still.
+LOOK = 100
 
 
 class Best(NamedTuple):
@@ -53,31 +56,36 @@ class Training:
         autoencoder: What is fitted, on its device.
         splits: Data; the autoencoder's contract is applied to them.
         spec: How to fit.
+        computation: How the arithmetic is carried out.
     """
 
-    def __init__(self, autoencoder: Autoencoder, splits: Splits, spec: InferenceSpec) -> None:
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        splits: Splits,
+        spec: InferenceSpec,
+        computation: Computation | None = None,
+    ) -> None:
         self.autoencoder = autoencoder
         self.spec = spec
+        self.computation = computation or Computation()
         self.device = next(autoencoder.parameters()).device
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
-        self.objective = rehearse(autoencoder, self.splits, spec.objective)
-        self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
-        self.optimiser = build_optimiser(spec.optimiser, self.parameters)
+        self.objective, layout = rehearse(autoencoder, self.splits, spec.objective)
+        self.take_step = Step(autoencoder, self.objective, self.splits.train, spec, layout)
+        self.tally = self.take_step.tally
         steps_per_epoch = -(-len(self.splits.train) // spec.batch_size)
         self.budget = Budget(spec.epochs, steps_per_epoch)
         self.step = 0
         self.seconds = 0.0
-        self.tally = Tally()
         self.best = Best(-float("inf"), 0, self._weights())
-        resampling = spec.resampling
-        self.importance_weights = resampling is not None and resampling.importance_weights
         self.probabilities: Tensor | None = None
-        self.importance: Tensor | None = None
         self.interrupted = False
-        self.beta = torch.zeros((), device=self.device)
-        # Looking at each loss makes a GPU wait for it; there, only the epoch's sum is looked
-        # at, and when it is not finite the epoch is repeated from its start with open eyes.
-        self.watchful = self.device.type != "cuda"
+        # Looking at each loss makes a GPU wait for it, and has no place in a graph. So the sums
+        # are looked at now and then, and when they are not finite, the epoch is repeated from
+        # its start with open eyes, which finds the first number that is not.
+        self.watchful = False
+        self.execution = Execution("not begun")
 
     @property
     def epoch(self) -> int:
@@ -101,6 +109,7 @@ class Training:
         history: list[Record] = []
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False):
+            self._prepare()
             for observer in observers:
                 observer.begun(self)
             good = None if self.watchful else self.state_dict()
@@ -132,7 +141,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "weights": self._weights(),
-            "optimiser": _copy(self.optimiser.state_dict()),
+            "optimiser": self.take_step.optimiser.state_dict(),
             "tally": self.tally.state_dict(),
             "best": self.best._asdict(),
             "random": stream_state(self.device),
@@ -144,27 +153,64 @@ class Training:
         self.step = state["step"]
         self.seconds = state["seconds"]
         self.autoencoder.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(_copy(state["optimiser"]))
-        self.tally.load_state_dict(state["tally"], self.device)
+        self.take_step.optimiser.load_state_dict(state["optimiser"])
+        self.tally.load_state_dict(state["tally"])
         self.best = Best(**state["best"])
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
 
+    def _prepare(self) -> None:
+        """Decide how steps are taken, and capture them."""
+        self.autoencoder.train()
+        if self.spec.resampling is not None and self.take_step.importance is None:
+            self.take_step.importance = torch.ones(
+                len(self.splits.train), device=self.splits.train.rows.device
+            )
+        size, data = self.spec.batch_size, len(self.splits.train)
+        full, rest = divmod(data, size)
+        counts = {size: full * self.spec.epochs, rest: self.spec.epochs if rest else 0}
+        sizes = {size: count for size, count in counts.items() if count}
+        self.execution = prepare(self.take_step, self.computation, sizes)
+
     def _train_epoch(self, observers: Sequence[Observer]) -> None:
-        """The steps of the current epoch that are left."""
+        """The steps of the current epoch that are left, unless a number is not finite."""
         self.autoencoder.train()
         done = self.step % self.budget.steps_per_epoch
         if self.spec.resampling is not None and done == 0:
             self.probabilities = self._drawing_probabilities(self.spec.resampling)
-        place = self.splits.train.rows.device
-        if self.probabilities is not None:
-            self.importance = importance(self.probabilities).to(place)
-        for index in self._order().to(place).split(self.spec.batch_size)[done:]:
-            self._train_step(index)
+        if self.probabilities is not None and self.take_step.importance is not None:
+            self.take_step.importance.copy_(importance(self.probabilities))
+        order = self._order().to(self.splits.train.rows.device)[done * self.spec.batch_size :]
+        while len(order) and not self.interrupted:
+            before = self.step
+            order = order[self._take_steps(order) :]
+            self.seconds = time.monotonic() - self._started
             for observer in observers:
                 observer.stepped(self)
-            if self.interrupted:
+            if self.step // LOOK > before // LOOK and not self.tally.is_finite():
                 return
+
+    def _take_steps(self, order: Tensor) -> int:
+        """The next step, or as many as are done at once; returns how many data they took.
+
+        Args:
+            order: The data of the epoch that are left, in their order.
+        """
+        replay = self.execution.replay
+        if replay is not None and len(order) >= replay.data and not self.watchful:
+            steps = range(self.step, self.step + replay.count)
+            settings = [self.take_step.settings_at(step, self.budget) for step in steps]
+            replay(order[: replay.data], settings)
+            self.step += replay.count
+            return replay.data
+        self.take_step.set(self.take_step.settings_at(self.step, self.budget))
+        index = order[: self.spec.batch_size]
+        if self.watchful:
+            self._take_watched_step(index)
+        else:
+            self.take_step(index)
+        self.step += 1
+        return len(index)
 
     def _order(self) -> Tensor:
         """Which data the current epoch sees, one after the other, ``(data,)``."""
@@ -180,39 +226,29 @@ class Training:
             raise self._divergence(self.step + 1, "code of a datum", culprit)
         return drawing_probabilities(z, spec)
 
-    def _train_step(self, index: Tensor) -> None:
-        random = stream_state(self.device) if self.watchful else None
-        x = self.splits.train.batch(index).to(self.device, non_blocking=True)
-        self.beta.fill_(beta_at(self.spec.beta, self.step, self.budget))
-        rate = self.spec.optimiser.learning_rate
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * rate_at(self.spec.learning_rate_schedule, self.step, self.budget)
-        self.objective.advance(self.step, self.budget)
-        self.optimiser.zero_grad()
-        # Reports are of the data, whatever was drawn; the loss is so only if that was asked for.
-        weights = None if self.importance is None else self.importance[index].to(x)
-        charged = weights if self.importance_weights else None
-        loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta, charged)
-        loss.backward()
-        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        if random is not None and not torch.isfinite(loss + norm):
+    def _take_watched_step(self, index: Tensor) -> None:
+        """A step as programs, looked at before it is taken.
+
+        Raises:
+            DivergenceError: The loss or a gradient is not finite.
+        """
+        random = stream_state(self.device)
+        x, weights = self.take_step.batch(index)
+        total, *gradients = self.take_step.differentiate(x, weights)
+        if not all(number.isfinite().all() for number in (total, *gradients)):
+            for parameter, gradient in zip(self.take_step.parameters, gradients, strict=True):
+                parameter.grad = gradient
             set_stream_state(random, self.device)
-            what = "gradient" if torch.isfinite(loss) else "loss"
+            what = "gradient" if total.isfinite().all() else "loss"
             raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, x))
-        if self.spec.clip_norm is not None:
-            clip_grads_with_norm_(self.parameters, self.spec.clip_norm, norm)
-        self.optimiser.step()
-        self.tally.add(loss, terms, weights)
-        self.step += 1
-        self.seconds = time.monotonic() - self._started
+        self.take_step.update(total, gradients, len(index))
 
     def _end_epoch(self) -> list[Record]:
-        where = {"epoch": self.epoch, "step": self.step, "beta": self.beta.item()}
+        beta = self.take_step.beta.item()
+        where = {"epoch": self.epoch, "step": self.step, "beta": beta}
         train = self.tally.summary()
-        validation = evaluate(
-            self.autoencoder, self.splits.validation, self.objective, beta=where["beta"]
-        )
-        self.tally = Tally()
+        validation = evaluate(self.autoencoder, self.splits.validation, self.objective, beta=beta)
+        self.tally.reset()
         self.seconds = time.monotonic() - self._started
         patient = self.spec.early_stopping
         if validation.elbo > self.best.elbo + (patient.min_delta if patient else 0.0):
@@ -231,7 +267,7 @@ class Training:
 
     def _is_finite(self) -> bool:
         """Whether the epoch's losses and the weights after it are."""
-        numbers = [self.tally.sums["loss"], *self.parameters]
+        numbers = [self.tally.sums, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
 
     def _divergence(self, step: int, what: str, culprit: str) -> DivergenceError:
@@ -239,8 +275,10 @@ class Training:
         return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
 
 
-def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec) -> Objective:
-    """The objective, after the data and both programs have passed every check once.
+def rehearse(
+    autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec
+) -> tuple[Objective, Layout]:
+    """The objective and what it reports, after data and programs have passed every check once.
 
     The loop then does without Pyro's own checks.
 
@@ -256,14 +294,14 @@ def rehearse(autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec) -> O
         objective = build_objective(spec, autoencoder, few, len(splits.train))
         for checked in (False, True):  # our sentences, then whatever Pyro has to say
             with torch.no_grad(), seeded(0, device), pyro.validation_enabled(checked):
-                objective.loss_and_terms(autoencoder, few)
+                _, terms = objective.loss_and_terms(autoencoder, few)
     except ProgramError:
         raise
     except PyrovaeError as error:
         raise SpecError(f"{autoencoder.source}{error}") from None
     except Exception as error:  # Pyro raises whatever a program does wrong
         raise SpecError(f"{autoencoder.source}{reason(error)}") from error
-    return objective
+    return objective, Layout.of(terms)
 
 
 def resident(splits: Splits, device: torch.device) -> Splits:
@@ -278,14 +316,3 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed((seed << 24) + epoch)
     return torch.randperm(count, generator=generator)
-
-
-def _copy(tree: Any) -> Any:
-    """A deep copy of containers and tensors."""
-    if isinstance(tree, Tensor):
-        return tree.clone()
-    if isinstance(tree, dict):
-        return {key: _copy(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(_copy(value) for value in tree)
-    return tree

@@ -63,10 +63,12 @@ class Objective(Trace_ELBO):
     Attributes:
         needs: What it asks of guide and prior, beyond what every objective does.
         title: What it is, in a line, as shown before training.
+        setting: What it changes by itself in the course of training (:meth:`setting_at`).
     """
 
     needs: tuple[Need, ...] = ()
     title: str
+    setting: float | Tensor = 0.0
 
     def loss_and_terms(
         self,
@@ -110,8 +112,9 @@ class Objective(Trace_ELBO):
         """What ``SVI.evaluate_loss`` calls: the loss summed over the data."""
         return self.differentiable_loss(model, guide, *args, **kwargs).item()
 
-    def advance(self, step: int, budget: Budget) -> None:
-        """Set what depends on the number of finished steps; nothing here does."""
+    def setting_at(self, step: int, budget: Budget) -> float:
+        """:attr:`setting` in the step that follows ``step`` finished ones; here of no use."""
+        return 0.0
 
     @abstractmethod
     def _loss(self, traces: Sequence[Traces]) -> Tensor:

@@ -48,18 +48,18 @@ class CapacityELBO(Objective):
         super().__init__(num_particles, **options)
         self.capacity = capacity
         self.warmup_epochs = warmup_epochs
-        self.now = capacity
+        self.setting = capacity
         self.title = f"ELBO with its KL held at {capacity:g} nats"
 
-    def advance(self, step: int, budget: Budget) -> None:
-        """Set C as it is in the step that follows ``step`` finished ones."""
+    def setting_at(self, step: int, budget: Budget) -> float:
+        """C in the step that follows ``step`` finished ones."""
         progress = step / (self.warmup_epochs * budget.steps_per_epoch)
-        self.now = self.capacity * min(1.0, progress)
+        return self.capacity * min(1.0, progress)
 
     def _loss(self, traces: Sequence[Traces]) -> Tensor:
         reconstructed = reconstruction(traces)
         kl = particle_mean(_total_kl(trace) for trace in traces)
-        penalty = len(kl) * beta_of(traces[0]) * (kl.mean() - self.now).abs()
+        penalty = len(kl) * beta_of(traces[0]) * (kl.mean() - self.setting).abs()
         return (penalty - reconstructed.sum()) * data_scale(traces[0])
 
 

@@ -1,0 +1,143 @@
+"""A Pyro program as one graph of tensor arithmetic.
+
+Handlers, plates and distributions are Python that runs; what they leave behind is arithmetic on
+tensors. Here it is written down once and from then on done without them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from pyrovae.errors import reason
+from pyrovae.randomness import seeded
+
+Function = Callable[..., Sequence[Tensor]]
+
+
+class CaptureError(Exception):
+    """A function cannot be captured, for the reason that is the message."""
+
+
+class Captured(NamedTuple):
+    """A function of tensors without the Python that it was written in.
+
+    Tensors that the function found elsewhere (parameters, buffers, β) are read where they are,
+    again in each call: what is written into them in place is seen. Random numbers are drawn from
+    the global stream, as many and in the same order as before.
+
+    Attributes:
+        run: The arithmetic, of ``found`` and the inputs.
+        found: The tensors that are no inputs.
+        operations: How many operations it was written down with.
+        obstacle: Why it is not compiled; None if it is.
+    """
+
+    run: Callable[..., Sequence[Tensor]]
+    found: list[Tensor]
+    operations: int
+    obstacle: str | None = "it is not compiled"
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        """What the function returns, without a gradient."""
+        with torch.no_grad():
+            return self.run(*self.found, *inputs)
+
+    def compiled(self, inputs: Sequence[Tensor]) -> Captured:
+        """The same, compiled for inputs of these shapes; or as it is, with the obstacle."""
+        import torch._inductor
+
+        # torch built for CUDA says on a machine without that it found none.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        tensors: list[Any] = [tensor.clone() for tensor in (*self.found, *inputs)]
+        graph: Any = self.run
+        # Random numbers as torch draws them: a seed gives the same run, compiled or not.
+        options = {"fallback_random": True}
+        try:
+            with torch.no_grad(), seeded(0, inputs[0].device):
+                run: Any = torch._inductor.compile(graph, tensors, options=options)
+                run(*tensors)
+        except Exception as error:  # no compiler, or one that fails: both have many names
+            return self._replace(obstacle=f"it cannot be compiled: {reason(error)}")
+        return self._replace(run=run, obstacle=None)
+
+
+def capture(function: Function, state: nn.Module, *examples: Sequence[Tensor]) -> Captured:
+    """Capture a function of tensors.
+
+    Args:
+        function: Returns tensors; what it draws comes from the global random stream. Gradients
+            that it takes are part of it.
+        state: Whose parameters and buffers it may read or write; they are as they were afterwards.
+        examples: Two lists of inputs, different data of the same shapes.
+
+    Raises:
+        CaptureError: What the function does depends on the values of tensors, or changes from
+            call to call.
+    """
+    graph, found = _trace(function, state, examples[0])
+    again, found_again = _trace(function, state, examples[1])
+    if graph.code != again.code or not _same(found, found_again):
+        raise CaptureError(
+            "the programs do something else on another batch: what changes from step to step must "
+            "be in tensors, and random numbers must be torch's"
+        )
+    operations = sum(node.op == "call_function" for node in graph.graph.nodes)
+    return Captured(graph, found, operations)
+
+
+def _trace(
+    function: Function, state: nn.Module, inputs: Sequence[Tensor]
+) -> tuple[GraphModule, list[Tensor]]:
+    """The arithmetic as a graph, and the tensors that it takes before its inputs."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    kept = {name: value.clone() for name, value in state.state_dict().items()}
+    try:
+        with seeded(0, inputs[0].device):
+            graph = make_fx(lambda *tensors: function(*tensors))(*inputs)
+    except Exception as error:  # whatever a program does that is no arithmetic
+        raise CaptureError(_explained(error)) from error
+    finally:
+        state.load_state_dict(kept)
+    return graph, _lift(graph)
+
+
+def _explained(error: Exception) -> str:
+    text = reason(error)
+    if "tracing tensor" in text or "_local_scalar_dense" in text:
+        return "what the programs do depends on the value of a tensor"
+    return text
+
+
+def _lift(graph: GraphModule) -> list[Tensor]:
+    """Turn the tensors that a graph holds into inputs before all others."""
+    nodes = graph.graph.nodes
+    first = next(iter(nodes))
+    inputs: dict[str, Any] = {}
+    for node in list(nodes):
+        if node.op == "get_attr":
+            if node.target not in inputs:
+                with graph.graph.inserting_before(first):
+                    inputs[node.target] = graph.graph.placeholder(f"found{len(inputs)}")
+            node.replace_all_uses_with(inputs[node.target])
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return [_tensor(graph, name).detach() for name in inputs]
+
+
+def _tensor(graph: GraphModule, name: str) -> Tensor:
+    return graph.get_parameter(name) if name in graph._parameters else getattr(graph, name)
+
+
+def _same(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Whether two lists hold the same tensors, or others, made on the way, of equal values."""
+    return len(first) == len(second) and all(
+        a.data_ptr() == b.data_ptr() or torch.equal(a, b)
+        for a, b in zip(first, second, strict=True)
+    )

@@ -1,0 +1,101 @@
+"""Several optimiser steps at once on a GPU, as one CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrovae.randomness import set_stream_state, stream_state
+from pyrovae.step import Step
+
+# So many that their launch costs little beside them, and an interruption waits for few.
+STEPS = 16
+WARM_UPS = 3
+
+
+class Replay:
+    """Steps recorded once, kernel by kernel, and then done again with other data.
+
+    The kernels of a step of a small VAE take less time than Python needs to name them. A replay
+    names them all at once: gathering the data, drawing bits, loss, gradients, clipping, update
+    and sums, for each of the steps, and nothing waits in between.
+
+    Args:
+        step: What is recorded. Its tensors are as they were after the recording.
+        size: Data in a batch.
+        count: Steps at once.
+        record: Runs a function and returns what does the same again; by default a CUDA graph.
+
+    Attributes:
+        data: How many data a replay takes.
+
+    References:
+        `CUDA graphs <https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs>`_ in
+        torch's notes.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        size: int,
+        count: int = STEPS,
+        record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
+    ) -> None:
+        self.count = count
+        self.data = size * count
+        self._step = step
+        self._index = torch.arange(self.data, device=step.device) % len(step.data)
+        self._settings = step.settings.repeat(count, 1)
+        before, random = _copies(step), stream_state(step.device)
+        seen = step.tally.count
+        self._again = (record or _cuda_graph)(self._run)
+        for tensor, value in before:
+            tensor.copy_(value)
+        step.tally.count = seen
+        set_stream_state(random, step.device)
+
+    def __call__(self, index: Tensor, settings: list[tuple[float, float, float]]) -> None:
+        """Take the steps.
+
+        Args:
+            index: The data of all of them, one after the other, ``(data,)``.
+            settings: Of each step.
+        """
+        self._index.copy_(index)
+        self._settings.copy_(torch.tensor(settings), non_blocking=True)
+        self._again()
+        self._step.tally.count += self.data
+
+    def _run(self) -> None:
+        for index, settings in zip(self._index.chunk(self.count), self._settings, strict=True):
+            self._step.settings.copy_(settings)
+            self._step(index)
+
+
+def _cuda_graph(run: Callable[[], None]) -> Callable[[], None]:
+    """Record on a stream of its own, after runs in which everything finds its memory."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    again: Any = graph.replay
+    return again
+
+
+def _copies(step: Step) -> list[tuple[Tensor, Tensor]]:
+    """Every tensor that a step writes, with a copy of what is in it."""
+    written = [
+        *step.autoencoder.state_dict().values(),
+        *step.optimiser.tensors(),
+        step.tally.sums,
+        step.settings,
+    ]
+    return [(tensor, tensor.clone()) for tensor in written]

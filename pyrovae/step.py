@@ -1,0 +1,139 @@
+"""One optimiser step, as a function of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.capture import Captured, capture
+from pyrovae.data import Dataset
+from pyrovae.objectives import Objective
+from pyrovae.optimisers import Optimiser
+from pyrovae.schedules import Budget, beta_at, rate_at
+from pyrovae.specs import InferenceSpec
+from pyrovae.tally import Layout, Tally, sums
+
+
+class Step:
+    """Batch, loss, gradients, clipping, update, and the running sums of what is reported.
+
+    All that changes from step to step lies in tensors that are written in place: so a step can
+    be captured once and done again as it is.
+
+    Args:
+        autoencoder: Model and guide, on their device.
+        objective: The loss.
+        data: The training data, as the model sees them.
+        spec: How to fit.
+        layout: Of what is reported.
+
+    Attributes:
+        settings: β, learning rate, and what the objective changes by itself, ``(3,)``.
+        importance: What each datum counts for in reports, ``(data,)``; None if all the same.
+        captured: Loss and gradients as graphs, by size of the batch.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        objective: Objective,
+        data: Dataset,
+        spec: InferenceSpec,
+        layout: Layout,
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.objective = objective
+        self.data = data
+        self.spec = spec
+        self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
+        self.device = self.parameters[0].device
+        self.optimiser = Optimiser(spec.optimiser, self.parameters)
+        self.tally = Tally(layout, self.device)
+        self.settings = torch.zeros(3, device=self.device)
+        self.beta, self.rate, objective.setting = self.settings.unbind()
+        self._set: tuple[float, float, float] | None = None
+        self.importance: Tensor | None = None
+        self.captured: dict[int, Captured] = {}
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether the data lie where the programs run."""
+        return self.data.x.device.type == self.device.type
+
+    def settings_at(self, step: int, budget: Budget) -> tuple[float, float, float]:
+        """The settings of the step that follows ``step`` finished ones."""
+        spec = self.spec
+        rate = spec.optimiser.learning_rate * rate_at(spec.learning_rate_schedule, step, budget)
+        return beta_at(spec.beta, step, budget), rate, self.objective.setting_at(step, budget)
+
+    def set(self, settings: tuple[float, float, float]) -> None:
+        """Write the settings where the arithmetic reads them."""
+        if settings != self._set:
+            self.settings.copy_(torch.tensor(settings))
+            self._set = settings
+
+    def __call__(self, index: Tensor) -> None:
+        """Take the step with the data ``index`` of the training data, ``(batch,)``."""
+        x, weights = self.batch(index)
+        captured = self.captured.get(len(index))
+        inputs = (x,) if weights is None else (x, weights)
+        total, *gradients = (captured or self.differentiate)(*inputs)
+        self.update(total, gradients, len(index))
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The data and what each of them counts for, on the programs' device."""
+        x = self.data.batch(index).to(self.device, non_blocking=True)
+        return x, None if self.importance is None else self.importance[index].to(x)
+
+    def differentiate(self, x: Tensor, weights: Tensor | None = None) -> list[Tensor]:
+        """The batch's :func:`sums`, and the gradient of the loss for each parameter."""
+        # Reports are of the data, whatever was drawn; the loss is so only if that was asked for.
+        resampling = self.spec.resampling
+        charged = weights if resampling and resampling.importance_weights else None
+        loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta, charged)
+        gradients: Sequence[Tensor] = torch.autograd.grad(
+            loss, self.parameters, allow_unused=True, materialize_grads=True
+        )
+        with torch.no_grad():
+            if self.spec.clip_norm is not None:
+                gradients = clipped(gradients, self.spec.clip_norm)
+            return [sums(loss, terms, weights), *gradients]
+
+    def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
+        """Move the parameters, and add to what is reported."""
+        # A number that lies on the CPU anyway is no tensor to wait for.
+        rate = self.rate if self.device.type == "cuda" else self.rate.item()
+        self.optimiser.update(gradients, rate)
+        self.tally.add(total, count)
+
+    def capture(self, size: int) -> Captured:
+        """Capture and compile loss and gradients for batches of a size.
+
+        Raises:
+            CaptureError: That is not possible.
+        """
+        examples = []
+        for start in (0, size):
+            index = (torch.arange(size) + start) % len(self.data)
+            x, weights = self.batch(index.to(self.data.rows.device))
+            examples.append([x] if weights is None else [x, weights])
+        found = capture(self.differentiate, self.autoencoder, *examples)
+        self.captured[size] = found.compiled(examples[0])
+        return self.captured[size]
+
+
+def clipped(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
+    """Gradients scaled down together until their norm is at most ``limit``.
+
+    As ``torch.nn.utils.clip_grad_norm_`` does in place.
+
+    References:
+        Pascanu, Mikolov and Bengio (2013), *On the difficulty of training recurrent neural
+        networks*, arXiv:1211.5063.
+    """
+    factor = (limit / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+    return [gradient * factor for gradient in gradients]
