@@ -69,6 +69,10 @@ class Autoencoder(nn.Module, ABC):
     def guide(self, x: Tensor) -> Any:
         """The inference program, with the latent sites of the model."""
 
+    def networks(self) -> list[nn.Module]:
+        """Those that may compute in another precision than the densities."""
+        return list(self.children())
+
     @abstractmethod
     def formulas(self) -> Formulas:
         """p(z), p(x | z) and q(z | x) in words."""

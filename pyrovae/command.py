@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 
 from pyrovae.errors import PyrovaeError
 
+# Threads that spin while they wait are there at once for the next operation, and take the cores
+# from each other as soon as anything else runs on the machine.
+SPINS, SPINS_WHEN_BUSY = 30_000, 2000
+
 
 def run(program: Callable[[], int]) -> int:
     """Run a command's own work; what goes wrong is said in a sentence on stderr.
@@ -22,9 +26,8 @@ def run(program: Callable[[], int]) -> int:
     Returns:
         Its exit status, or 2 for an input that cannot work, or 130 if interrupted.
     """
-    # Threads that spin for long while they wait take the cores from each other as soon as
-    # anything else runs on the machine. OpenMP reads this when torch loads it.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # OpenMP reads this when torch loads it.
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS if _is_idle() else SPINS_WHEN_BUSY))
     try:
         return program()
     except PyrovaeError as error:
@@ -39,6 +42,11 @@ def run(program: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; whatever was saved is still there\n")
         return 130
+
+
+def _is_idle() -> bool:
+    """Whether less than half of the machine was in use during the last minute."""
+    return os.getloadavg()[0] < (os.cpu_count() or 1) / 2
 
 
 def spelled(name: str, arguments: Sequence[str] | None) -> str:

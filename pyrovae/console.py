@@ -38,11 +38,20 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-class Bar(Observer):
+class Progress(Observer):
+    """Says how steps are taken, once that is decided."""
+
+    def begun(self, training: Training) -> None:
+        """Print the line."""
+        say(f"{'steps':<11} {training.execution.summary}")
+
+
+class Bar(Progress):
     """A progress bar over the whole run, for a terminal."""
 
     def begun(self, training: Training) -> None:
         """Draw the bar where training begins or goes on."""
+        super().begun(training)
         self.bar = tqdm(
             total=training.budget.steps,
             initial=training.step,
@@ -52,8 +61,8 @@ class Bar(Observer):
         )
 
     def stepped(self, training: Training) -> None:
-        """Move on by one step."""
-        self.bar.update()
+        """Move on to the step that training has come to."""
+        self.bar.update(training.step - self.bar.n)
 
     def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
         """Show the epoch's numbers."""
@@ -69,7 +78,7 @@ class Bar(Observer):
         self.bar.close()
 
 
-class Lines(Observer):
+class Lines(Progress):
     """A plain line for each epoch, for a log."""
 
     def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
@@ -102,7 +111,7 @@ def plan(training: Training, writes_to: str) -> str:
         "data": _data(training.splits),
         **_draws(spec),
         "parameters": _parameters(autoencoder),
-        "device": str(training.device),
+        "device": _device(training),
         "writes to": writes_to,
     }
     return "\n".join(f"{name:<11} {text}" for name, text in rows.items())
@@ -148,6 +157,11 @@ def kl_kinds(training: Training) -> dict[str, Kind]:
     x = train.batch(train.rows.new_zeros(1)).to(training.device)
     found = pairs(training.autoencoder, x)
     return {site: kl_kind(q, exact_kl(q, p)) for site, (q, p, _) in found.items()}
+
+
+def _device(training: Training) -> str:
+    precision = training.computation.precision
+    return f"{training.device}" + ("" if precision == "float32" else f", networks in {precision}")
 
 
 def _objective(training: Training) -> str:

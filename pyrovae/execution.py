@@ -45,29 +45,29 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     """
     if computation.compile == "off":
         return Execution("as programs (--compile off)")
-    worth = [size for size, steps in sizes.items() if _worth(step, computation, steps)]
-    if not worth:
-        return Execution(f"as programs: {sum(sizes.values())} steps do not repay a compilation")
+    size, steps = next(iter(sizes.items()))
     on_a_gpu = step.device.type == "cuda"
+    pays = PAYS["cuda" if on_a_gpu else "cpu"]
+    if computation.compile == "auto" and steps < pays:
+        return Execution(f"as programs: {steps} steps do not repay a compilation")
     if not on_a_gpu and computation.compile == "auto" and not _has_compiler():
         return Execution("as programs: there is no C++ compiler")
     begun = time.monotonic()
     try:
-        captured, *_ = [step.capture(size) for size in worth]
+        captured = step.capture(size, compiled=True)
+        for other, count in [*sizes.items()][1:]:
+            step.capture(other, compiled=count >= pays)
     except CaptureError as error:
+        step.captured.clear()
         return Execution(f"as programs: {error}")
     summary = _summary(captured, time.monotonic() - begun)
     if not on_a_gpu or not step.is_resident:
         return Execution(summary)
     try:
-        replay = Replay(step, worth[0])
+        replay = Replay(step, size)
     except RuntimeError as error:  # torch's word for whatever CUDA does not let be recorded
         return Execution(f"{summary}; not as a CUDA graph: {reason(error)}")
     return Execution(f"{summary}; {replay.count} steps in one CUDA graph", replay)
-
-
-def _worth(step: Step, computation: Computation, steps: int) -> bool:
-    return computation.compile == "on" or steps >= PAYS.get(step.device.type, PAYS["cpu"])
 
 
 def _has_compiler() -> bool:

@@ -142,7 +142,7 @@ def prepare(request: Request, data: Splits | None = None) -> Training:
     else:
         with seeded(request.inference.seed):
             autoencoder = Handwritten(request.model, data)
-    return Training(autoencoder.to(device), data, request.inference)
+    return Training(autoencoder.to(device), data, request.inference, request.computation)
 
 
 def choose_device(name: str) -> torch.device:
@@ -173,6 +173,7 @@ def begin(run: Run, request: Request, training: Training, command: str) -> None:
             "command": command,
             "seed": training.spec.seed,
             "device": str(training.device),
+            "computation": asdict(training.computation),
             "versions": versions(),
             "objective": training.objective.title,
             "kl": console.kl_kinds(training),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyrovae.computation import Compile, Computation, Precision
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
@@ -27,6 +28,7 @@ class Request:
         output: Folder to write to, None for a new one under ``runs/``.
         resume: Folder of the run to go on with.
         device: "auto", "cpu" or "cuda".
+        computation: How the arithmetic is carried out.
     """
 
     model: ModelSpec | Path
@@ -38,6 +40,7 @@ class Request:
     output: Path | None
     resume: Path | None
     device: str
+    computation: Computation = field(default_factory=Computation)
 
     @classmethod
     def read(
@@ -51,6 +54,8 @@ class Request:
         output: Path | None = None,
         resume: Path | None = None,
         device: str = "auto",
+        compile: Compile | None = None,
+        precision: Precision | None = None,
     ) -> Request:
         """Read and validate the specifications; what is None comes from the run, or is usual.
 
@@ -68,6 +73,8 @@ class Request:
                       if key.partition(".")[0] == section}
             for section in ("model", "inference")
         }  # fmt: skip
+        asked = {"compile": compile, "precision": precision}
+        given = {key: value for key, value in asked.items() if value is not None}
         return cls(
             model=_model(model_file, keys["model"]),
             model_name=run.get("model", model_file.stem),
@@ -78,6 +85,7 @@ class Request:
             output=output,
             resume=resume,
             device=device,
+            computation=Computation(**{**run.get("computation", {}), **given}),
         )
 
 

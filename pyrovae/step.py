@@ -10,9 +10,11 @@ from torch.nn.utils import get_total_norm
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.capture import Captured, capture
+from pyrovae.computation import Precision
 from pyrovae.data import Dataset
 from pyrovae.objectives import Objective
 from pyrovae.optimisers import Optimiser
+from pyrovae.precision import networks_in
 from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs import InferenceSpec
 from pyrovae.tally import Layout, Tally, sums
@@ -30,6 +32,7 @@ class Step:
         data: The training data, as the model sees them.
         spec: How to fit.
         layout: Of what is reported.
+        precision: Of the networks.
 
     Attributes:
         settings: β, learning rate, and what the objective changes by itself, ``(3,)``.
@@ -44,11 +47,14 @@ class Step:
         data: Dataset,
         spec: InferenceSpec,
         layout: Layout,
+        precision: Precision = "float32",
     ) -> None:
         self.autoencoder = autoencoder
         self.objective = objective
         self.data = data
         self.spec = spec
+        self.precision = precision
+        self.networks = autoencoder.networks()
         self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimiser = Optimiser(spec.optimiser, self.parameters)
@@ -94,7 +100,8 @@ class Step:
         # Reports are of the data, whatever was drawn; the loss is so only if that was asked for.
         resampling = self.spec.resampling
         charged = weights if resampling and resampling.importance_weights else None
-        loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta, charged)
+        with networks_in(self.precision, self.networks):
+            loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta, charged)
         gradients: Sequence[Tensor] = torch.autograd.grad(
             loss, self.parameters, allow_unused=True, materialize_grads=True
         )
@@ -110,8 +117,8 @@ class Step:
         self.optimiser.update(gradients, rate)
         self.tally.add(total, count)
 
-    def capture(self, size: int) -> Captured:
-        """Capture and compile loss and gradients for batches of a size.
+    def capture(self, size: int, *, compiled: bool) -> Captured:
+        """Capture loss and gradients for batches of a size, and compile them if wished.
 
         Raises:
             CaptureError: That is not possible.
@@ -122,7 +129,7 @@ class Step:
             x, weights = self.batch(index.to(self.data.rows.device))
             examples.append([x] if weights is None else [x, weights])
         found = capture(self.differentiate, self.autoencoder, *examples)
-        self.captured[size] = found.compiled(examples[0])
+        self.captured[size] = found.compiled(examples[0]) if compiled else found
         return self.captured[size]
 
 

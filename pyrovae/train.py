@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from pyrovae.command import run, spelled
+from pyrovae.computation import Compile, Precision
 from pyrovae.errors import SpecError
 from pyrovae.request import Request
 from pyrovae.specs.files import parse_override, shipped
@@ -36,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--compile", choices=get_args(Compile),
+        help="the programs as one compiled graph: where it pays (auto), on, off")  # fmt: skip
+    add("--precision", choices=get_args(Precision), help="of the networks (float32)")
     add("--seed", metavar="N", help="short for --set inference.seed=N")
     add("--dry-run", action="store_true", help="build, print what would be done, and stop")
     return parser
@@ -62,6 +67,8 @@ def request(options: argparse.Namespace) -> Request:
         output=options.output,
         resume=options.resume,
         device=options.device,
+        compile=options.compile,
+        precision=options.precision,
     )
 
 

@@ -19,6 +19,7 @@ from pyrovae.evaluation import codes, evaluate
 from pyrovae.execution import Execution, prepare
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
+from pyrovae.precision import check_precision, tf32
 from pyrovae.randomness import seeded, set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
@@ -70,9 +71,17 @@ class Training:
         self.spec = spec
         self.computation = computation or Computation()
         self.device = next(autoencoder.parameters()).device
+        check_precision(self.computation.precision, self.device)
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
         self.objective, layout = rehearse(autoencoder, self.splits, spec.objective)
-        self.take_step = Step(autoencoder, self.objective, self.splits.train, spec, layout)
+        self.take_step = Step(
+            autoencoder,
+            self.objective,
+            self.splits.train,
+            spec,
+            layout,
+            self.computation.precision,
+        )
         self.tally = self.take_step.tally
         steps_per_epoch = -(-len(self.splits.train) // spec.batch_size)
         self.budget = Budget(spec.epochs, steps_per_epoch)
@@ -108,7 +117,7 @@ class Training:
         """
         history: list[Record] = []
         self._started = time.monotonic() - self.seconds
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), tf32(self.computation.precision):
             self._prepare()
             for observer in observers:
                 observer.begun(self)

@@ -14,7 +14,7 @@ from pyrovae.autoencoder import Autoencoder, Formulas, mean_or_draw
 from pyrovae.errors import SpecError
 from pyrovae.guides import Guide
 from pyrovae.likelihoods import Likelihood
-from pyrovae.networks import Decoder
+from pyrovae.networks import Decoder, Encoder
 from pyrovae.priors import Prior
 
 _counter = itertools.count()
@@ -125,6 +125,10 @@ class VAE(Autoencoder):
         Shape ``(*batch, *shape)``.
         """
         return self.decode(mean_or_draw(self.encode(x))).mean
+
+    def networks(self) -> list[nn.Module]:
+        """Encoder and decoder."""
+        return [part for part in self.modules() if isinstance(part, (Encoder, Decoder))]
 
     def formulas(self) -> Formulas:
         """What the parts say of themselves."""
