@@ -87,9 +87,14 @@ class Traces(NamedTuple):
     @classmethod
     def of(cls, autoencoder: Autoencoder, x: Tensor) -> Traces:
         """Run both programs on a batch ``(batch, *shape)``."""
-        guide = poutine.trace(autoencoder.guide).get_trace(x)
-        replayed = poutine.replay(autoencoder.model, trace=guide)
-        return cls(poutine.trace(replayed).get_trace(x), guide)
+        return cls.run(autoencoder.model, autoencoder.guide, x)
+
+    @classmethod
+    def run(cls, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Traces:
+        """Run two programs."""
+        guided = poutine.trace(guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(model, trace=guided)
+        return cls(poutine.trace(replayed).get_trace(*args, **kwargs), guided)
 
 
 def mean_or_draw(distribution: Any) -> Tensor:

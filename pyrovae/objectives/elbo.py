@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer.util import is_validation_enabled
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
@@ -70,6 +71,14 @@ class AnalyticELBO(ELBO, TraceMeanField_ELBO):
 
     needs: tuple[Need, ...] = (CLOSED_FORM_KL, REPARAMETERISED)
     title = "ELBO (TraceMeanField_ELBO: KL exact)"
+
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Trace, Trace]:
+        if is_validation_enabled():
+            return super()._get_trace(model, guide, args, kwargs)
+        # Densities of the codes are in the closed form: to compute them too would take longer.
+        traces = Traces.run(model, guide, *args, **kwargs)
+        traces.model.compute_log_prob(lambda name, site: site["is_observed"])
+        return traces.model, traces.guide
 
     def _particle_loss(self, model: Trace, guide: Trace) -> Tensor:
         observed = [model.nodes[name] for name in observed_sites(model)]
