@@ -79,7 +79,7 @@ class Step:
     def set(self, settings: tuple[float, float, float]) -> None:
         """Write the settings where the arithmetic reads them."""
         if settings != self._set:
-            self.settings.copy_(torch.tensor(settings))
+            self.settings.copy_(torch.tensor(settings), non_blocking=True)
             self._set = settings
 
     def __call__(self, index: Tensor) -> None:
