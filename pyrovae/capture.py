@@ -41,7 +41,7 @@ class Captured(NamedTuple):
     run: Callable[..., Sequence[Tensor]]
     found: list[Tensor]
     operations: int
-    obstacle: str | None = "it is not compiled"
+    obstacle: str | None = "not compiled"
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """What the function returns, without a gradient."""
@@ -63,7 +63,7 @@ class Captured(NamedTuple):
                 run: Any = torch._inductor.compile(graph, tensors, options=options)
                 run(*tensors)
         except Exception as error:  # no compiler, or one that fails: both have many names
-            return self._replace(obstacle=f"it cannot be compiled: {reason(error)}")
+            return self._replace(obstacle=f"not compiled: {reason(error)}")
         return self._replace(run=run, obstacle=None)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,9 +12,11 @@ from pyrovae.errors import reason
 from pyrovae.replay import Replay
 from pyrovae.step import Step
 
-# Steps from which on capturing takes less time than it saves: some ten seconds on a CPU, where a
-# step gains a millisecond or two, and on a GPU several times as much in a step.
-PAYS = {"cpu": 5000, "cuda": 1000}
+# Steps from which on it takes less time than it saves. Capturing takes a second or two and saves
+# a millisecond of each step. Compiling takes some ten seconds and saves another on a CPU; on a
+# GPU, where a CUDA graph has spared the launches already, tenths of that.
+CAPTURING_PAYS = 2000
+COMPILING_PAYS = {"cpu": 5000, "cuda": 200_000}
 
 
 class Execution(NamedTuple):
@@ -45,17 +45,16 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     """
     if computation.compile == "off":
         return Execution("as programs (--compile off)")
-    size, steps = next(iter(sizes.items()))
+    (size, steps), *others = sizes.items()
+    wished = computation.compile == "on"
+    if steps < CAPTURING_PAYS and not wished:
+        return Execution(f"as programs: {steps} do not repay being captured")
     on_a_gpu = step.device.type == "cuda"
-    pays = PAYS["cuda" if on_a_gpu else "cpu"]
-    if computation.compile == "auto" and steps < pays:
-        return Execution(f"as programs: {steps} steps do not repay a compilation")
-    if not on_a_gpu and computation.compile == "auto" and not _has_compiler():
-        return Execution("as programs: there is no C++ compiler")
+    pays = COMPILING_PAYS["cuda" if on_a_gpu else "cpu"]
     begun = time.monotonic()
     try:
-        captured = step.capture(size, compiled=True)
-        for other, count in [*sizes.items()][1:]:
+        captured = step.capture(size, compiled=wished or steps >= pays)
+        for other, count in others:
             step.capture(other, compiled=count >= pays)
     except CaptureError as error:
         step.captured.clear()
@@ -70,13 +69,6 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     return Execution(f"{summary}; {replay.count} steps in one CUDA graph", replay)
 
 
-def _has_compiler() -> bool:
-    named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
-
-
 def _summary(captured: Captured, seconds: float) -> str:
-    graph = f"captured as one graph of {captured.operations} operations"
-    if captured.obstacle is not None:
-        return f"{graph}; {captured.obstacle}"
-    return f"{graph}, compiled in {seconds:.0f} s"
+    how = "compiled" if captured.obstacle is None else captured.obstacle
+    return f"captured as {captured.operations} operations, {how} ({seconds:.0f} s)"
