@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
@@ -86,9 +85,12 @@ def project(z: Tensor) -> tuple[Tensor, list[str]]:
     """Codes ``(n, dims)`` in a plane ``(n, 2)``, and what its two axes are."""
     if z.shape[1] == 2 or len(z) < 3 or not z.var(0).sum() > 0:
         return z[:, :2], ["z₁", "z₂"]
-    pca = PCA(n_components=2, svd_solver="full")
-    points = torch.from_numpy(pca.fit_transform(z.numpy()))
-    shares = zip(("first", "second"), pca.explained_variance_ratio_, strict=True)
+    centred = z - z.mean(0)
+    _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
+    # A direction and its opposite are as good; the largest entry is made positive.
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    points = centred @ (directions * largest.sign())[:2].T
+    shares = zip(("first", "second"), lengths**2 / (lengths**2).sum(), strict=False)
     return points, [f"{n} principal component ({share:.0%} of variance)" for n, share in shares]
 
 

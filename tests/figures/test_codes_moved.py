@@ -24,7 +24,7 @@ from pyrovae.exploration.traversal import Traversals, traverse
 from pyrovae.figures.animation import write_gif
 from pyrovae.figures.interpolations import interpolations
 from pyrovae.figures.manifold import manifold as draw_manifold
-from pyrovae.figures.tiles import draw_tiles, shades
+from pyrovae.figures.tiles import arrange, draw_tiles, enlargement, shades
 from pyrovae.figures.traversals import traversals
 
 MEGABYTE = 1_000_000
@@ -249,6 +249,20 @@ def test_tiles_are_where_they_say(gap: int) -> None:
         assert np.isclose(grid[row, column, 0], shaded[number, 0, 0, 0])
     assert np.isclose(tiles.across(2.5) + 0.5, grid.shape[1] - gap / 2)
     assert np.isclose(tiles.across(-0.5) + 0.5, gap / 2)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_no_tile_covers_is_white(count: int, channels: int) -> None:
+    shaded = torch.rand(count, channels, 4, 7, generator=torch.Generator().manual_seed(0)) / 2
+    grid = arrange(shaded, columns=3, gap=2)
+    times, columns, rows = enlargement(shaded), min(count, 3), -(-count // 3)
+    height, width = 4 * times, 7 * times
+    assert grid.shape == (rows * (height + 2) + 2, columns * (width + 2) + 2, 3)
+    covered = (grid < 1).all(-1)
+    assert covered.sum() == count * height * width
+    last = grid[covered].reshape(-1, 3)[-1]
+    np.testing.assert_array_equal(last, shaded[-1, :, -1, -1].expand(3))
 
 
 def test_images_without_contrast_can_be_drawn() -> None:
