@@ -10,7 +10,6 @@ from pathlib import Path
 from pyrovae.command import run, spelled
 from pyrovae.errors import SpecError
 from pyrovae.evaluate import add_data
-from pyrovae.request import require_empty
 
 DESCRIPTION = """\
 Compare runs by log p(x) of the same held-out data, in pairs, datum by datum. Beside each estimate
@@ -57,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def program() -> int:
         require_different(options.runs)
+        # The specifications that come with it take longer than help does.
+        from pyrovae.request import require_empty
+
         require_empty(options.output)
         from pyrovae.judging import compare_runs
 
