@@ -167,6 +167,7 @@ def prepared(point: Point, options: argparse.Namespace, memory: Memory) -> Any:
 
 
 def can_capture() -> bool:
+    """Whether steps can be captured here; to go when they always can."""
     return (ROOT / "pyrovae" / "computation.py").is_file()
 
 
@@ -246,10 +247,9 @@ def make_clock(device: str) -> Any:
         def __init__(self) -> None:
             self.marks: list[tuple[int, float]] = []
             self.epochs: list[float] = []
-            self.ended_at: float | None = None
 
         def begun(self, training: Any) -> None:
-            self.ended_at = self.now()
+            self.started = self.ended_at = self.now()
 
         def stepped(self, training: Any) -> None:
             if training.step <= WARM_STEPS:
@@ -259,13 +259,13 @@ def make_clock(device: str) -> Any:
             if device == "cpu" or training.step - self.last() >= 20:
                 self.marks.append((training.step, self.now()))
             enough = self.steps is not None and training.step >= WARM_STEPS + self.steps
-            if enough or (self.marks and self.marks[-1][1] - self.started > self.seconds):
+            late = len(self.marks) > 5 and self.marks[-1][1] - self.started > self.seconds
+            if enough or late:
                 training.interrupted = True
 
         def epoch_ended(self, training: Any, records: Sequence[Any]) -> None:
             now = self.now()
-            if self.ended_at is not None:
-                self.epochs.append(now - self.ended_at)
+            self.epochs.append(now - self.ended_at)
             self.ended_at = now
 
         def now(self) -> float:

@@ -135,8 +135,10 @@ def new_figure(title: str, columns: int, names: Sequence[str], unit: str) -> Any
 
     figure = Figure(figsize=(5 + 3.4 * (columns - 1), 4), dpi=160, layout="constrained")
     figure.suptitle(title)
-    for axes, name in zip(figure.subplots(1, columns, squeeze=False)[0], names, strict=True):
+    panels = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+    for axes, name in zip(panels, names, strict=True):
         axes.set(xscale="log", yscale="log", xlabel=name)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(color="#e8eaed")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel(unit)
@@ -174,6 +176,8 @@ def draw_memory(points: Sequence[Point]) -> Any:
 
 
 def draw_steps(points: Sequence[Point]) -> Any:
+    from matplotlib.ticker import LogLocator
+
     found = steps(points)
     names = list(dict.fromkeys(axis for axis, _ in found))
     figure = new_figure("Time per step", len(names), names, "ms")
@@ -189,6 +193,8 @@ def draw_steps(points: Sequence[Point]) -> Any:
             )  # fmt: skip
         axes.set_xticks(sorted({value for curve in curves.values() for value in curve}))
         axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.minorticks_off()
+        axes.tick_params(axis="x", labelsize=8)
         axes.legend(frameon=False)
     return figure
