@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyrovae.autoencoder import Autoencoder as Autoencoder
     from pyrovae.building import build as build
+    from pyrovae.computation import Computation as Computation
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
     from pyrovae.diagnosis.converters import from_pyro_mcmc as from_pyro_mcmc
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Autoencoder": "autoencoder",
+    "Computation": "computation",
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
     "Splits": "data",
@@ -49,6 +51,7 @@ _HOMES = {
 __all__ = [
     "VAE",
     "Autoencoder",
+    "Computation",
     "InferenceSpec",
     "ModelSpec",
     "Splits",

@@ -1,7 +1,7 @@
 """Does it matter for the result how the arithmetic is carried out?
 
-Trains the same specification as programs, captured, and captured in bfloat16, with several seeds, and
-prints the test ELBO of each in nats per datum: routes should differ less than seeds do.
+Trains the same specification as programs, captured, and captured in bfloat16, with several seeds,
+and prints the test ELBO of each in nats per datum: routes should differ less than seeds do.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def planned(only: str | None) -> list[Point]:
             ("particles", PARTICLES, "iwae"),
         )
         for value in values
-        for mode in (("off", "on") if can_capture() else ("off",))
+        for mode in ("off", "on")
     ]
     return {"data": data, "steps": steps, None: data + steps}[only]
 
@@ -142,6 +142,7 @@ def measure(point: Point, options: argparse.Namespace) -> Point:
 def prepared(point: Point, options: argparse.Namespace, memory: Memory) -> Any:
     """A training of the classic VAE that is about to begin."""
     from pyrovae import InferenceSpec, ModelSpec, Training, build
+    from pyrovae.computation import Computation
 
     of = {point["axis"]: point["value"]}
     count = of.get("data", STEP_DATA)
@@ -161,22 +162,9 @@ def prepared(point: Point, options: argparse.Namespace, memory: Memory) -> Any:
     )
     vae = build(ModelSpec.model_validate(model), inference, splits).to(options.device)
     memory.look("built")
-    training = Training(vae, splits, inference, **computation(point.get("compile", "auto")))
+    training = Training(vae, splits, inference, Computation(compile=point.get("compile", "on")))
     memory.look("training")
     return training
-
-
-def can_capture() -> bool:
-    """Whether steps can be captured here; to go when they always can."""
-    return (ROOT / "pyrovae" / "computation.py").is_file()
-
-
-def computation(mode: str) -> dict[str, Any]:
-    if not can_capture():
-        return {}
-    from pyrovae.computation import Computation
-
-    return {"computation": Computation(compile=mode)}
 
 
 def drawn_data(count: int) -> Any:

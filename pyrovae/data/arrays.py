@@ -121,7 +121,7 @@ def store(x: Array, name: str) -> Stored:
     """Choose how ``x`` is kept and what its largest intensity is, from its type."""
     match x.dtype.kind:
         case "b":
-            return Stored(x.astype(np.uint8), 1.0)
+            return Stored(x.view(np.uint8), 1.0)
         case "u" if x.dtype == np.uint8:
             return Stored(x, 1.0 if x.max() <= 1 else 255.0)
         case "i" | "u":

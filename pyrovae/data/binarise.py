@@ -90,7 +90,8 @@ def largest(split: Dataset, kind: Binarisation) -> float:
 def are_bits(splits: Splits) -> bool:
     """Whether every stored value is 0 or 1."""
     return all(split.maximum == 1 for split in splits) and all(
-        x.dtype == torch.uint8 or bool(((x == 0) | (x == 1)).all())
+        x.dtype == torch.uint8
+        or all(bool(((part == 0) | (part == 1)).all()) for part in torch.split(x, CHUNK))
         for x in {split.x for split in splits}  # tensors are told apart by identity
     )
 
