@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 VERSIONS := 3.11 3.12 3.13
 
-.PHONY: train test test-all $(VERSIONS:%=test-%) check slow test-cuda wheel clean
+.PHONY: train test test-all $(VERSIONS:%=test-%) check slow test-cuda bench wheel clean
 
 train: $(VENV)/.train.stamp
 	$(BIN)/python -m pyrovae.train $(ARGS)
@@ -46,6 +46,11 @@ check: $(VENV)/.check.stamp
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Half an hour on an idle machine; ARGS are for the steps: make bench ARGS="--problem classic".
+bench: $(VENV)/.bench.stamp
+	$(BIN)/python benchmarks/speed/run.py $(ARGS)
+	if [ -f benchmarks/speed/growth.py ]; then $(BIN)/python benchmarks/speed/growth.py; fi
+
 wheel: $(VENV)/.check.stamp
 	$(BIN)/python -m build --installer pip
 
@@ -63,6 +68,10 @@ $(VENV)/.train.stamp: $(VENV)/.made.stamp pyproject.toml
 
 $(VENV)/.test.stamp: $(VENV)/.train.stamp
 	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+$(VENV)/.bench.stamp: $(VENV)/.train.stamp
+	$(BIN)/python -m pip install --quiet --group bench
 	touch $@
 
 $(VENV)/.check.stamp: $(VENV)/.train.stamp

@@ -32,7 +32,7 @@ def draw(measured: dict[str, Any], path: Path) -> None:
     place = machine["gpu"] or machine["processor"]
     figure.suptitle(
         f"{place}, {options['threads']} cores; {options['blocks']} rounds of {options['steps']} "
-        "steps\nboxes: quartiles of the rounds; whiskers: 5 and 95 %",
+        "steps\nnumbers: medians; boxes: quartiles of the rounds; whiskers: 5 and 95 %",
         fontsize=9,
     )
     figure.savefig(path, dpi=150)

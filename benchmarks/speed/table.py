@@ -12,6 +12,8 @@ def markdown(measured: dict[str, Any]) -> str:
         lines += ["", f"## {report['problem']}", "", *times(report), "", *bars(report)]
         for peer, reason in {**measured["skipped"], **report.get("failed", {})}.items():
             lines += ["", f"Without {peer}: {reason}."]
+        for peer in report["astray"]:
+            lines += ["", f"**{peer} has not learned what the others have: look there first.**"]
     return "\n".join(lines) + "\n"
 
 

@@ -14,11 +14,15 @@ Weights = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
 
 def initial(problem: Problem) -> Weights:
-    """Uniform as PyTorch's own layers start; a VampPrior starts from data, off the edges."""
+    """Uniform, with a variance of one over the number of inputs; pseudo-inputs are data.
+
+    So numbers keep their size through the layers, and each weight has a say in the loss by which
+    peers are compared. With PyTorch's own start, a third of that, much of it would be rounded away.
+    """
     rng = np.random.default_rng(1)
     weights = {}
     for name, shape in layers(problem):
-        limit = 1 / math.sqrt(math.prod(shape[1:]))
+        limit = math.sqrt(3 / math.prod(shape[1:]))
         weights[f"{name}.weight"] = rng.uniform(-limit, limit, shape)
         weights[f"{name}.bias"] = rng.uniform(-limit, limit, shape[0])
     if problem.pseudo_inputs:

@@ -8,10 +8,10 @@ import torch
 from clock import Clock
 from noise import fixed_in_torch
 from problems import LEARNING_RATE, Problem
-from pyrovae.computation import Computation
 from weights import Weights
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
+from pyrovae.computation import Computation
 from pyrovae.data import Dataset
 from pyrovae.observers import Observer
 
