@@ -17,14 +17,14 @@ def initial(problem: Problem) -> Weights:
     """Uniform, with a variance of one over the number of inputs; pseudo-inputs are data.
 
     So numbers keep their size through the layers, and each weight has a say in the loss by which
-    peers are compared. With PyTorch's own start, a third of that, much of it would be rounded away.
+    peers are compared. PyTorch's own start is smaller, and some would hardly be seen in it.
     """
     rng = np.random.default_rng(1)
     weights = {}
     for name, shape in layers(problem):
         limit = math.sqrt(3 / math.prod(shape[1:]))
         weights[f"{name}.weight"] = rng.uniform(-limit, limit, shape)
-        weights[f"{name}.bias"] = rng.uniform(-limit, limit, shape[0])
+        weights[f"{name}.bias"] = rng.uniform(-0.5, 0.5, shape[0])
     if problem.pseudo_inputs:
         # At the edges of [0, 1], to which they are clamped, peers differ in the gradient.
         weights["pseudo_inputs"] = 0.05 + 0.9 * bits(problem)[: problem.pseudo_inputs]
