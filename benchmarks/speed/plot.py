@@ -58,7 +58,8 @@ def boxes(axis: Axes, report: dict[str, Any]) -> None:
         box.set_alpha(0.8)
     ends = [line.get_xdata().max() for line in drawn["whiskers"][1::2]]
     for place, (name, end) in enumerate(zip(names, ends, strict=True), start=1):
-        text = f"{summary[name]['median_ms']:.3g}"
+        median = summary[name]["median_ms"]
+        text = f"{median:.0f}" if median >= 100 else f"{median:.3g}"
         axis.annotate(
             text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
         )
