@@ -46,7 +46,7 @@ check: $(VENV)/.check.stamp
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# Half an hour on an idle machine; ARGS are for the steps: make bench ARGS="--problem classic".
+# The better part of an hour; ARGS are for the steps: make bench ARGS="--problem classic".
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python benchmarks/speed/run.py $(ARGS)
 	if [ -f benchmarks/speed/growth.py ]; then $(BIN)/python benchmarks/speed/growth.py; fi

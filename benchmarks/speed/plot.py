@@ -31,8 +31,8 @@ def draw(measured: dict[str, Any], path: Path) -> None:
     machine, options = measured["machine"], measured["options"]
     place = machine["gpu"] or machine["processor"]
     figure.suptitle(
-        f"{place}, {options['threads']} cores; {options['blocks']} rounds of {options['steps']} "
-        "steps\nnumbers: medians; boxes: quartiles of the rounds; whiskers: 5 and 95 %",
+        f"{place}, {options['threads']} cores; {options['blocks']} rounds\n"
+        "numbers: medians; boxes: quartiles of the rounds; whiskers: 5 and 95 %",
         fontsize=9,
     )
     figure.savefig(path, dpi=150)

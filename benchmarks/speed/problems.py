@@ -29,6 +29,7 @@ class Problem:
         pseudo_inputs: Components of a VampPrior; 0 is the standard normal.
         side: Height and width of the images.
         data: About how many there are; a short last batch is left out.
+        steps: In a block on two cores, such that a block takes about a second.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Problem:
     pseudo_inputs: int = 0
     side: int = 28
     data: int = 60_000
+    steps: int = 100
 
     @property
     def bound(self) -> Literal["exact", "sampled", "weighted"]:
@@ -67,9 +69,9 @@ PROBLEMS = {
     problem.name: problem
     for problem in (
         Problem("classic", 128, 20, (400,), "mlp", "softplus"),
-        Problem("burda", 100, 50, (200, 200), "mlp", "tanh", particles=5),
-        Problem("vamp", 100, 40, (300, 300), "gated", "identity", pseudo_inputs=500),
-        Problem("conv", 128, 8, (32, 64), "conv", "relu"),
+        Problem("burda", 100, 50, (200, 200), "mlp", "tanh", particles=5, steps=50),
+        Problem("vamp", 100, 40, (300, 300), "gated", "identity", pseudo_inputs=500, steps=15),
+        Problem("conv", 128, 8, (32, 64), "conv", "relu", steps=10),
         Problem("classic-4096", 4096, 20, (400,), "mlp", "softplus"),
     )
 }
@@ -77,6 +79,11 @@ NAMES = {  # which are run unless others are asked for
     "cpu": ("classic", "burda", "vamp", "conv"),
     "cuda": tuple(PROBLEMS),
 }
+
+
+def steps(problem: Problem, device: str) -> int:
+    """In a block, unless another number is asked for."""
+    return problem.steps if device == "cpu" else 500
 
 
 def bits(problem: Problem) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from problems import PROBLEMS
+from problems import PROBLEMS, steps
 from processes import Worker, WorkerError, environment
 
 AGREEMENT = 1e-5  # relative difference of losses on the same weights, data and noise
@@ -25,7 +25,12 @@ def measure(name: str, peers: list[str], options: argparse.Namespace) -> dict[st
     logs = options.output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     workers: dict[str, Worker] = {}
-    report: dict[str, Any] = {"problem": name, "load_before": os.getloadavg(), "peers": {}}
+    report: dict[str, Any] = {
+        "problem": name,
+        "steps": options.steps or steps(PROBLEMS[name], options.device),
+        "load_before": os.getloadavg(),
+        "peers": {},
+    }
     try:
         for peer in peers:
             start(peer, name, logs, options, workers, report)
@@ -52,7 +57,7 @@ def start(
         "peer": peer,
         "problem": problem,
         "device": options.device,
-        "steps": options.steps,
+        "steps": report["steps"],
         "data": options.data or PROBLEMS[problem].data,
     }
     around = environment(options.threads, options.spins)

@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(PEERS)}; by default all",
     )
     add("--blocks", type=positive, default=40, metavar="N", help="rounds; 40 by default")
-    add("--steps", type=positive, default=100, metavar="N", help="in a block; 100 by default")
+    add(
+        "--steps", type=positive, metavar="N", help="in a block; by default about a second of them"
+    )
     add(
         "--threads",
         type=positive,

@@ -9,7 +9,14 @@ def markdown(measured: dict[str, Any]) -> str:
     """One table of times and one of bars for each problem."""
     lines = ["# Milliseconds per step", "", *heading(measured)]
     for report in measured["problems"]:
-        lines += ["", f"## {report['problem']}", "", *times(report), "", *bars(report)]
+        lines += [
+            "",
+            f"## {report['problem']}, blocks of {report['steps']} steps",
+            "",
+            *times(report),
+            "",
+            *bars(report),
+        ]
         for peer, reason in {**measured["skipped"], **report.get("failed", {})}.items():
             lines += ["", f"Without {peer}: {reason}."]
         for peer in report["astray"]:
@@ -24,7 +31,7 @@ def heading(measured: dict[str, Any]) -> list[str]:
     place = machine["gpu"] or machine["processor"]
     return [
         f"{machine['date']}, commit {machine['commit']}. {place}, {options['threads']} cores, "
-        f"{options['blocks']} rounds of {options['steps']} steps. {versions}.",
+        f"{options['blocks']} rounds. {versions}.",
     ]
 
 
