@@ -49,7 +49,8 @@ check: $(VENV)/.check.stamp
 # The better part of an hour; ARGS are for the steps: make bench ARGS="--problem classic".
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python benchmarks/speed/run.py $(ARGS)
-	if [ -f benchmarks/speed/growth.py ]; then $(BIN)/python benchmarks/speed/growth.py; fi
+	$(BIN)/python benchmarks/speed/growth.py
+	$(BIN)/python benchmarks/speed/startup.py
 
 wheel: $(VENV)/.check.stamp
 	$(BIN)/python -m build --installer pip
