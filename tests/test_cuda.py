@@ -81,15 +81,16 @@ def judged(vae: VAE, x: Tensor, device: str) -> dict[str, Tensor]:
 def test_parameters_data_and_beta_lie_on_the_gpu(model: ModelSpec, few_digits: Splits) -> None:
     training = begin(model, few_digits, "cuda")
     run(training)
-    state = [v for s in training.optimiser.state.values() for v in s.values()]
+    step = training.take_step
     tensors = [
         *training.autoencoder.state_dict().values(),
         *(split.x for split in training.splits),
-        *(value for value in state if isinstance(value, Tensor) and value.ndim > 0),
-        training.beta,
+        *step.optimiser.tensors(),
+        step.tally.sums,
+        step.settings,
     ]
     assert {tensor.device.type for tensor in tensors} == {"cuda"}
-    assert training.beta.item() == 2.0
+    assert step.beta.item() == 2.0
 
 
 @contextmanager
@@ -104,12 +105,11 @@ def no_waiting() -> Iterator[None]:
 
 def test_no_step_waits_for_the_gpu(model: ModelSpec, few_digits: Splits) -> None:
     training = begin(model, few_digits, "cuda")
-    training._started = 0.0
     index = epoch_order(0, 0, len(training.splits.train)).cuda()
-    training._train_step(index[:16])  # the first allocates
+    training.take_step(index[:16])  # the first allocates
     with no_waiting():
-        training._train_step(index[16:32])
-        training._train_step(index[32:])
+        training.take_step(index[16:32])
+        training.take_step(index[32:])
 
 
 GUIDES = {
@@ -135,11 +135,10 @@ OBJECTIVES = {
 
 
 def assert_trains_without_waiting(training: Training) -> None:
-    training._started = 0.0
     index = epoch_order(0, 0, len(training.splits.train)).cuda()
-    training._train_step(index[:16])  # the first allocates
+    training.take_step(index[:16])  # the first allocates
     with no_waiting():
-        training._train_step(index[16:32])
+        training.take_step(index[16:32])
     assert all(torch.isfinite(p).all() for p in training.autoencoder.parameters())
 
 

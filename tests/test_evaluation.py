@@ -24,7 +24,7 @@ from pyrovae.evaluation import (
 )
 from pyrovae.objectives import AnalyticELBO, SampledELBO
 from pyrovae.records import Record
-from pyrovae.tally import Tally
+from pyrovae.tally import Layout, Summary, Tally, sums
 from pyrovae.terms import Terms
 
 TANH = {"kind": "mlp", "widths": (6,), "activation": "tanh"}
@@ -238,11 +238,12 @@ def random_terms(count: int) -> Terms:
 
 
 def test_a_summary_is_the_mean_over_all_data_of_uneven_batches() -> None:
-    counts, tally = (7, 1, 12), Tally()
+    counts = (7, 1, 12)
     batches = [random_terms(count) for count in counts]
     losses = torch.rand(len(counts)).double()
-    for loss, terms in zip(losses, batches, strict=True):
-        tally.add(loss, terms)
+    tally = Tally(Layout.of(batches[0]), torch.device("cpu"))
+    for loss, terms, count in zip(losses, batches, counts, strict=True):
+        tally.add(sums(loss, terms), count)
     summary = tally.summary()
     elbo = torch.cat([terms.elbo for terms in batches])
     assert summary.count == 20
@@ -259,29 +260,27 @@ def test_a_summary_is_the_mean_over_all_data_of_uneven_batches() -> None:
 
 
 def test_a_summary_gives_the_mean_kl_of_every_dimension() -> None:
-    tally, per_dim = Tally(), torch.rand(9, 3).double()
+    per_dim, totals = torch.rand(9, 3).double(), []
     for rows in per_dim.split([5, 1, 3]):
         kl = {"z": rows.sum(-1)}
         terms = Terms(torch.zeros(len(rows)).double(), kl, {"z": rows}, {"z": "exact"})
-        tally.add(torch.zeros(()), terms)
-    assert tally.summary().kl_per_dim == pytest.approx(per_dim.mean(0).tolist(), rel=1e-12)
+        totals.append(sums(torch.zeros(()), terms))
+    summary = Summary.of(torch.stack(totals).sum(0), Layout.of(terms), 9)
+    assert summary.kl_per_dim == pytest.approx(per_dim.mean(0).tolist(), rel=1e-12)
 
 
 def test_weights_stand_for_repeated_data() -> None:
     terms, loss = random_terms(4), torch.rand(()).double()
     times = torch.tensor([1, 3, 2, 1])
-    weighted, repeated = Tally(), Tally()
-    weighted.add(loss, terms, times)
-    repeated.add(
-        loss,
-        Terms(
-            terms.reconstruction.repeat_interleave(times),
-            {site: kl.repeat_interleave(times) for site, kl in terms.kl.items()},
-            {site: kl.repeat_interleave(times, 0) for site, kl in terms.kl_per_dim.items()},
-            terms.kl_kind,
-        ),
+    repeated = Terms(
+        terms.reconstruction.repeat_interleave(times),
+        {site: kl.repeat_interleave(times) for site, kl in terms.kl.items()},
+        {site: kl.repeat_interleave(times, 0) for site, kl in terms.kl_per_dim.items()},
+        terms.kl_kind,
     )
-    first, second = weighted.summary(), repeated.summary()
+    layout = Layout.of(terms)
+    first = Summary.of(sums(loss, terms, times), layout, 4)
+    second = Summary.of(sums(loss, repeated), layout, 7)
     assert (first.count, second.count) == (4, 7)
     assert first.loss == pytest.approx(second.loss)  # as it was optimised
     for name in ("elbo", "reconstruction", "kl"):
@@ -290,16 +289,39 @@ def test_weights_stand_for_repeated_data() -> None:
 
 
 def test_one_datum_has_no_standard_error() -> None:
-    tally = Tally()
-    tally.add(torch.zeros(()), random_terms(1))
-    assert tally.summary().standard_error == 0
+    terms = random_terms(1)
+    summary = Summary.of(sums(torch.zeros(()), terms), Layout.of(terms), 1)
+    assert summary.standard_error == 0
 
 
 def test_a_tally_goes_on_from_its_state() -> None:
-    whole, first, second = Tally(), Tally(), Tally()
     before, after = random_terms(4), random_terms(3)
+    layout, ones = Layout.of(before), torch.ones(())
+    whole, first, second = (Tally(layout, torch.device("cpu")) for _ in range(3))
     for tally, terms in ((whole, before), (whole, after), (first, before)):
-        tally.add(torch.ones(()), terms)
-    second.load_state_dict(first.state_dict(), torch.device("cpu"))
-    second.add(torch.ones(()), after)
-    assert second.summary() == whole.summary()
+        tally.add(sums(ones, terms), len(terms.reconstruction))
+    state = first.state_dict()
+    first.add(sums(ones, after), 3)  # a state is a copy
+    second.load_state_dict(state)
+    second.add(sums(ones, after), 3)
+    assert second.summary() == whole.summary() == first.summary()
+
+
+def test_a_tally_begins_anew() -> None:
+    terms = random_terms(4)
+    used, fresh = (Tally(Layout.of(terms), torch.device("cpu")) for _ in range(2))
+    used.add(sums(torch.ones(()), random_terms(3)), 3)
+    used.reset()
+    for tally in (used, fresh):
+        tally.add(sums(torch.ones(()), terms), 4)
+    assert used.summary() == fresh.summary()
+
+
+@pytest.mark.parametrize("spoiled", [torch.nan, torch.inf])
+def test_a_tally_knows_whether_every_number_was_finite(spoiled: float) -> None:
+    terms = random_terms(4)
+    tally = Tally(Layout.of(terms), torch.device("cpu"))
+    for loss in (1.0, spoiled, 1.0):
+        assert tally.is_finite() == (tally.count < 8)
+        tally.add(sums(torch.tensor(loss), terms), 4)
+    assert not tally.is_finite()

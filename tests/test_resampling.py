@@ -339,7 +339,7 @@ def test_without_the_option_every_epoch_has_the_order_it_always_had(few_digits: 
     assert torch.equal(training._order(), epoch_order(0, 0, len(few_digits.train)))
     training.run()
     assert "probabilities" not in training.state_dict()
-    assert set(training.tally.sums) == set()
+    assert training.take_step.importance is None
     assert "draws " not in plan(training, "here")
 
 
@@ -365,8 +365,8 @@ def test_draws_are_by_the_codes_at_the_beginning_of_the_epoch(few_digits: Splits
             expected.append(drawing_probabilities(z, spec))
 
     seen: list[int] = []
-    step = training._train_step
-    training._train_step = lambda index: (seen.extend(index.tolist()), step(index))[1]  # type: ignore[method-assign]
+    step = training.take_step.batch
+    training.take_step.batch = lambda index: (seen.extend(index.tolist()), step(index))[1]  # type: ignore[method-assign]
     training.run([Watch()])
     for p, q in zip(used, expected[:2], strict=True):
         assert torch.equal(p, q)
@@ -460,7 +460,7 @@ def test_an_epoch_that_is_repeated_has_the_draws_it_had(few_digits: Splits) -> N
     whole = Fitting(few_digits, resampling=RESAMPLED, epochs=3)
     whole.run()
     spoiled = Fitting(few_digits, resampling=RESAMPLED, epochs=3).training
-    spoiled.watchful = False
+    assert not spoiled.watchful
 
     class Spoil(Observer):
         """Once, in the second epoch, a loss that is not finite."""
@@ -470,7 +470,7 @@ def test_an_epoch_that_is_repeated_has_the_draws_it_had(few_digits: Splits) -> N
         def stepped(self, training: Training) -> None:
             if training.step == training.budget.steps_per_epoch + 2 and not self.done:
                 self.done = True
-                training.tally.sums["loss"] = training.tally.sums["loss"] * torch.nan
+                training.tally.sums.mul_(torch.nan)
 
     spoiled.run([Spoil()])
     assert spoiled.watchful

@@ -143,8 +143,8 @@ class Listener(Observer):
         self.records: list[Record] = []
 
     def stepped(self, training: Training) -> None:
-        self.betas.append(training.beta.item())
-        self.rates.append(training.optimiser.param_groups[0]["lr"])
+        self.betas.append(training.take_step.beta.item())
+        self.rates.append(training.take_step.rate.item())
         self.steps.append(training.step)
 
     def epoch_ended(self, training: Training, records: Any) -> None:
@@ -200,7 +200,7 @@ def test_the_learning_rate_of_a_step_is_the_scheduled_one(training: Training) ->
     base, budget = SCHEDULED.optimiser.learning_rate, training.budget
     schedule = SCHEDULED.learning_rate_schedule
     expected = [base * rate_at(schedule, step, budget) for step in range(budget.steps)]
-    assert listener.rates == pytest.approx(expected, rel=1e-9)
+    assert listener.rates == pytest.approx(expected, rel=1e-6)  # in float32 on the device
 
 
 def test_the_loss_of_a_record_is_beta_kl_minus_reconstruction(training: Training) -> None:

@@ -154,8 +154,8 @@ def test_beta_and_rate_are_those_of_the_step(make_training: Any) -> None:
 
     class Watch(Observer):
         def stepped(self, training: Training) -> None:
-            rate = training.optimiser.param_groups[0]["lr"]
-            applied.append((training.beta.item(), rate))
+            step = training.take_step
+            applied.append((step.beta.item(), step.rate.item()))
 
     training = make_training(
         {
@@ -175,9 +175,9 @@ def test_every_epoch_sees_all_the_data_in_an_order_of_its_own(
 ) -> None:
     training = make_training()
     seen: list[int] = []
-    step = training._train_step
+    batch = training.take_step.batch
     monkeypatch.setattr(
-        training, "_train_step", lambda index: (seen.extend(index.tolist()), step(index))
+        training.take_step, "batch", lambda index: (seen.extend(index.tolist()), batch(index))[1]
     )
     training.run()
     epochs = [seen[start : start + 16] for start in range(0, 48, 16)]
