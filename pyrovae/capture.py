@@ -7,7 +7,8 @@ tensors. Here it is written down once and from then on done without them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -81,37 +82,93 @@ def capture(function: Function, state: nn.Module, *examples: Sequence[Tensor]) -
             call to call.
     """
     graph, found = _trace(function, state, examples[0])
-    again, found_again = _trace(function, state, examples[1])
+    # Whatever changes in training is another the second time, so that a number that was read out
+    # of it is found.
+    again, found_again = _trace(function, state, examples[1], seed=1, moved=True)
     if graph.code != again.code or not _same(found, found_again):
         raise CaptureError(
-            "the programs do something else on another batch: what changes from step to step must "
-            "be in tensors, and random numbers must be torch's"
+            "the programs do something else when they are run again: what changes from step to "
+            "step must stay in tensors, and random numbers must be torch's"
         )
     operations = sum(node.op == "call_function" for node in graph.graph.nodes)
-    return Captured(graph, found, operations)
+    captured = Captured(graph, found, operations)
+    expected, got = (_sample(run, state, examples[1]) for run in (function, captured))
+    if not all(_close(mine, theirs) for mine, theirs in zip(got, expected, strict=True)):
+        raise CaptureError(
+            "captured, the programs give other numbers: they may seed the random stream themselves"
+        )
+    return captured
+
+
+def tensors_of(state: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers, also those that no file keeps."""
+    return {**dict(state.named_parameters()), **dict(state.named_buffers())}
 
 
 def _trace(
-    function: Function, state: nn.Module, inputs: Sequence[Tensor]
+    function: Function,
+    state: nn.Module,
+    inputs: Sequence[Tensor],
+    seed: int = 0,
+    *,
+    moved: bool = False,
 ) -> tuple[GraphModule, list[Tensor]]:
     """The arithmetic as a graph, and the tensors that it takes before its inputs."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    kept = {name: value.clone() for name, value in state.state_dict().items()}
-    try:
-        with seeded(0, inputs[0].device):
+    with _undone(state), seeded(seed, inputs[0].device):
+        if moved:
+            _move(state)
+        try:
             graph = make_fx(lambda *tensors: function(*tensors))(*inputs)
-    except Exception as error:  # whatever a program does that is no arithmetic
-        raise CaptureError(_explained(error)) from error
-    finally:
-        state.load_state_dict(kept)
+        except Exception as error:  # whatever a program does that is no arithmetic
+            raise CaptureError(_explained(error)) from error
     return graph, _lift(graph)
+
+
+def _sample(function: Function, state: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """What a function returns, always with the same random numbers."""
+    with _undone(state), seeded(2, inputs[0].device):
+        _move(state)
+        return [tensor.detach().clone() for tensor in function(*inputs)]
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    """Up to sums in another order."""
+    first, second = first.nan_to_num(), second.nan_to_num()
+    return bool((first - second).norm() <= 1e-3 * second.norm())
+
+
+@contextmanager
+def _undone(state: nn.Module) -> Iterator[None]:
+    """Parameters and buffers are afterwards as they were, in the same tensors."""
+    kept = {name: (tensor, tensor.clone()) for name, tensor in tensors_of(state).items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in kept.values():
+                tensor.copy_(value)
+            # A program may have put another tensor in a buffer's place.
+            for name, tensor in state.named_buffers():
+                if name in kept and tensor is not kept[name][0]:
+                    tensor.copy_(kept[name][1])
+
+
+@torch.no_grad()
+def _move(state: nn.Module) -> None:
+    for tensor in tensors_of(state).values():
+        if tensor.is_floating_point():
+            tensor.mul_(1.001).add_(1e-3)
 
 
 def _explained(error: Exception) -> str:
     text = reason(error)
     if "tracing tensor" in text or "_local_scalar_dense" in text:
-        return "what the programs do depends on the value of a tensor"
+        return (
+            "the programs take a number out of a tensor, as by .item(), float() or an if, and "
+            "what is captured would have the same number in every step"
+        )
     return text
 
 
@@ -132,7 +189,15 @@ def _lift(graph: GraphModule) -> list[Tensor]:
 
 
 def _tensor(graph: GraphModule, name: str) -> Tensor:
-    return graph.get_parameter(name) if name in graph._parameters else getattr(graph, name)
+    held = getattr(graph, name)
+    if isinstance(held, Tensor):
+        return held
+    raise CaptureError(
+        f"the programs hold a {type(held).__name__}, which is no tensor: random numbers must come "
+        "from torch's own stream"
+        if isinstance(held, torch.Generator)
+        else f"the programs hold a {type(held).__name__}, which is no tensor"
+    )
 
 
 def _same(first: list[Tensor], second: list[Tensor]) -> bool:

@@ -57,7 +57,7 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
         for other, count in others:
             step.capture(other, compiled=count >= pays)
     except CaptureError as error:
-        step.captured.clear()
+        step.captured.clear()  # all batches go the same way
         return Execution(f"as programs: {error}")
     summary = _summary(captured, time.monotonic() - begun)
     if not on_a_gpu or not step.is_resident:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrovae.capture import tensors_of
 from pyrovae.randomness import set_stream_state, stream_state
 from pyrovae.step import Step
 
@@ -52,8 +53,9 @@ class Replay:
         before, random = _copies(step), stream_state(step.device)
         seen = step.tally.count
         self._again = (record or _cuda_graph)(self._run)
-        for tensor, value in before:
-            tensor.copy_(value)
+        with torch.no_grad():
+            for tensor, value in before:
+                tensor.copy_(value)
         step.tally.count = seen
         set_stream_state(random, step.device)
 
@@ -66,8 +68,11 @@ class Replay:
         """
         self._index.copy_(index)
         self._settings.copy_(torch.tensor(settings), non_blocking=True)
+        tally = self._step.tally
+        seen = tally.count
         self._again()
-        self._step.tally.count += self.data
+        tally.count = seen + self.data  # the graph knows nothing of it
+        self._step.written = settings[-1]
 
     def _run(self) -> None:
         for index, settings in zip(self._index.chunk(self.count), self._settings, strict=True):
@@ -93,7 +98,7 @@ def _cuda_graph(run: Callable[[], None]) -> Callable[[], None]:
 def _copies(step: Step) -> list[tuple[Tensor, Tensor]]:
     """Every tensor that a step writes, with a copy of what is in it."""
     written = [
-        *step.autoencoder.state_dict().values(),
+        *tensors_of(step.autoencoder).values(),
         *step.optimiser.tensors(),
         step.tally.sums,
         step.settings,

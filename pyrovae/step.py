@@ -15,6 +15,7 @@ from pyrovae.data import Dataset
 from pyrovae.objectives import Objective
 from pyrovae.optimisers import Optimiser
 from pyrovae.precision import networks_in
+from pyrovae.randomness import seeded
 from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs import InferenceSpec
 from pyrovae.tally import Layout, Tally, sums
@@ -36,6 +37,7 @@ class Step:
 
     Attributes:
         settings: β, learning rate, and what the objective changes by itself, ``(3,)``.
+        written: What is in them, as numbers; None if unknown.
         importance: What each datum counts for in reports, ``(data,)``; None if all the same.
         captured: Loss and gradients as graphs, by size of the batch.
     """
@@ -61,7 +63,7 @@ class Step:
         self.tally = Tally(layout, self.device)
         self.settings = torch.zeros(3, device=self.device)
         self.beta, self.rate, objective.setting = self.settings.unbind()
-        self._set: tuple[float, float, float] | None = None
+        self.written: tuple[float, float, float] | None = None
         self.importance: Tensor | None = None
         self.captured: dict[int, Captured] = {}
 
@@ -78,9 +80,9 @@ class Step:
 
     def set(self, settings: tuple[float, float, float]) -> None:
         """Write the settings where the arithmetic reads them."""
-        if settings != self._set:
+        if settings != self.written:
             self.settings.copy_(torch.tensor(settings), non_blocking=True)
-            self._set = settings
+            self.written = settings
 
     def __call__(self, index: Tensor) -> None:
         """Take the step with the data ``index`` of the training data, ``(batch,)``."""
@@ -124,10 +126,11 @@ class Step:
             CaptureError: That is not possible.
         """
         examples = []
-        for start in (0, size):
-            index = (torch.arange(size) + start) % len(self.data)
-            x, weights = self.batch(index.to(self.data.rows.device))
-            examples.append([x] if weights is None else [x, weights])
+        with seeded(0, self.device):  # bits are drawn
+            for start in (0, size):
+                index = (torch.arange(size) + start) % len(self.data)
+                x, weights = self.batch(index.to(self.data.rows.device))
+                examples.append([x] if weights is None else [x, weights])
         found = capture(self.differentiate, self.autoencoder, *examples)
         self.captured[size] = found.compiled(examples[0]) if compiled else found
         return self.captured[size]

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from pyro.distributions.util import is_identically_zero, scale_and_mask
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import TraceMeanField_ELBO
+from pyro.infer.trace_elbo import _compute_log_r
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
@@ -48,15 +49,21 @@ class SampledELBO(ELBO):
     title = "ELBO (Trace_ELBO: KL sampled)"
 
     def _particle_loss(self, model: Trace, guide: Trace) -> Tensor:
-        parts = [site["score_parts"] for site in _sample_sites(guide)]
-        if any(not is_identically_zero(part.score_function) for part in parts):
-            # A site that cannot be reparameterised: Pyro's score-function estimator.
-            loss: Any
-            value, loss = Trace_ELBO._differentiable_loss_particle(self, model, guide)
-            return loss + (value - loss).detach()
-        log_q = torch.stack([part.entropy_term.sum() for part in parts]).sum()
+        sites = _sample_sites(guide)
         log_p: Any = model.log_prob_sum()
-        return log_q - log_p
+        entropies = [site["score_parts"].entropy_term for site in sites]
+        loss = sum((e.sum() for e in entropies if not is_identically_zero(e)), -log_p)
+        scored = [s for s in sites if not is_identically_zero(s["score_parts"].score_function)]
+        if not scored:
+            return loss
+        # Sites that cannot be reparameterised: Pyro's score-function estimator, but for its
+        # value, which Pyro takes out of its tensor.
+        log_r: Any = _compute_log_r(model, guide)
+        for site in scored:
+            reward = log_r.sum_to(site["cond_indep_stack"])
+            loss = loss - (reward * site["score_parts"].score_function).sum()
+        value = torch.stack([site["log_prob_sum"] for site in sites]).sum() - log_p
+        return loss + (value - loss).detach()
 
 
 class AnalyticELBO(ELBO, TraceMeanField_ELBO):
