@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyro
 import pytest
 import torch
 from torch import Tensor
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load, save
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import diagnose
 from pyrovae.diagnosis.check import Check
 from pyrovae.evidence import log_evidence
@@ -53,10 +55,18 @@ def model(request: pytest.FixtureRequest) -> ModelSpec:
     return ModelSpec.model_validate(request.param)
 
 
-def begin(model: ModelSpec, data: Splits, device: str, **inference: Any) -> Training:
+def begin(
+    model: ModelSpec,
+    data: Splits,
+    device: str,
+    computation: Computation | None = None,
+    **inference: Any,
+) -> Training:
     """A training that is about to begin on a device, always with the same numbers."""
     spec = InferenceSpec.model_validate({**SHORT, **inference})
-    return Training(build(model, spec, data).to(device), data, spec)
+    with seeded(0):
+        vae = build(model, spec, data).to(device)
+    return Training(vae, data, spec, computation)
 
 
 def run(training: Training, *observers: Observer) -> None:
@@ -158,6 +168,145 @@ def test_a_sphere_is_trained_on_on_the_gpu(few_digits: Splits) -> None:
     model = ModelSpec(prior={"kind": "hyperspherical"})
     guide = {"kind": "von_mises_fisher"}
     assert_trains_without_waiting(begin(model, few_digits, "cuda", guide=guide))
+
+
+ON = Computation(compile="on")
+# Batches of two: one replay of sixteen steps and four by themselves in an epoch.
+REPLAYED = {"batch_size": 2, "learning_rate_schedule": {"kind": "cosine"}}
+
+
+class Steps(Observer):
+    """Writes down after which steps it was told."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def stepped(self, training: Training) -> None:
+        self.seen.append(training.step)
+
+
+def close(first: Training, second: Training) -> None:
+    """Weights and records, as far as sums in another order let them be."""
+    for name, value in first.autoencoder.state_dict().items():
+        other = second.autoencoder.state_dict()[name]
+        torch.testing.assert_close(value, other, rtol=RELATIVE, atol=RELATIVE)
+    assert first.best.elbo == pytest.approx(second.best.elbo, rel=RELATIVE)
+
+
+@pytest.mark.parametrize("kind", ["normal", "vamp", "bits", "conv"])
+def test_captured_training_on_the_gpu_is_the_same(few_digits: Splits, kind: str) -> None:
+    model = ModelSpec.model_validate(MODELS[kind])
+    captured = begin(model, few_digits, "cuda", ON, **REPLAYED)
+    programs = begin(model, few_digits, "cuda", Computation(compile="off"), **REPLAYED)
+    steps = Steps()
+    run(captured, steps)
+    run(programs)
+    assert "16 steps in one CUDA graph" in captured.execution.summary
+    assert "compiled in" in captured.execution.summary
+    assert steps.seen == [16, 17, 18, 19, 20, 36, 37, 38, 39, 40]
+    close(captured, programs)
+
+
+def test_weights_of_resampled_data_reach_a_replay(few_digits: Splits) -> None:
+    resampling = {"kind": "histogram", "importance_weights": True}
+    inference = {**REPLAYED, "resampling": resampling}
+    captured = begin(ModelSpec(), few_digits, "cuda", ON, **inference)
+    programs = begin(ModelSpec(), few_digits, "cuda", Computation(compile="off"), **inference)
+    run(captured)
+    run(programs)
+    close(captured, programs)
+
+
+@pytest.fixture
+def prepared(few_digits: Splits) -> Training:
+    """Captured and recorded, about to take the first step."""
+    training = begin(
+        ModelSpec(binarisation="dynamic", likelihood={"kind": "bernoulli"}),
+        few_digits,
+        "cuda",
+        ON,
+        **REPLAYED,
+    )
+    before = [tensor.clone() for tensor in written(training)]
+    pyro.enable_validation(False)  # as training does
+    training._prepare()
+    assert training.execution.replay is not None, training.execution.summary
+    assert all(map(torch.equal, written(training), before))  # the recording took no step
+    assert training.tally.count == 0
+    return training
+
+
+def written(training: Training) -> list[Tensor]:
+    """All that a step writes."""
+    step = training.take_step
+    return [
+        *training.autoencoder.state_dict().values(),
+        *step.optimiser.tensors(),
+        step.tally.sums,
+        step.settings,
+    ]
+
+
+def test_every_replay_draws_anew(prepared: Training) -> None:
+    replay, tally = prepared.execution.replay, prepared.tally
+    assert replay is not None
+    index = torch.arange(replay.data, device="cuda")
+    found = []
+    for seed in (1, 1, 2):
+        torch.cuda.manual_seed(seed)
+        tally.reset()
+        # Nothing is learned, so that only what is drawn can make a difference.
+        replay(index, [(1.0, 0.0, 0.0)] * replay.count)
+        found.append(tally.sums.clone())
+        replay(index, [(1.0, 0.0, 0.0)] * replay.count)
+        assert not torch.allclose(tally.sums, 2 * found[-1], rtol=1e-9)
+    torch.testing.assert_close(found[0], found[1], rtol=RELATIVE, atol=0)
+    assert not torch.allclose(found[0], found[2], rtol=1e-9)
+
+
+def test_nothing_waits_in_a_replay(prepared: Training) -> None:
+    replay = prepared.execution.replay
+    assert replay is not None
+    index = torch.arange(replay.data, device="cuda")
+    settings = [(0.1 * step, 1e-3, 0.0) for step in range(replay.count)]
+    replay(index, settings)
+    with no_waiting():
+        replay(index, settings)
+        prepared.take_step(index[:2])
+        prepared.take_step.set((0.5, 1e-3, 0.0))
+        prepared.take_step(index[2:4])
+    assert all(torch.isfinite(tensor).all() for tensor in written(prepared))
+
+
+@pytest.mark.parametrize("stop", [16, 18, 20, 36])
+def test_a_replayed_run_that_was_interrupted_is_the_run_that_never_was(
+    few_digits: Splits, stop: int
+) -> None:
+    whole, begun, gone_on = (
+        begin(ModelSpec(), few_digits, "cuda", ON, **REPLAYED) for _ in range(3)
+    )
+    run(whole)
+    run(begun, StopAt(stop))
+    assert begun.step == stop
+    state = begun.state_dict()
+    with seeded(3, gone_on.device):
+        gone_on.load_state_dict(state)
+        gone_on.run()
+    for name, value in whole.autoencoder.state_dict().items():
+        torch.testing.assert_close(gone_on.autoencoder.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+def test_every_objective_is_captured_on_the_gpu(
+    few_digits: Splits, objective: dict[str, Any]
+) -> None:
+    inference = {"epochs": 1, "batch_size": 2, "objective": objective}
+    captured = begin(ModelSpec(), few_digits, "cuda", ON, **inference)
+    programs = begin(ModelSpec(), few_digits, "cuda", Computation(compile="off"), **inference)
+    run(captured)
+    run(programs)
+    assert "CUDA graph" in captured.execution.summary
+    close(captured, programs)
 
 
 def test_log_p_is_the_same_on_both_devices(few_digits: Splits) -> None:

@@ -1,0 +1,234 @@
+"""Graphs that Inductor has compiled train as the programs do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyro
+import pytest
+import torch
+import torch._inductor
+
+import pyrovae.execution
+from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
+from pyrovae.computation import Computation
+from pyrovae.handwritten import Handwritten
+from pyrovae.observers import Observer
+from pyrovae.specs.files import validate
+
+pytestmark = pytest.mark.skipif(
+    not pyrovae.execution._has_compiler(), reason="there is no C++ compiler"
+)
+ON, OFF = Computation(compile="on"), Computation(compile="off")
+# Two steps an epoch, no short batch: one graph to compile.
+CHANGING = {
+    "epochs": 3,
+    "batch_size": 20,
+    "beta": {"kind": "linear", "value": 2.0, "warmup_epochs": 2.0},
+    "learning_rate_schedule": {"kind": "cosine"},
+    "clip_norm": 50.0,
+}
+
+
+def trained(training: Training, *observers: Observer) -> list[Any]:
+    torch.manual_seed(1)
+    return training.run(observers)
+
+
+@pytest.fixture
+def begin(few_digits: Splits) -> Callable[..., Training]:
+    """A training, always with the same numbers."""
+
+    def make(
+        computation: Computation,
+        model: dict[str, Any] | None = None,
+        inference: dict[str, Any] | None = None,
+    ) -> Training:
+        spec = validate({**CHANGING, **(inference or {})}, InferenceSpec, "inference")
+        torch.manual_seed(0)
+        vae = build(validate(model or {}, ModelSpec, "model"), spec, few_digits)
+        return Training(vae, few_digits, spec, computation)
+
+    return make
+
+
+def assert_close(first: Training, second: Training) -> None:
+    """Sums in another order; Adam makes more of it where a gradient is next to nothing."""
+    for name, value in first.autoencoder.state_dict().items():
+        other = second.autoencoder.state_dict()[name]
+        distance = (value - other).double().norm() / other.double().norm().clamp(min=1e-3)
+        assert distance < 1e-5, name
+
+
+def test_compiled_training_is_the_same(begin: Any) -> None:
+    compiled, programs = begin(ON), begin(OFF)
+    history, expected = trained(compiled), trained(programs)
+    assert "compiled in" in compiled.execution.summary
+    assert compiled.take_step.captured[20].obstacle is None
+    assert_close(compiled, programs)
+    assert [r.elbo for r in history] == pytest.approx([r.elbo for r in expected], rel=1e-5)
+    assert [r.loss for r in history] == pytest.approx([r.loss for r in expected], rel=1e-5)
+
+
+class StopAt(Observer):
+    """Interrupts training after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, training: Training) -> None:
+        training.interrupted = training.step == self.step
+
+
+def test_a_compiled_run_that_was_interrupted_is_the_run_that_never_was(begin: Any) -> None:
+    whole, begun, gone_on = begin(ON), begin(ON), begin(ON)
+    trained(whole)
+    trained(begun, StopAt(3))
+    state = begun.state_dict()
+    torch.rand(7)  # the process that goes on has another random stream
+    gone_on.load_state_dict(state)
+    gone_on.run()
+    assert gone_on.take_step.captured[20].obstacle is None
+    for name, value in whole.autoencoder.state_dict().items():
+        assert torch.equal(gone_on.autoencoder.state_dict()[name], value)
+
+
+PROGRAM = """\
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+encoder = nn.Sequential(nn.Linear(64, 2), nn.BatchNorm1d(2), nn.Dropout(0.2))
+encoder.register_buffer("seen", torch.zeros(()), persistent=False)
+decoder = nn.Linear(2, 64)
+wide = torch.ones(1).expand(64)
+narrow = torch.arange(128.0)[::2] / 128
+
+
+def model(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), x.new_ones(2)).to_event(1))
+        encoder.seen.add_(x.mean())
+        logits = decoder(z) * wide + narrow + encoder.seen / 100
+        pyro.sample("x", dist.Binomial(16, logits=logits.reshape(x.shape)).to_event(3), obs=x)
+
+
+def guide(x):
+    with pyro.plate("data", len(x)):
+        loc, scale = encoder(x.flatten(1) / 16), x.new_ones(2)
+        pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+"""
+
+
+def test_buffers_and_views_of_a_handwritten_program_are_compiled(
+    few_digits: Splits, tmp_path: Path
+) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM, encoding="utf-8")
+    runs = []
+    for computation in (ON, OFF):
+        torch.manual_seed(0)
+        program = Handwritten(path, few_digits)
+        training = Training(
+            program, few_digits, validate(CHANGING, InferenceSpec, ""), computation
+        )
+        trained(training)
+        runs.append(training)
+    assert runs[0].take_step.captured[20].obstacle is None
+    assert_close(*runs)
+    first, second = (dict(run.autoencoder.named_buffers()) for run in runs)
+    assert any("running_mean" in name for name in first)
+    for name, buffer in first.items():
+        torch.testing.assert_close(buffer, second[name], rtol=1e-5, atol=1e-6)
+
+
+def test_noise_is_fresh_in_every_call_and_that_of_the_seed(begin: Any) -> None:
+    training = begin(ON)
+    pyro.enable_validation(False)
+    step = training.take_step
+    captured = step.capture(20)
+    x = training.splits.train.batch(torch.arange(20))
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found += [captured(x)[0].clone(), captured(x)[0].clone()]
+    assert not torch.allclose(found[0], found[1], rtol=1e-9)
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])
+    assert not torch.allclose(found[0], found[4], rtol=1e-9)
+
+
+def test_a_compiler_that_fails_is_reported_and_trained_without(
+    begin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no\nworking C++ compiler")
+
+    monkeypatch.setattr(torch._inductor, "compile", fail)
+    training, programs = begin(ON), begin(OFF)
+    trained(training)
+    trained(programs)
+    summary = training.execution.summary
+    assert "cannot be compiled: no working C++ compiler" in summary
+    assert "\n" not in summary
+    for name, value in training.autoencoder.state_dict().items():
+        assert torch.equal(value, programs.autoencoder.state_dict()[name])
+
+
+COMPILED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "vamp": ({"prior": {"kind": "vamp", "pseudo_inputs": 5}}, {}),
+    "mixture": ({"prior": {"kind": "mixture"}}, {"guide": {"kind": "full_rank"}}),
+    "flow": (
+        {"prior": {"kind": "flow", "widths": [8]}},
+        {"guide": {"kind": "iaf", "widths": [8]}},
+    ),
+    "student_t": ({"prior": {"kind": "student_t"}}, {"guide": {"kind": "laplace"}}),
+    "sphere": ({"prior": {"kind": "hyperspherical"}}, {"guide": {"kind": "von_mises_fisher"}}),
+    "spline": ({}, {"guide": {"kind": "spline", "widths": [8]}}),
+    "point": ({}, {"guide": {"kind": "delta"}}),
+    "low_rank": ({}, {"guide": {"kind": "low_rank"}}),
+    "mixture guide": ({}, {"guide": {"kind": "mixture"}}),
+    "bits": ({"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}}, {}),
+    "categorical": ({"likelihood": {"kind": "categorical"}}, {}),
+    "discretized_logistic": ({"likelihood": {"kind": "discretized_logistic"}}, {}),
+    "negative_binomial": ({"likelihood": {"kind": "negative_binomial"}}, {}),
+    "beta": ({"likelihood": {"kind": "beta"}}, {}),
+    "conv": ({"decoder": {"kind": "conv", "widths": [8, 4]}}, {}),
+    "residual": ({"decoder": {"kind": "residual", "widths": [8, 4]}}, {}),
+    **{
+        "-".join(map(str, objective.values())): ({}, {"objective": objective})
+        for objective in (
+            {"kind": "elbo", "kl": "sampled", "particles": 2},
+            {"kind": "iwae", "gradient": "plain"},
+            {"kind": "iwae", "gradient": "stl"},
+            {"kind": "renyi", "gradient": "dreg"},
+            {"kind": "free_bits"},
+            {"kind": "capacity"},
+            {"kind": "tc"},
+            {"kind": "mmd"},
+        )
+    },
+    "weights": ({}, {"resampling": {"kind": "kernel", "importance_weights": True}}),
+    "Adamax": ({}, {"optimiser": {"kind": "adamax"}}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "inference"), COMPILED.values(), ids=COMPILED.keys())
+def test_whatever_is_declared_can_be_compiled(
+    begin: Any, model: dict[str, Any], inference: dict[str, Any]
+) -> None:
+    compiled, programs = (begin(how, model, {**inference, "epochs": 1}) for how in (ON, OFF))
+    trained(compiled)
+    trained(programs)
+    assert compiled.take_step.captured[20].obstacle is None
+    # Where a gradient is next to nothing, two steps of Adam are its sign twice.
+    for mine, theirs in zip(
+        compiled.take_step.parameters, programs.take_step.parameters, strict=True
+    ):
+        assert (mine - theirs).norm() <= 1e-3 * theirs.norm().clamp(min=1e-2)
+    expected = programs.tally.state_dict()
+    assert compiled.tally.count == expected["count"]

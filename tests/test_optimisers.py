@@ -1,0 +1,118 @@
+"""The optimisers are torch's, step by step, and go on from a state."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyrovae.optimisers import Optimiser
+from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
+
+SPECS: list[tuple[OptimiserSpec, type[torch.optim.Optimizer]]] = [
+    (AdamSpec(), torch.optim.Adam),
+    (AdamSpec(betas=(0.5, 0.9), eps=1e-3, weight_decay=0.3), torch.optim.Adam),
+    (AdamWSpec(weight_decay=0.3), torch.optim.AdamW),
+    (AdamWSpec(betas=(0.0, 0.99), weight_decay=0.0), torch.optim.AdamW),
+    (AdamaxSpec(), torch.optim.Adamax),
+    (AdamaxSpec(betas=(0.8, 0.95), weight_decay=0.3), torch.optim.Adamax),
+]
+specs = pytest.mark.parametrize(
+    ("spec", "family"), SPECS, ids=[f"{s.kind}-{s.weight_decay:g}" for s, _ in SPECS]
+)
+RATES = [0.1, 0.05, 0.05, 0.3, 1e-3]
+ROUNDING: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}
+
+
+@pytest.fixture
+def parameters() -> list[nn.Parameter]:
+    """A matrix, a vector and a number."""
+    return [nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in ((3, 4), (5,), ())]
+
+
+def gradients_of(parameters: list[nn.Parameter], count: int) -> list[list[Tensor]]:
+    """As many as there are steps, of very different sizes; one is of zeros."""
+    sizes = torch.logspace(-3, 3, count).tolist()
+    drawn = [[size * torch.randn_like(p) for p in parameters] for size in sizes]
+    return [*drawn[:2], [torch.zeros_like(p) for p in parameters], *drawn[3:]]
+
+
+@specs
+def test_a_step_is_that_of_torchs_class(
+    parameters: list[nn.Parameter], spec: OptimiserSpec, family: Any
+) -> None:
+    theirs = copy.deepcopy(parameters)
+    stock = family(theirs, lr=1.0, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay)
+    optimiser = Optimiser(spec, parameters)
+    for rate, gradients in zip(RATES, gradients_of(parameters, len(RATES)), strict=True):
+        stock.param_groups[0]["lr"] = rate
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        stock.step()
+        kept = [gradient.clone() for gradient in gradients]
+        optimiser.update(gradients, rate)
+        torch.testing.assert_close(parameters, theirs, **ROUNDING)
+        assert all(map(torch.equal, gradients, kept))
+        assert all(parameter.grad is None for parameter in parameters)
+
+
+@specs
+def test_the_first_step_has_the_length_of_the_rate(spec: OptimiserSpec, family: Any) -> None:
+    # Kingma and Ba (2015), section 2.1: whatever the gradient's size, but for eps.
+    parameter = nn.Parameter(torch.zeros(4, dtype=torch.float64))  # nothing to decay
+    optimiser = Optimiser(spec, [parameter])
+    gradient = torch.tensor([-1e5, -1e4, 1e4, 1e5], dtype=torch.float64)
+    optimiser.update([gradient], 0.25)
+    torch.testing.assert_close(parameter.detach(), -0.25 * gradient.sign(), rtol=1e-6, atol=0)
+
+
+@specs
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_another_optimiser_goes_on_from_the_state(
+    parameters: list[nn.Parameter], spec: OptimiserSpec, family: Any, before: int
+) -> None:
+    optimiser = Optimiser(spec, parameters)
+    gradients = gradients_of(parameters, len(RATES))
+    steps = list(zip(gradients, RATES, strict=True))
+    for step in steps[:before]:
+        optimiser.update(*step)
+    state, others = optimiser.state_dict(), copy.deepcopy(parameters)
+    for step in steps[before:]:
+        optimiser.update(*step)  # a state is a copy
+    gone_on = Optimiser(spec, others)
+    gone_on.update([torch.ones_like(p) for p in others], 0.0)  # leaves something to overwrite
+    kept = gone_on.tensors()
+    gone_on.load_state_dict(state)
+    assert all(mine is theirs for mine, theirs in zip(gone_on.tensors(), kept, strict=True))
+    for step in steps[before:]:
+        gone_on.update(*step)
+    assert all(map(torch.equal, others, parameters))
+    assert all(map(torch.equal, gone_on.tensors(), optimiser.tensors()))
+
+
+@specs
+def test_a_gradient_of_zeros_moves_a_parameter_by_its_decay_alone(
+    parameters: list[nn.Parameter], spec: OptimiserSpec, family: Any
+) -> None:
+    """What no gradient reaches has zeros (as ``materialize_grads`` makes them)."""
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimiser = Optimiser(spec, parameters)
+    for _ in range(3):
+        optimiser.update([torch.zeros_like(p) for p in parameters], 0.1)
+    for mine, was in zip(parameters, before, strict=True):
+        assert torch.equal(mine, was) == (spec.weight_decay == 0)
+        assert (mine.abs() <= was.abs()).all()
+
+
+def test_what_is_remembered_is_copied_with_the_step() -> None:
+    parameter = nn.Parameter(torch.zeros(2))
+    optimiser = Optimiser(AdamSpec(), [parameter])
+    for _ in range(4):
+        optimiser.update([torch.ones(2)], 0.1)
+    state = optimiser.state_dict()
+    assert state["step"] == 4
+    torch.testing.assert_close(state["first"][0], torch.full((2,), 1 - 0.9**4))
+    torch.testing.assert_close(state["second"][0], torch.full((2,), 1 - 0.999**4))

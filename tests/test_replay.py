@@ -1,0 +1,184 @@
+"""Several steps at once are these steps one by one; here without a GPU, run and not recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import pyrovae.training
+from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
+from pyrovae.computation import Computation
+from pyrovae.execution import Execution
+from pyrovae.observers import Observer
+from pyrovae.replay import Replay
+from pyrovae.step import Step
+
+DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "nothing changes": ({}, {}),
+    "settings": (
+        {},
+        {
+            # Up and down, so that settings come back after others were replayed.
+            "beta": {"kind": "cyclical", "cycles": 3, "rise": 0.5},
+            "learning_rate_schedule": {"kind": "multi_step", "milestones": [1], "factor": 0.5},
+            "clip_norm": 10.0,
+        },
+    ),
+    "capacity": ({}, {"objective": {"kind": "capacity", "warmup_epochs": 2}}),
+    "bits": ({"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}}, {}),
+    "weights": (
+        {},
+        {
+            "resampling": {"kind": "kernel", "importance_weights": True},
+            "optimiser": {"kind": "adamax"},
+        },
+    ),
+}
+declared = pytest.mark.parametrize(("model", "inference"), DECLARED.values(), ids=DECLARED.keys())
+COUNT, SIZE = 3, 5
+
+
+def run_twice(run: Callable[[], None]) -> Callable[[], None]:
+    """In place of a CUDA graph: run once, as a recording is, and again whenever replayed."""
+    run()
+    return run
+
+
+@pytest.fixture
+def begin(few_digits: Splits) -> Callable[..., Training]:
+    """A training of eight steps an epoch, of which two replays do six; always the same one."""
+
+    def make(model: dict[str, Any], inference: dict[str, Any]) -> Training:
+        spec = InferenceSpec.model_validate({"epochs": 3, "batch_size": SIZE, **inference})
+        torch.manual_seed(0)
+        vae = build(ModelSpec.model_validate(model), spec, few_digits)
+        return Training(vae, few_digits, spec, Computation(compile="off"))
+
+    return make
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Train with replays; how many data each of them took."""
+    taken: list[int] = []
+
+    class Counting(Replay):
+        def __call__(self, index: torch.Tensor, settings: Any) -> None:
+            taken.append(len(index))
+            super().__call__(index, settings)
+
+    def prepare(step: Step, *_: Any) -> Execution:
+        return Execution("replayed", Counting(step, SIZE, COUNT, record=run_twice))
+
+    monkeypatch.setattr(pyrovae.training, "prepare", prepare)
+    return taken
+
+
+def assert_same(first: Training, second: Training) -> None:
+    mine, theirs = first.state_dict(), second.state_dict()
+    for part in ("step", "weights", "optimiser", "tally", "random"):
+        torch.testing.assert_close(mine[part], theirs[part], rtol=0, atol=0)
+
+
+def trained(training: Training, *observers: Observer) -> list[Any]:
+    torch.manual_seed(1)
+    return [{**vars(record), "seconds": 0.0} for record in training.run(observers)]
+
+
+@declared
+def test_replays_are_the_steps_one_by_one(
+    begin: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    model: dict[str, Any],
+    inference: dict[str, Any],
+) -> None:
+    single = begin(model, inference)
+    history = trained(single)
+    taken = request.getfixturevalue("replayed")
+    several = begin(model, inference)
+    assert trained(several) == history
+    assert taken == [COUNT * SIZE] * 6  # two an epoch; the last two steps are by themselves
+    assert_same(several, single)
+
+
+@declared
+def test_recording_leaves_everything_as_it_was(
+    begin: Any, model: dict[str, Any], inference: dict[str, Any]
+) -> None:
+    training = begin(model, inference)
+    step = training.take_step
+    step.importance = torch.ones(40)
+    step.set((0.5, 0.01, 2.0))
+    step(torch.arange(SIZE))
+    torch.manual_seed(7)
+    tensors = [
+        *step.autoencoder.state_dict().values(),
+        *step.optimiser.tensors(),
+        step.settings,
+        step.tally.sums,
+        torch.get_rng_state(),
+    ]
+    before = [tensor.clone() for tensor in tensors]
+    Replay(step, SIZE, COUNT, record=run_twice)
+    after = [*tensors[:-1], torch.get_rng_state()]
+    assert all(map(torch.equal, after, before))
+    assert step.tally.count == SIZE
+
+
+class StopAt(Observer):
+    """Interrupts training as soon as a step is done."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, training: Training) -> None:
+        training.interrupted = training.step >= self.step
+
+
+@declared
+@pytest.mark.parametrize(("step", "done"), [(1, 3), (4, 6), (7, 7), (8, 8), (9, 11)])
+def test_a_replayed_run_that_was_interrupted_is_the_run_that_never_was(
+    begin: Any,
+    replayed: list[int],
+    model: dict[str, Any],
+    inference: dict[str, Any],
+    step: int,
+    done: int,
+) -> None:
+    whole, begun, gone_on = (begin(model, inference) for _ in range(3))
+    history = trained(whole)
+    before = trained(begun, StopAt(step))
+    assert begun.step == done  # at the end of what was done at once
+    gone_on.load_state_dict(begun.state_dict())
+    after = [{**vars(record), "seconds": 0.0} for record in gone_on.run()]
+    assert before + after == history
+    assert_same(gone_on, whole)
+
+
+def test_every_replay_draws_anew(begin: Any) -> None:
+    training = begin({}, {})
+    step = training.take_step
+    replay = Replay(step, SIZE, COUNT, record=run_twice)
+    settings = [(1.0, 0.0, 0.0)] * COUNT  # nothing is learned
+    found = []
+    for _ in range(2):
+        step.tally.reset()
+        replay(torch.arange(COUNT * SIZE), settings)
+        assert step.tally.count == COUNT * SIZE
+        found.append(step.tally.sums.clone())
+    assert not torch.equal(found[0], found[1])
+
+
+def test_a_step_after_a_replay_has_its_own_settings(begin: Any) -> None:
+    step = begin({}, {}).take_step
+    replay = Replay(step, SIZE, COUNT, record=run_twice)
+    own = (0.25, 0.125, 0.0)
+    step.set(own)
+    replay(torch.arange(COUNT * SIZE), [own, own, (1.0, 0.5, 2.0)])
+    assert step.settings.tolist() == [1.0, 0.5, 2.0]
+    step.set(own)
+    assert step.settings.tolist() == list(own)
