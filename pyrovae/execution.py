@@ -48,7 +48,7 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     (size, steps), *others = sizes.items()
     wished = computation.compile == "on"
     if steps < CAPTURING_PAYS and not wished:
-        return Execution(f"as programs: {steps} do not repay being captured")
+        return Execution(f"as programs: {steps} steps do not repay being captured")
     on_a_gpu = step.device.type == "cuda"
     pays = COMPILING_PAYS["cuda" if on_a_gpu else "cpu"]
     begun = time.monotonic()

@@ -119,7 +119,7 @@ class Step:
         self.optimiser.update(gradients, rate)
         self.tally.add(total, count)
 
-    def capture(self, size: int, *, compiled: bool) -> Captured:
+    def capture(self, size: int, *, compiled: bool = False) -> Captured:
         """Capture loss and gradients for batches of a size, and compile them if wished.
 
         Raises:
