@@ -55,7 +55,9 @@ class Captured(NamedTuple):
 
         # torch built for CUDA says on a machine without that it found none.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-        tensors: list[Any] = [tensor.clone() for tensor in (*self.found, *inputs)]
+        # These and no copies: code is made for their strides.
+        tensors: list[Any] = [*self.found, *inputs]
+        kept = [tensor.clone() for tensor in self.found]
         graph: Any = self.run
         # Random numbers as torch draws them: a seed gives the same run, compiled or not.
         options = {"fallback_random": True}
@@ -65,6 +67,10 @@ class Captured(NamedTuple):
                 run(*tensors)
         except Exception as error:  # no compiler, or one that fails: both have many names
             return self._replace(obstacle=f"not compiled: {reason(error)}")
+        finally:
+            for tensor, value in zip(self.found, kept, strict=True):
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
         return self._replace(run=run, obstacle=None)
 
 

@@ -101,7 +101,7 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
-encoder = nn.Sequential(nn.Linear(64, 2), nn.BatchNorm1d(2), nn.Dropout(0.2))
+encoder = nn.Sequential(nn.Linear(64, 2, bias=False), nn.BatchNorm1d(2), nn.Dropout(0.2))
 encoder.register_buffer("seen", torch.zeros(()), persistent=False)
 decoder = nn.Linear(2, 64)
 wide = torch.ones(1).expand(64)
