@@ -13,9 +13,11 @@ from tqdm import tqdm
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import DENSITY, check
+from pyrovae.computation import Computation
 from pyrovae.data import Dataset
 from pyrovae.evaluation import batches, evaluating, observations
 from pyrovae.objectives.renyi import importance_weights
+from pyrovae.recurring import Recurring
 
 
 class Evidence(NamedTuple):
@@ -36,6 +38,7 @@ def log_evidence(
     samples: int = 5000,
     *,
     progress: bool = False,
+    computation: Computation | None = None,
 ) -> Evidence:
     r"""Importance-weighted estimate of log p(x), datum by datum, in bounded memory.
 
@@ -50,6 +53,7 @@ def log_evidence(
         data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
         samples: :math:`K`.
         progress: Whether to draw a progress bar.
+        computation: How the arithmetic is carried out.
 
     Raises:
         SpecError: The guide is a point, from which nothing can be sampled.
@@ -61,21 +65,24 @@ def log_evidence(
     device = next(autoencoder.parameters()).device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     check("importance sampling", (DENSITY,), autoencoder, few)
+
+    def log_sums(x: Tensor, particles: int) -> tuple[Tensor, Tensor]:
+        return _log_sums(importance_weights(autoencoder, x, particles))
+
+    recurring = Recurring(log_sums, autoencoder, computation)
     parts = []
     bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:
         for x in batches(data, device, chunks.data(device)):
-            parts.append(_estimate(autoencoder, x, samples))
+            parts.append(_estimate(recurring, x, samples))
             bar.update(len(x))
     return Evidence(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
 
 
-def _estimate(autoencoder: Autoencoder, x: Tensor, samples: int) -> Evidence:
+def _estimate(log_sums: Recurring, x: Tensor, samples: int) -> Evidence:
     """The evidence of a few data, their samples drawn chunk by chunk."""
     sizes = chunks.draws(len(x), samples, x.device)
-    first, second = zip(
-        *(_log_sums(importance_weights(autoencoder, x, size)) for size in sizes), strict=True
-    )
+    first, second = zip(*(log_sums(x, particles=size) for size in sizes), strict=True)
     log_sum = torch.stack(first).logsumexp(0)
     log_sum_of_squares = torch.stack(second).logsumexp(0)
     return Evidence(log_sum - math.log(samples), (2 * log_sum - log_sum_of_squares).exp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import hamiltonian
-from pyrovae.diagnosis.hamiltonian import LogDensity, at, transition
+from pyrovae.diagnosis.hamiltonian import Densities, LogDensity, at, transition
 from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
 from pyrovae.errors import SpecError
@@ -59,6 +61,7 @@ def anneal(
     steps: int = 50,
     chains: int = 16,
     start: Start = "guide",
+    computation: Computation | None = None,
 ) -> Annealed:
     r"""Annealed importance sampling of log p(x), datum by datum.
 
@@ -84,6 +87,7 @@ def anneal(
         chains: :math:`M`, at least 2.
         start: :math:`\pi_0`. From the guide it takes far fewer temperatures; from the prior it
             finds what the guide does not know of.
+        computation: How the arithmetic is carried out.
 
     Raises:
         SpecError: Too few chains; a guide without density to start from; codes that no gradient
@@ -95,10 +99,11 @@ def anneal(
         the Quantitative Analysis of Decoder-Based Generative Models*, arXiv:1611.04273.
     """
     _require(steps, chains)
+    between = Densities(partial(_between, start), autoencoder, computation)
     parts = []
     with evaluating(autoencoder, x.device):
         for part in x.split(_data_at_once(chains, x.device)):
-            path = Path(LocalPosterior(autoencoder, part), start)
+            path = Path(LocalPosterior(autoencoder, part), start, between)
             log_weight = _forwards(path, _pilot(path, steps), chains)
             parts.append(_summarised(log_weight))
     annealed = Annealed(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
@@ -113,6 +118,7 @@ def bracket(
     steps: int = 50,
     chains: int = 16,
     start: Start = "guide",
+    computation: Computation | None = None,
 ) -> Bracket:
     r"""Bidirectional Monte Carlo: log p(x) from below and above, on data from the model itself.
 
@@ -141,6 +147,7 @@ def bracket(
         steps: Temperatures in between, :math:`K`.
         chains: :math:`M`, at least 2.
         start: Where forward chains start.
+        computation: How the arithmetic is carried out.
 
     Raises:
         SpecError: As :func:`anneal`; the model observes several sites.
@@ -152,11 +159,12 @@ def bracket(
         Weighted Hierarchical Variational Inference*, arXiv:1905.03290, for the upper bound.
     """
     _require(steps, chains)
+    between = Densities(partial(_between, start), autoencoder, computation)
     parts = []
     with evaluating(autoencoder, like.device):
         for part in like.split(_data_at_once(chains, like.device)):
             simulated = simulate(autoencoder, part)
-            path = Path(LocalPosterior(autoencoder, simulated.x), start)
+            path = Path(LocalPosterior(autoencoder, simulated.x), start, between)
             schedule = _pilot(path, steps)
             forwards = _forwards(path, schedule, chains)
             backwards = _backwards(path, schedule, simulated.z.unsqueeze(0))
@@ -207,6 +215,7 @@ class Path:
     Args:
         local: Posteriors of a few data.
         start: At β = 0.
+        between: :func:`_between` from the start, of any data.
 
     Attributes:
         scales: Standard deviations at the start and at the end, as far as they are known.
@@ -215,12 +224,13 @@ class Path:
         SpecError: A guide without density as the start; codes that no gradient leads through.
     """
 
-    def __init__(self, local: LocalPosterior, start: Start) -> None:
+    def __init__(self, local: LocalPosterior, start: Start, between: Densities) -> None:
         if start == "guide":
             _require_density(local)
         hamiltonian.require_gradient(local)
         self.local = local
         self.start: Start = start
+        self.between = between
         self.coordinates = local.coordinates
         end = hamiltonian.guide_scale(local)
         self.scales = (self._start_scale(end), end)
@@ -233,35 +243,36 @@ class Path:
 
     def log_prob(self, beta: float) -> LogDensity:
         """The density at β, up to a constant."""
-
-        def at_beta(u: Tensor) -> Tensor:
-            z, gain = self.coordinates.code(u)
-            return self._between(z, beta) + gain
-
-        return at_beta
+        if beta == 1:
+            return hamiltonian.posterior_density(self.local)
+        if beta == 0:
+            return self._log_start
+        return self.between.of(self.local, self.scales[0].new_tensor(beta, dtype=torch.float64))
 
     def scale(self, beta: float) -> Tensor:
         """Standard deviations at β, ``(data, dims)``: those of normals, of which it is exact."""
         start, end = self.scales
         return ((1 - beta) / start.square() + beta / end.square()).rsqrt()
 
-    def _between(self, z: Tensor, beta: float) -> Tensor:
-        """Nothing is multiplied by zero: what is infinite there would be no number."""
-        if self.start == "prior":
-            log_prior, log_likelihood = self.local.log_model(z)
-            return log_prior + beta * log_likelihood if beta else log_prior
-        if beta == 0:
-            return self.local.log_guide(z)
-        log_joint = self.local.log_joint(z)
-        if beta == 1:
-            return log_joint
-        return (1 - beta) * self.local.log_guide(z) + beta * log_joint
+    def _log_start(self, u: Tensor) -> Tensor:
+        z, gain = self.coordinates.code(u)
+        log_start = self.local.log_model(z)[0] if self.start == "prior" else self.local.log_guide(z)
+        return log_start + gain
 
     def _start_scale(self, end: Tensor) -> Tensor:
         if self.start == "guide":
             return end
         draws = self.local.draw_prior(hamiltonian.SCALE_DRAWS)
         return hamiltonian.spread(self.coordinates.free(draws))
+
+
+def _between(start: Start, local: LocalPosterior, u: Tensor, beta: Tensor) -> Tensor:
+    """The density at a β between 0 and 1: at those, what is infinite times zero is no number."""
+    z, gain = local.coordinates.code(u)
+    if start == "prior":
+        log_prior, log_likelihood = local.log_model(z)
+        return log_prior + beta * log_likelihood + gain
+    return (1 - beta) * local.log_guide(z) + beta * local.log_joint(z) + gain
 
 
 class Schedule(NamedTuple):

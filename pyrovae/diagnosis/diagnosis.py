@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import annealing, gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
@@ -148,6 +149,7 @@ def diagnose(
     draws: int = 1000,
     full: bool = False,
     tell: Callable[[Outcome], None] = lambda outcome: None,
+    computation: Computation | None = None,
 ) -> Diagnosis:
     """Ask of a fitted autoencoder all that can be asked of its posteriors.
 
@@ -160,6 +162,7 @@ def diagnose(
         draws: Codes from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
         tell: Who is told each outcome as soon as it is there.
+        computation: How the arithmetic is carried out.
 
     Raises:
         DataError: There are fewer data than the checks need, or some have no density.
@@ -174,7 +177,7 @@ def diagnose(
     drawn = draw_codes(autoencoder, x, 1) if local.point else draw_weighted(autoencoder, x, draws)
     inquiry = Inquiry(tell)
     ask = inquiry.ask
-    bound = ask("bound", lambda: _bound(local, drawn, annealed=full))
+    bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
     ask("calibration", lambda: check_calibration(autoencoder, x))
     ask("latent dimensions", lambda: check_collapse(autoencoder, x))
@@ -182,9 +185,13 @@ def diagnose(
     ask("prior predictive", lambda: check_predictive(autoencoder, x))
     if full:
         start: annealing.Start = "prior" if local.point else "guide"
-        ask("log p(x)", lambda: check_sandwich(autoencoder, x[:SIMULATED], start=start))
+        simulated = x[:SIMULATED]
+        ask(
+            "log p(x)",
+            lambda: check_sandwich(autoencoder, simulated, start=start, computation=computation),
+        )
         ask("inference gap", lambda: _gap(local, bound))
-        ask("chains", lambda: check_mcmc(autoencoder, x[:CHAINED]))
+        ask("chains", lambda: check_mcmc(autoencoder, x[:CHAINED], computation=computation))
     return Diagnosis(
         name=seen.name,
         x=x.cpu(),
@@ -230,13 +237,15 @@ def require_enough(seen: Dataset, draws: int) -> Dataset:
     return seen
 
 
-def _bound(local: LocalPosterior, drawn: Draws, *, annealed: bool) -> Bound:
+def _bound(
+    local: LocalPosterior, drawn: Draws, computation: Computation | None, *, annealed: bool
+) -> Bound:
     """The ELBO beside log p(x), which is annealed where there is time for it."""
     require_density(local)
     elbo, log_prob, _ = bounds(drawn.log_weight)
     if not annealed:
         return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
-    log_prob = anneal(local.autoencoder, local.x).log_prob
+    log_prob = anneal(local.autoencoder, local.x, computation=computation).log_prob
     return Bound(elbo, log_prob, "annealed from the guide", NEAL)
 
 

@@ -12,12 +12,14 @@ from tqdm import tqdm
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.importance import bounds, require_finite
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
 from pyrovae.kl import Kind, exact_kl
+from pyrovae.recurring import Recurring
 
 # Of annealing, where nothing else is asked for.
 STEPS, CHAINS = 50, 16
@@ -72,6 +74,7 @@ def judge(
     *,
     ais: bool = False,
     progress: str = "",
+    computation: Computation | None = None,
 ) -> Evaluation:
     r"""The bound and log p(x) of each datum, from the same codes, in bounded memory.
 
@@ -90,6 +93,7 @@ def judge(
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
         progress: What to call a progress bar on stderr; no bar if empty.
+        computation: How the arithmetic is carried out.
 
     Raises:
         DataError: A density is not finite; names the data.
@@ -98,29 +102,45 @@ def judge(
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519.
     """
+    with evaluating(autoencoder, x.device):
+        local = LocalPosterior(autoencoder, x[:1])
+
+    def draw(x: Tensor, draws: int) -> Draws:
+        return local.of(x).draw(draws)
+
+    recurring = Recurring(draw, autoencoder, computation)
     parts = []
     bar = tqdm(total=len(x), unit="datum", desc=progress, disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, x.device), bar:
         for part in x.split(chunks.data(x.device)):
-            parts.append(_judge(autoencoder, part, samples))
+            parts.append(_judge(autoencoder, recurring, part, samples))
             bar.update(len(part))
     evaluation = _joined(parts)
     require_finite(evaluation.elbo.unsqueeze(0))
     if not ais:
         return evaluation
-    log_prob, error = annealed(autoencoder, x, point=evaluation.point)
+    log_prob, error = annealed(
+        autoencoder, x, point=evaluation.point, computation=computation
+    )
     return replace(evaluation, annealed=log_prob, annealed_error=error)
 
 
 def annealed(
-    autoencoder: Autoencoder, x: Tensor, steps: int = STEPS, *, point: bool = False
+    autoencoder: Autoencoder,
+    x: Tensor,
+    steps: int = STEPS,
+    *,
+    point: bool = False,
+    computation: Computation | None = None,
 ) -> annealing.Annealed:
     """Log p(x) by annealing, and its standard error, ``(data,)``.
 
     From the guide, or from the prior if the guide is a point.
     """
     start: annealing.Start = "prior" if point else "guide"
-    return annealing.anneal(autoencoder, x, steps=steps, chains=CHAINS, start=start)
+    return annealing.anneal(
+        autoencoder, x, steps=steps, chains=CHAINS, start=start, computation=computation
+    )
 
 
 def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
@@ -138,13 +158,14 @@ def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
     return kinds.pop()
 
 
-def _judge(autoencoder: Autoencoder, x: Tensor, samples: int) -> Evaluation:
+def _judge(autoencoder: Autoencoder, draw: Recurring, x: Tensor, samples: int) -> Evaluation:
     """A few data, their codes chunk by chunk."""
     local = LocalPosterior(autoencoder, x)
     if local.point:
         return _at_the_point(local)
     sizes = chunks.draws(len(x), samples, x.device)
-    drawn = Draws(*(torch.cat(column) for column in zip(*map(local.draw, sizes), strict=True)))
+    parts = [draw(x, draws=size) for size in sizes]
+    drawn = Draws(*(torch.cat(column) for column in zip(*parts, strict=True)))
     found = bounds(drawn.log_weight)
     reconstruction = drawn.log_likelihood.mean(0)
     exact = _exact_kl(autoencoder, x)

@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
+from pyrovae.recurring import Recurring
 
 LEAPFROGS = 8
 TARGET_ACCEPTANCE = 0.8
@@ -137,13 +141,66 @@ def posterior_density(local: LocalPosterior) -> LogDensity:
     Raises:
         SpecError: A latent site is discrete.
     """
-    coordinates = local.coordinates
+    local.coordinates  # noqa: B018 - says now what is wrong with the codes
+    return partial(log_posterior, local)
 
-    def log_prob(u: Tensor) -> Tensor:
-        z, gain = coordinates.code(u)
-        return local.log_joint(z) + gain
 
-    return log_prob
+def log_posterior(local: LocalPosterior, u: Tensor) -> Tensor:
+    """Log p(x, z) as a density of free points u, ``(chains, data)``."""
+    z, gain = local.coordinates.code(u)
+    return local.log_joint(z) + gain
+
+
+class Densities:
+    """Log-densities of free points, of one kind, for batch after batch of data.
+
+    Value and gradient come at once, by :class:`~pyrovae.recurring.Recurring`.
+
+    Args:
+        log_prob: Of a local posterior, free points, and settings that are tensors.
+        autoencoder: Model and guide.
+        computation: How the arithmetic is carried out.
+    """
+
+    def __init__(
+        self,
+        log_prob: Callable[..., Tensor],
+        autoencoder: Autoencoder,
+        computation: Computation | None = None,
+    ) -> None:
+        self.recurring = Recurring(self._differentiate, autoencoder, computation)
+        self._log_prob = log_prob
+        self._local: LocalPosterior | None = None
+
+    def of(self, local: LocalPosterior, *settings: Tensor) -> LogDensity:
+        """The density for a few data; it can be differentiated once."""
+        self._local = self._local or local  # any: of those to come it is made from the data
+        differentiate = partial(self.recurring, local.x, *settings)
+        return partial(_WithGradient.apply, differentiate)
+
+    def _differentiate(self, x: Tensor, *settings_and_u: Tensor) -> tuple[Tensor, Tensor]:
+        assert self._local is not None
+        *settings, u = settings_and_u
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
+            value = self._log_prob(self._local.of(x), u, *settings)
+            (gradient,) = torch.autograd.grad(value.sum(), u)
+        return value.detach(), gradient
+
+
+class _WithGradient(torch.autograd.Function):
+    """A function of which the gradient is known along with the value."""
+
+    @staticmethod
+    def forward(ctx: Any, differentiate: Callable[[Tensor], Any], u: Tensor) -> Tensor:
+        value, gradient = differentiate(u)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[None, Tensor]:
+        (gradient,) = ctx.saved_tensors
+        return None, (outputs[0].unsqueeze(-1) * gradient).to(gradient.dtype)
 
 
 def guide_scale(local: LocalPosterior) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -78,6 +79,12 @@ class LocalPosterior:
     def __len__(self) -> int:
         """Number of data."""
         return len(self.x)
+
+    def of(self, x: Tensor) -> LocalPosterior:
+        """The same of other data; no program is run."""
+        other = copy.copy(self)
+        other.x = x
+        return other
 
     @property
     def names(self) -> list[str]:

@@ -13,9 +13,17 @@ from torch import Tensor
 
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import hamiltonian
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, percent, worse
-from pyrovae.diagnosis.hamiltonian import DualAveraging, at, transition
+from pyrovae.diagnosis.hamiltonian import (
+    Densities,
+    DualAveraging,
+    LogDensity,
+    at,
+    log_posterior,
+    transition,
+)
 from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
@@ -224,6 +232,7 @@ def check_mcmc(
     chains: int = 4,
     warmup: int = 300,
     draws: int = 1000,
+    computation: Computation | None = None,
 ) -> MCMC:
     """Sample p(z | x) by Hamiltonian Monte Carlo, and hold the guide against it.
 
@@ -236,6 +245,7 @@ def check_mcmc(
         chains: For each datum; at least 4.
         warmup: Transitions that are not kept.
         draws: Transitions that are; at least 4, and 1000 for R-hat to be of use.
+        computation: How the arithmetic is carried out.
 
     Raises:
         SpecError: Too few chains or draws; codes that no gradient leads through.
@@ -247,11 +257,12 @@ def check_mcmc(
     """
     _require(chains, warmup, draws)
     starts = ("guide",) * (chains - chains // 2) + ("prior",) * (chains // 2)
+    densities = Densities(log_posterior, autoencoder, computation)
     parts, guides, point = [], [], False
     with evaluating(autoencoder, x.device):
         for part in x.split(max(1, chunks.codes(x.device) // chains)):
             local = LocalPosterior(autoencoder, part)
-            parts.append(sample(local, starts, warmup, draws))
+            parts.append(sample(local, densities.of(local), starts, warmup, draws))
             guides.append(_guide_draws(local))
             point = local.point
     z = torch.cat([part.z for part in parts], dim=2)
@@ -273,14 +284,20 @@ def check_mcmc(
     )
 
 
-def sample(local: LocalPosterior, starts: tuple[str, ...], warmup: int, draws: int) -> Chains:
+def sample(
+    local: LocalPosterior,
+    log_prob: LogDensity,
+    starts: tuple[str, ...],
+    warmup: int,
+    draws: int,
+) -> Chains:
     """Draws from p(z | x) of a few data, each chain from its start.
 
     Raises:
         SpecError: Codes that no gradient leads through.
     """
     hamiltonian.require_gradient(local)
-    coordinates, log_prob = local.coordinates, hamiltonian.posterior_density(local)
+    coordinates = local.coordinates
     scale = hamiltonian.guide_scale(local)
     draw = {"guide": local.draw_guide, "prior": local.draw_prior}
     point = at(log_prob, coordinates.free(torch.cat([draw[start](1) for start in starts])))

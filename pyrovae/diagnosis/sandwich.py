@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.annealing import Start
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
@@ -115,6 +116,7 @@ def check_sandwich(
     steps: int = 50,
     chains: int = 16,
     start: Start = "guide",
+    computation: Computation | None = None,
 ) -> Sandwich:
     """Bounds on log p(x) from both sides, on data that the model simulates.
 
@@ -124,6 +126,7 @@ def check_sandwich(
         steps: Temperatures to anneal through.
         chains: For each datum; at least 2.
         start: Where chains start; a guide that is a point needs "prior".
+        computation: How the arithmetic is carried out.
 
     Raises:
         SpecError: As :func:`pyrovae.diagnosis.annealing.bracket`; fewer than 2 data.
@@ -131,7 +134,9 @@ def check_sandwich(
     """
     if len(like) < 2:
         raise SpecError(f"{len(like)} simulated data: an error of their mean needs at least 2")
-    found = annealing.bracket(autoencoder, like, steps=steps, chains=chains, start=start)
+    found = annealing.bracket(
+        autoencoder, like, steps=steps, chains=chains, start=start, computation=computation
+    )
     return Sandwich(found.lower.numpy(), found.upper.numpy(), steps, chains)
 
 
