@@ -8,7 +8,9 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import get_args
 
+from pyrovae.computation import Compile
 from pyrovae.errors import PyrovaeError
 
 # Threads that spin while they wait are there at once for the next operation, and take the cores
@@ -73,6 +75,16 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not '{text}'")
     return int(text)
+
+
+def add_compile(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that do the same arithmetic many times."""
+    parser.add_argument(
+        "--compile",
+        choices=get_args(Compile),
+        default="auto",
+        help="compile what is done many times: auto where that pays, on at once, off never",
+    )
 
 
 def weight(text: str) -> float:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.command import count, run, spelled
+from pyrovae.command import add_compile, count, run, spelled
 
 DESCRIPTION = """\
 Say whether the posterior of a fitted run can be trusted: for which data it is wrong, how far, and
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="exit status 1 if a verdict is FAIL")
     add("--output", type=Path, metavar="DIR", help="folder to write to (RUN/diagnosis)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_compile(parser)
     return parser
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.command import count, run, spelled
+from pyrovae.command import add_compile, count, run, spelled
 
 DESCRIPTION = """\
 Judge runs on held-out data, the model itself at β = 1: the evidence lower bound with its parts,
@@ -41,6 +41,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add("--ais", action="store_true",
         help="log p(x) by annealing as well: better, and slower")  # fmt: skip
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_compile(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pyrovae import chunks, console
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.comparison import (
     Comparison,
@@ -57,7 +58,14 @@ def evaluate_runs(options: argparse.Namespace, command: str) -> int:
         folder = run.folder / "evaluation"
         folder.mkdir(exist_ok=True)
         x, bar = observed.x, run.name if sys.stderr.isatty() else ""
-        found = judge(run.autoencoder, x, options.samples, ais=options.ais, progress=bar)
+        found = judge(
+            run.autoencoder,
+            x,
+            options.samples,
+            ais=options.ais,
+            progress=bar,
+            computation=Computation(options.compile),
+        )
         bits = _bits_per_dimension(run, found)
         notes = [*run.notes, *filter(None, [observed.note])]
         file = folder / f"{file_name(run.data.name)}.json"
@@ -89,7 +97,14 @@ def compare_runs(options: argparse.Namespace, command: str) -> int:
     extra = usual_simulations(ais=options.ais)
     _announce([(model, x) for model in models.values()], options, extra)
     bars = sys.stderr.isatty()
-    found = compare(models, x, samples=options.samples, ais=options.ais, progress=bars)
+    found = compare(
+        models,
+        x,
+        samples=options.samples,
+        ais=options.ais,
+        progress=bars,
+        computation=Computation(options.compile),
+    )
     notes = [*(note for run in opened for note in run.notes), *filter(None, [seen[0].note])]
     notes = [*dict.fromkeys(notes), *found.notes()]
     facts = _facts(opened[0], found.evaluations[0], options, command)

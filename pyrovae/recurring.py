@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pyrovae.capture import Captured, CaptureError, capture

@@ -256,7 +256,9 @@ class Path:
 
     def _log_start(self, u: Tensor) -> Tensor:
         z, gain = self.coordinates.code(u)
-        log_start = self.local.log_model(z)[0] if self.start == "prior" else self.local.log_guide(z)
+        log_start = (
+            self.local.log_model(z)[0] if self.start == "prior" else self.local.log_guide(z)
+        )
         return log_start + gain
 
     def _start_scale(self, end: Tensor) -> Tensor:

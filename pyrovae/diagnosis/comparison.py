@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.computation import Computation
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.evaluations import (
     CHAINS,
@@ -170,6 +171,7 @@ def compare(
     ais: bool = False,
     simulations: int | None = None,
     progress: bool = False,
+    computation: Computation | None = None,
 ) -> Comparison:
     """Compare models by what they give to data that none of them was fitted to.
 
@@ -186,6 +188,7 @@ def compare(
         ais: Whether to estimate log p(x) by annealing; needed if a guide is a point.
         simulations: Number of data to measure the gap on; by default as many as usual.
         progress: Whether to draw progress bars.
+        computation: How the arithmetic is carried out.
 
     Raises:
         SpecError: Fewer than two models; some give probabilities and others densities; or a
@@ -196,8 +199,12 @@ def compare(
     simulations = simulations or usual_simulations(ais=ais)
     found, like = {}, x[torch.arange(simulations, device=x.device) % len(x)]
     for name, autoencoder in autoencoders.items():
-        evaluation = judge(autoencoder, x, samples, ais=ais, progress=name if progress else "")
-        gap = _gap(autoencoder, like, samples, ais=ais, point=evaluation.point)
+        bar = name if progress else ""
+        evaluation = judge(autoencoder, x, samples, ais=ais, progress=bar, computation=computation)
+        start: annealing.Start | None = None
+        if ais:
+            start = "prior" if evaluation.point else "guide"
+        gap = _gap(autoencoder, like, samples, start, computation)
         found[name] = evaluation, gap
     # Equal ones in the order of their names, whatever order they came in.
     names = sorted(found, key=lambda name: (-found[name][0].best_log_prob.mean().item(), name))
@@ -240,15 +247,28 @@ def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ai
 
 
 def _gap(
-    autoencoder: Autoencoder, like: Tensor, samples: int, *, ais: bool, point: bool
+    autoencoder: Autoencoder,
+    like: Tensor,
+    samples: int,
+    start: annealing.Start | None,
+    computation: Computation | None,
 ) -> Tensor:
-    """Upper minus lower bound of each simulated datum; NaN where they cannot be had."""
+    """Upper minus lower bound of each simulated datum, annealed from a start if there is one.
+
+    NaN where they cannot be had.
+    """
     try:
-        if ais:
-            start: annealing.Start = "prior" if point else "guide"
-            found = annealing.bracket(autoencoder, like, steps=STEPS, chains=CHAINS, start=start)
-        else:
+        if start is None:
             found = annealing.importance_bracket(autoencoder, like, samples)
+        else:
+            found = annealing.bracket(
+                autoencoder,
+                like,
+                steps=STEPS,
+                chains=CHAINS,
+                start=start,
+                computation=computation,
+            )
     except (SpecError, DataError):
         return torch.full((len(like),), torch.nan, dtype=torch.float64)
     return found.upper - found.lower

@@ -119,9 +119,7 @@ def judge(
     require_finite(evaluation.elbo.unsqueeze(0))
     if not ais:
         return evaluation
-    log_prob, error = annealed(
-        autoencoder, x, point=evaluation.point, computation=computation
-    )
+    log_prob, error = annealed(autoencoder, x, point=evaluation.point, computation=computation)
     return replace(evaluation, annealed=log_prob, annealed_error=error)
 
 

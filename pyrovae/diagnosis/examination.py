@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from pyrovae import console
+from pyrovae.computation import Computation
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
 from pyrovae.diagnosis.report import Page, Section, write_report
@@ -74,6 +75,7 @@ def examine(options: argparse.Namespace, command: str) -> int:
         draws=options.draws,
         full=options.full,
         tell=lambda outcome: console.say(console.outcome(outcome)),
+        computation=Computation(options.compile),
     )
     notes = [*run.notes, *filter(None, [observed.note])]
     write(Examination(run, diagnosis, command, notes), folder, started)

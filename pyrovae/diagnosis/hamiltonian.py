@@ -170,16 +170,15 @@ class Densities:
     ) -> None:
         self.recurring = Recurring(self._differentiate, autoencoder, computation)
         self._log_prob = log_prob
-        self._local: LocalPosterior | None = None
+        self._local: LocalPosterior
 
     def of(self, local: LocalPosterior, *settings: Tensor) -> LogDensity:
         """The density for a few data; it can be differentiated once."""
-        self._local = self._local or local  # any: of those to come it is made from the data
+        self._local = local  # any would do: the data are given to it
         differentiate = partial(self.recurring, local.x, *settings)
         return partial(_WithGradient.apply, differentiate)
 
     def _differentiate(self, x: Tensor, *settings_and_u: Tensor) -> tuple[Tensor, Tensor]:
-        assert self._local is not None
         *settings, u = settings_and_u
         with torch.enable_grad():
             u = u.detach().requires_grad_()
