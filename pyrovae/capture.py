@@ -99,7 +99,7 @@ def capture(function: Function, state: nn.Module, *examples: Sequence[Tensor]) -
     operations = sum(node.op == "call_function" for node in graph.graph.nodes)
     captured = Captured(graph, found, operations)
     expected = _sample(function, state, examples[1])
-    got = _sample(captured, state, examples[1])
+    got = _sample(captured.__call__, state, examples[1])
     if not all(_close(mine, theirs) for mine, theirs in zip(got, expected, strict=True)):
         raise CaptureError(
             "captured, the programs give other numbers: they may seed the random stream themselves"
