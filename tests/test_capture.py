@@ -466,31 +466,27 @@ def test_a_captured_function_sees_what_is_written_into_its_tensors() -> None:
     assert not found.requires_grad
 
 
-def test_what_does_not_repay_a_compilation_is_left_alone(
+def test_what_does_not_pay_is_left_alone(
     few_digits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compiled: list[Captured] = []
+
+    def count(captured: Captured, _: Any) -> Captured:
+        compiled.append(captured)
+        return captured
+
+    monkeypatch.setattr(Captured, "compiled", count)
     training = train(build("vae", "svi", few_digits), few_digits, "auto")
-    assert training.execution.summary == "as programs: 6 steps do not repay being captured"
+    assert training.execution.summary == "as programs: 4 steps do not repay being captured"
     off = train(build("vae", "svi", few_digits), few_digits, "off")
     assert off.execution.summary == "as programs (--compile off)"
-    monkeypatch.setitem(pyrovae.execution.PAYS, "cpu", 3)
-    long = train(build("vae", "svi", few_digits), few_digits, "auto")
-    assert list(long.take_step.captured) == [16]  # four steps; of the short batch there are two
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_without_a_compiler_nothing_is_captured_unasked(
-    few_digits: Splits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
-) -> None:
-    monkeypatch.setitem(pyrovae.execution.PAYS, "cpu", 1)
-    if named:
-        monkeypatch.setenv("CXX", "no-such-compiler")
-    else:
-        monkeypatch.delenv("CXX", raising=False)
-        monkeypatch.setenv("PATH", str(tmp_path))
-    training = train(build("vae", "svi", few_digits), few_digits, "auto")
-    assert training.execution.summary == "as programs: there is no C++ compiler"
-    assert training.finished
+    monkeypatch.setattr(pyrovae.execution, "CAPTURING_PAYS", 4)
+    longer = train(build("vae", "svi", few_digits), few_digits, "auto")
+    assert list(longer.take_step.captured) == [16, 8]  # four steps, and two of the short batch
+    assert compiled == []
+    monkeypatch.setitem(pyrovae.execution.COMPILING_PAYS, "cpu", 4)
+    longest = train(build("vae", "svi", few_digits), few_digits, "auto")
+    assert compiled == [longest.take_step.captured[16]]
 
 
 class StopAt(Observer):

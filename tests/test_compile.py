@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 import torch
 import torch._inductor
 
-import pyrovae.execution
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.computation import Computation
 from pyrovae.handwritten import Handwritten
@@ -19,7 +19,7 @@ from pyrovae.observers import Observer
 from pyrovae.specs.files import validate
 
 pytestmark = pytest.mark.skipif(
-    not pyrovae.execution._has_compiler(), reason="there is no C++ compiler"
+    not any(map(shutil.which, ["g++", "clang++"])), reason="there is no C++ compiler"
 )
 ON, OFF = Computation(compile="on"), Computation(compile="off")
 # Two steps an epoch, no short batch: one graph to compile.
@@ -172,7 +172,7 @@ def test_a_compiler_that_fails_is_reported_and_trained_without(
     trained(training)
     trained(programs)
     summary = training.execution.summary
-    assert "cannot be compiled: no working C++ compiler" in summary
+    assert "not compiled: no working C++ compiler" in summary
     assert "\n" not in summary
     for name, value in training.autoencoder.state_dict().items():
         assert torch.equal(value, programs.autoencoder.state_dict()[name])
