@@ -25,6 +25,7 @@ from pyrovae.objectives import (
     SampledELBO,
     build_objective,
 )
+from pyrovae.objectives.abstract import LatentScale
 from pyrovae.specs.objectives import ELBOSpec
 
 # The same sums in another order, in float64.
@@ -447,6 +448,37 @@ def test_a_code_that_cannot_be_reparametrised_has_an_unbiased_loss_and_gradient(
     random = stacked.std(0) > 1e-12  # at β = 0 the prior's gradient is zero in every draw
     assert z_score(stacked[:, random], expected[random]) < 5
     torch.testing.assert_close(stacked[0, ~random], expected[~random], **ROUNDING)
+
+
+@betas
+@pytest.mark.parametrize("particles", [ONE, VECTORISED], ids=["one", "vectorised"])
+@pytest.mark.parametrize("also", [False, True], ids=["alone", "beside a code that can be"])
+def test_the_score_function_estimator_is_pyros(
+    beta: float, particles: dict[str, Any], also: bool
+) -> None:
+    switch = Switch().double()
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", switch.prior())
+            w = pyro.sample("w", dist.Normal(z, 1.0)) if also else 0.0
+            pyro.sample("x", dist.Normal(switch.likelihood(z).mean + w, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", switch.posterior(x))
+            if also:
+                pyro.sample("w", dist.Normal(switch.slope * x + z, switch.slope.exp()))
+
+    programs = Programs(model, guide, switch)
+    x = torch.tensor([-1.0, 0.3, 2.0], dtype=torch.float64)
+    torch.manual_seed(3)
+    loss = SampledELBO(**particles).loss_and_terms(programs, x, beta)[0] * len(x)
+    mine = loss, gradients(loss, programs)
+    torch.manual_seed(3)
+    scaled = LatentScale(beta)
+    stock = Trace_ELBO(**particles).differentiable_loss(scaled(model), scaled(guide), x)
+    assert_same(mine, (stock, gradients(stock, programs)))
 
 
 def test_a_code_that_cannot_be_reparametrised_is_sampled_though_its_kl_is_known(

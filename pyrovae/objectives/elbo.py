@@ -52,7 +52,7 @@ class SampledELBO(ELBO):
         sites = _sample_sites(guide)
         log_p: Any = model.log_prob_sum()
         entropies = [site["score_parts"].entropy_term for site in sites]
-        loss = sum((e.sum() for e in entropies if not is_identically_zero(e)), -log_p)
+        loss: Any = sum((e.sum() for e in entropies if not is_identically_zero(e)), -log_p)
         scored = [s for s in sites if not is_identically_zero(s["score_parts"].score_function)]
         if not scored:
             return loss

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import pyrovae.training
 from pyrovae import InferenceSpec, Splits, Training, load_data
 from pyrovae.errors import DivergenceError
 from pyrovae.handwritten import Handwritten
+from pyrovae.observers import Observer
 from pyrovae.training import epoch_order
 
 pytestmark = pytest.mark.usefixtures("without_figures")
@@ -160,6 +162,28 @@ def test_a_divergence_at_a_rare_draw_is_named_by_drawing_it_again(
     message, step, _ = diverge(write_program(IN_DRAW), few, watchful=watchful)
     assert step > 0  # it was not there at once
     assert f"step {step + 1}: the loss is not finite; site 'x' of the model: logits" in message
+
+
+def test_numbers_are_looked_at_before_the_epoch_ends(
+    write_program: Any, few: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyrovae.training, "LOOK", 2)
+    torch.manual_seed(0)
+    autoencoder = Handwritten(write_program(IN_DRAW), few)
+    training = Training(autoencoder, few, InferenceSpec(batch_size=1, epochs=50))
+    seen: list[int] = []
+
+    class Watch(Observer):
+        def stepped(self, training: Training) -> None:
+            seen.append(training.step)
+
+    with pytest.raises(DivergenceError, match="the loss is not finite"):
+        training.run([Watch()])
+    again = next(i for i in range(1, len(seen)) if seen[i] <= seen[i - 1])
+    # Gone back to the start of the epoch at the first look after the step that went wrong.
+    assert seen[again] % 16 == 1
+    assert seen[again - 1] - training.step in (1, 2)
+    assert seen[again:] == list(range(seen[again], training.step + 1))
 
 
 @pytest.mark.parametrize("likelihood", ["binomial", "bernoulli"])
