@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pyrovae.capture import Captured, CaptureError, capture
@@ -80,5 +81,7 @@ class Recurring:
 
 
 def _other(tensor: Tensor) -> Tensor:
-    """Data as good as those, in another order; a number by itself is halved."""
-    return tensor.roll(1, 0) if tensor.ndim else tensor / 2
+    """Data as good as those, of which order and sums are others; a number alone is halved."""
+    if not tensor.ndim:
+        return tensor / 2
+    return torch.cat([tensor[-1:], tensor[:-2], tensor[:1]])[: len(tensor)]
