@@ -41,10 +41,19 @@ declared = pytest.mark.parametrize(("model", "inference"), DECLARED.values(), id
 COUNT, SIZE = 3, 5
 
 
-def run_twice(run: Callable[[], None]) -> Callable[[], None]:
+def replay_of(step: Step, kind: type[Replay] = Replay) -> Replay:
     """In place of a CUDA graph: run once, as a recording is, and again whenever replayed."""
-    run()
-    return run
+
+    def record(run: Callable[[], None]) -> Callable[[], None]:
+        def again() -> None:
+            count = step.tally.count
+            run()
+            step.tally.count = count  # which Python counts, and a graph does not
+
+        run()
+        return again
+
+    return kind(step, SIZE, COUNT, record=record)
 
 
 @pytest.fixture
@@ -71,7 +80,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             super().__call__(index, settings)
 
     def prepare(step: Step, *_: Any) -> Execution:
-        return Execution("replayed", Counting(step, SIZE, COUNT, record=run_twice))
+        return Execution("replayed", replay_of(step, Counting))
 
     monkeypatch.setattr(pyrovae.training, "prepare", prepare)
     return taken
@@ -123,7 +132,7 @@ def test_recording_leaves_everything_as_it_was(
         torch.get_rng_state(),
     ]
     before = [tensor.clone() for tensor in tensors]
-    Replay(step, SIZE, COUNT, record=run_twice)
+    replay_of(step)
     after = [*tensors[:-1], torch.get_rng_state()]
     assert all(map(torch.equal, after, before))
     assert step.tally.count == SIZE
@@ -162,7 +171,7 @@ def test_a_replayed_run_that_was_interrupted_is_the_run_that_never_was(
 def test_every_replay_draws_anew(begin: Any) -> None:
     training = begin({}, {})
     step = training.take_step
-    replay = Replay(step, SIZE, COUNT, record=run_twice)
+    replay = replay_of(step)
     settings = [(1.0, 0.0, 0.0)] * COUNT  # nothing is learned
     found = []
     for _ in range(2):
@@ -175,7 +184,7 @@ def test_every_replay_draws_anew(begin: Any) -> None:
 
 def test_a_step_after_a_replay_has_its_own_settings(begin: Any) -> None:
     step = begin({}, {}).take_step
-    replay = Replay(step, SIZE, COUNT, record=run_twice)
+    replay = replay_of(step)
     own = (0.25, 0.125, 0.0)
     step.set(own)
     replay(torch.arange(COUNT * SIZE), [own, own, (1.0, 0.5, 2.0)])
