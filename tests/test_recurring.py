@@ -209,3 +209,12 @@ def test_of_data_that_are_all_alike_nothing_is_captured(graphs: list[Captured]) 
     alike(torch.ones(3))
     assert graphs == []
     assert alike.obstacle is None
+
+
+def test_what_is_not_wished_for_is_never_captured(
+    graphs: list[Captured], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurring, "PAYS", 1)
+    never = Recurring(noisy, nn.Identity(), OFF)
+    never(torch.arange(4.0))
+    assert graphs == []
