@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     p
-    for folder in (".", "benchmarks", "docs", "models", "inference")
+    for folder in (".", "benchmarks", "benchmarks/speed", "docs", "models", "inference")
     for p in (ROOT / folder).glob("*.md")
 ]
 COMMANDS = re.findall(r"^\$ python -m pyrovae\.train ?([^#\n]*)", README, flags=re.MULTILINE)
