@@ -69,8 +69,9 @@ def terms(model: Trace, guide: Trace, count: int) -> Terms:
             kl[name] = kl_per_dim[name].sum(-1)
         else:
             exact = exact_kl(q["fn"], p["fn"])
-            sampled = q["unscaled_log_prob"] - p["unscaled_log_prob"]
-            kl[name] = _per_datum(sampled if exact is None else exact, count, name)
+            # The densities need not have been computed where there is a closed form.
+            value = q["unscaled_log_prob"] - p["unscaled_log_prob"] if exact is None else exact
+            kl[name] = _per_datum(value, count, name)
         kinds[name] = kl_kind(q["fn"], exact)
     observed = [_per_datum(_log_prob(model, name), count, name) for name in observed_sites(model)]
     return Terms(sum(observed[1:], observed[0]), kl, kl_per_dim, kinds)
