@@ -7,6 +7,7 @@ tensors. Here it is written down once and from then on done without them.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -62,7 +63,8 @@ class Captured(NamedTuple):
         # Random numbers as torch draws them: a seed gives the same run, compiled or not.
         options = {"fallback_random": True}
         try:
-            with torch.no_grad(), seeded(0, inputs[0].device):
+            with torch.no_grad(), seeded(0, inputs[0].device), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch's compiler about torch
                 run: Any = torch._inductor.compile(graph, tensors, options=options)
                 run(*tensors)
         except Exception as error:  # no compiler, or one that fails: both have many names
