@@ -36,8 +36,7 @@ from typing import Any
 
 from growth_report import Point, draw, report
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = (1_000, 10_000, 100_000, 1_000_000)
 LARGE = 1_000_000
 LATENT = (2, 10, 20, 50, 200, 1000)
@@ -78,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=1, help="how often each point is measured, in turn (1)")
     add("--seconds", type=float, default=10.0, help="most time for the steps of a point (10)")
     add("--device", choices=["cpu", "cuda"], default="cpu")
-    add("--output", type=Path, default=HERE, help="folder of the results (beside this file)")
+    add("--output", type=Path, default=Path("runs/speed"), help="folder (runs/speed)")
     add("--point", help=argparse.SUPPRESS)
     return parser
 

@@ -23,8 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = 12
 COMMANDS = ("train", "evaluate", "diagnose", "compare", "explore")
 MISTAKES = {
@@ -56,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--runs", type=int, default=5, help="processes for each line (5)")
     add("--cold", action="store_true", help="drop the environment's files from memory first")
-    add("--output", type=Path, default=HERE, help="folder of the results (beside this file)")
+    add("--output", type=Path, default=Path("runs/speed"), help="folder (runs/speed)")
     return parser
 
 
