@@ -12,6 +12,9 @@ from pyrovae.kl import Kind
 from pyrovae.terms import Terms
 
 
+LOSS = 1  # where the loss is among the sums
+
+
 class Layout(NamedTuple):
     """What the numbers of :func:`sums` are, which is the same for every batch.
 
@@ -122,9 +125,10 @@ class Tally:
         self.sums.add_(batch)
         self.count += count
 
-    def is_finite(self) -> bool:
-        """Whether every number so far was."""
-        return bool(self.sums.isfinite().all())
+    @property
+    def loss(self) -> Tensor:
+        """The sum of the losses; not finite as soon as one of them is not."""
+        return self.sums[LOSS]
 
     def summary(self) -> Summary:
         """The means so far."""

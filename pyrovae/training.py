@@ -29,7 +29,7 @@ from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.step import Step
 from pyrovae.support import check_support
-from pyrovae.tally import Layout
+from pyrovae.tally import LOSS, Layout
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32
@@ -196,7 +196,7 @@ class Training:
             self.seconds = time.monotonic() - self._started
             for observer in observers:
                 observer.stepped(self)
-            if self.step // LOOK > before // LOOK and not self.tally.is_finite():
+            if self.step // LOOK > before // LOOK and not self.tally.loss.isfinite():
                 return
 
     def _take_steps(self, order: Tensor) -> int:
@@ -244,11 +244,12 @@ class Training:
         random = stream_state(self.device)
         x, weights = self.take_step.batch(index)
         total, *gradients = self.take_step.differentiate(x, weights)
-        if not all(number.isfinite().all() for number in (total, *gradients)):
+        loss = total[LOSS]
+        if not all(number.isfinite().all() for number in (loss, *gradients)):
             for parameter, gradient in zip(self.take_step.parameters, gradients, strict=True):
                 parameter.grad = gradient
             set_stream_state(random, self.device)
-            what = "gradient" if total.isfinite().all() else "loss"
+            what = "gradient" if loss.isfinite() else "loss"
             raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, x))
         self.take_step.update(total, gradients, len(index))
 
@@ -276,7 +277,7 @@ class Training:
 
     def _is_finite(self) -> bool:
         """Whether the epoch's losses and the weights after it are."""
-        numbers = [self.tally.sums, *self.take_step.parameters]
+        numbers = [self.tally.loss, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
 
     def _divergence(self, step: int, what: str, culprit: str) -> DivergenceError:
