@@ -11,7 +11,6 @@ from torch import Tensor
 from pyrovae.kl import Kind
 from pyrovae.terms import Terms
 
-
 LOSS = 1  # where the loss is among the sums
 
 
