@@ -70,7 +70,8 @@ def tf32(precision: Precision) -> Iterator[None]:
     References:
         `TF32 <https://docs.pytorch.org/docs/stable/notes/cuda.html>`_ in torch's notes.
     """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    backends: Any = torch.backends
+    matmul, cudnn = backends.cuda.matmul, backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
     try:

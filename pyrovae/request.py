@@ -73,8 +73,6 @@ class Request:
                       if key.partition(".")[0] == section}
             for section in ("model", "inference")
         }  # fmt: skip
-        asked = {"compile": compile, "precision": precision}
-        given = {key: value for key, value in asked.items() if value is not None}
         return cls(
             model=_model(model_file, keys["model"]),
             model_name=run.get("model", model_file.stem),
@@ -85,7 +83,7 @@ class Request:
             output=output,
             resume=resume,
             device=device,
-            computation=Computation(**{**run.get("computation", {}), **given}),
+            computation=_computation(run, compile, precision),
         )
 
 
@@ -102,6 +100,16 @@ def require_empty(output: Path | None) -> None:
 
 def _empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
+
+
+def _computation(
+    run: dict[str, Any], compile: Compile | None, precision: Precision | None
+) -> Computation:
+    """As the run was begun, but for what is asked for now."""
+    begun = run.get("computation", {})
+    return Computation(
+        compile or begun.get("compile", "auto"), precision or begun.get("precision", "float32")
+    )
 
 
 def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:

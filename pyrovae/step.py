@@ -55,7 +55,7 @@ class Step:
         self.objective = objective
         self.data = data
         self.spec = spec
-        self.precision = precision
+        self.precision: Precision = precision
         self.networks = autoencoder.networks()
         self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
         self.device = self.parameters[0].device

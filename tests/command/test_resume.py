@@ -21,8 +21,11 @@ import pytest
 import torch
 
 import pyrovae
-from pyrovae import Training
+from pyrovae import InferenceSpec, ModelSpec, Training
+from pyrovae.computation import Computation
 from pyrovae.observers import Observer
+from pyrovae.request import Request
+from pyrovae.specs.files import to_toml
 
 SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "constant": ({}, {}),
@@ -474,3 +477,17 @@ def test_ctrl_c_leaves_the_line_that_goes_on_and_no_traceback(
     assert process.returncode == 130
     assert out.rstrip().endswith("python -m pyrovae.train --resume run")
     assert err == ""
+
+
+def test_a_run_goes_on_the_way_it_began(tmp_path: Path) -> None:
+    def resumed(**asked: Any) -> Computation:
+        return Request.read(resume=tmp_path, **asked).computation
+
+    for name, spec in (("model", ModelSpec()), ("inference", InferenceSpec())):
+        (tmp_path / f"{name}.toml").write_text(to_toml(spec), encoding="utf-8")
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    assert resumed() == Computation()  # as of a run from before there was a choice
+    begun = {"computation": {"compile": "off", "precision": "bf16"}}
+    (tmp_path / "run.json").write_text(json.dumps(begun), encoding="utf-8")
+    assert resumed() == Computation("off", "bf16")
+    assert resumed(compile="on") == Computation("on", "bf16")
