@@ -129,7 +129,8 @@ def _trace(
         if moved:
             _move(state)
         try:
-            graph = make_fx(lambda *tensors: function(*tensors))(*inputs)
+            # A list, whatever tuple it was: that is what comes out of a compiled graph.
+            graph = make_fx(lambda *tensors: [*function(*tensors)])(*inputs)
         except Exception as error:  # whatever a program does that is no arithmetic
             raise CaptureError(_explained(error)) from error
     return graph, _lift(graph)

@@ -14,6 +14,10 @@ import torch._inductor
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.computation import Computation
+from pyrovae.diagnosis.evaluations import judge
+from pyrovae.diagnosis.hamiltonian import Densities, at, log_posterior
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.evaluation import evaluating
 from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
 from pyrovae.specs.files import validate
@@ -232,3 +236,19 @@ def test_whatever_is_declared_can_be_compiled(
         assert (mine - theirs).norm() <= 1e-3 * theirs.norm().clamp(min=1e-2)
     expected = programs.tally.state_dict()
     assert compiled.tally.count == expected["count"]
+
+
+def test_estimates_are_the_same_compiled(few_digits: Splits) -> None:
+    vae = build("vae", "svi", few_digits)
+    x = vae.contract.apply(few_digits).test.batch(torch.arange(4))
+    judged, expected = (judge(vae, x, 20, computation=how) for how in (ON, OFF))
+    for found in ("elbo", "log_prob", "kl", "effective_samples"):
+        torch.testing.assert_close(
+            getattr(judged, found), getattr(expected, found), rtol=1e-4, atol=1e-4
+        )
+    point = torch.randn(2, 4, 8)
+    with evaluating(vae):
+        local = LocalPosterior(vae, x)
+        on, off = (at(Densities(log_posterior, vae, how).of(local), point) for how in (ON, OFF))
+    torch.testing.assert_close(on.log_prob, off.log_prob, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(on.gradient, off.gradient, rtol=1e-4, atol=1e-3)
