@@ -16,7 +16,7 @@ from pyrovae.step import Step
 # a millisecond of each step. Compiling takes some ten seconds and saves another on a CPU; on a
 # GPU, where a CUDA graph has spared the launches already, tenths of that.
 CAPTURING_PAYS = 2000
-COMPILING_PAYS = {"cpu": 5000, "cuda": 200_000}
+COMPILING_PAYS, COMPILING_PAYS_ON_A_GPU = 5000, 200_000
 
 
 class Execution(NamedTuple):
@@ -49,8 +49,8 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     wished = computation.compile == "on"
     if steps < CAPTURING_PAYS and not wished:
         return Execution(f"as programs: {steps} steps do not repay being captured")
-    on_a_gpu = step.device.type == "cuda"
-    pays = COMPILING_PAYS["cuda" if on_a_gpu else "cpu"]
+    on_a_gpu = step.settings.is_cuda
+    pays = COMPILING_PAYS_ON_A_GPU if on_a_gpu else COMPILING_PAYS
     begun = time.monotonic()
     try:
         captured = step.capture(size, compiled=wished or steps >= pays)

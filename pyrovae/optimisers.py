@@ -41,7 +41,7 @@ class Optimiser:
         device = self.parameters[0].device
         self._counts = [torch.zeros((), device=device) for _ in self.parameters]
         # On a GPU nothing is read back, so that the update may be part of a CUDA graph.
-        self._capturable = device.type == "cuda"
+        self._capturable = self._counts[0].is_cuda
 
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:

@@ -115,7 +115,7 @@ class Step:
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
         """Move the parameters, and add to what is reported."""
         # A number that lies on the CPU anyway is no tensor to wait for.
-        rate = self.rate if self.device.type == "cuda" else self.rate.item()
+        rate = self.rate if self.rate.is_cuda else self.rate.item()
         self.optimiser.update(gradients, rate)
         self.tally.add(total, count)
 

@@ -37,7 +37,8 @@ def test_a_log_has_a_line_for_each_epoch(
     few_digits: Splits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained(few_digits, Lines())
-    lines = capsys.readouterr().out.splitlines()
+    route, *lines = capsys.readouterr().out.splitlines()
+    assert route.split()[:3] == ["steps", "as", "programs:"]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
 
 

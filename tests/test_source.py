@@ -11,8 +11,14 @@ import pyrovae
 
 PACKAGE = Path(pyrovae.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# Where a device is chosen, and where its random stream is kept.
-MAY_NAME_A_DEVICE = {"experiment.py", "randomness.py", "training.py", "fitting.py"}
+# Where a device is chosen, where its random stream is kept, and what only one kind can do.
+MAY_NAME_A_DEVICE = {
+    "experiment.py",
+    "randomness.py",
+    "training.py",
+    "fitting.py",
+    "precision.py",
+}
 
 
 @pytest.fixture(params=MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
