@@ -46,7 +46,7 @@ check: $(VENV)/.check.stamp
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# The better part of an hour; ARGS are for the steps: make bench ARGS="--problem classic".
+# About half an hour; ARGS are for the steps: make bench ARGS="--problem classic".
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python benchmarks/speed/run.py $(ARGS)
 	$(BIN)/python benchmarks/speed/growth.py

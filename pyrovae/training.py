@@ -94,7 +94,7 @@ class Training:
         # are looked at now and then, and when they are not finite, the epoch is repeated from
         # its start with open eyes, which finds the first number that is not.
         self.watchful = False
-        self.execution = Execution("not begun")
+        self.execution = Execution("none left to take")
 
     @property
     def epoch(self) -> int:
@@ -118,7 +118,8 @@ class Training:
         history: list[Record] = []
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
-            self._prepare()
+            if not self.finished:
+                self._prepare()
             for observer in observers:
                 observer.begun(self)
             good = None if self.watchful else self.state_dict()

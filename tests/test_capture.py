@@ -489,6 +489,16 @@ def test_what_does_not_pay_is_left_alone(
     assert compiled == [longest.take_step.captured[16]]
 
 
+def test_nothing_is_captured_where_no_step_is_left(few_digits: Splits) -> None:
+    ended = train(build("vae", "svi", few_digits), few_digits, "off")
+    again = Training(
+        build("vae", "svi", few_digits), few_digits, ended.spec, Computation(compile="on")
+    )
+    again.load_state_dict(ended.state_dict())
+    assert again.run() == []
+    assert again.take_step.captured == {}
+
+
 class StopAt(Observer):
     """Interrupts training after a step."""
 
