@@ -5,16 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
-from pyro import poutine
-from pyro.poutine.trace_struct import Trace
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from pyrovae.data.contract import Contract
 from pyrovae.specs import InferenceSpec, ModelSpec
-
-# A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
-Site = Any
+from pyrovae.traces import Traces
 
 
 class Formulas(NamedTuple):
@@ -69,6 +64,10 @@ class Autoencoder(nn.Module, ABC):
     def guide(self, x: Tensor) -> Any:
         """The inference program, with the latent sites of the model."""
 
+    def traces(self, x: Tensor) -> Traces:
+        """One run of both programs on a batch ``(batch, *shape)``, in whatever mode they are."""
+        return Traces.run(self.model, self.guide, x)
+
     def networks(self) -> list[nn.Module]:
         """Those that may compute in another precision than the densities."""
         return list(self.children())
@@ -78,39 +77,9 @@ class Autoencoder(nn.Module, ABC):
         """p(z), p(x | z) and q(z | x) in words."""
 
 
-class Traces(NamedTuple):
-    """One run of the guide, and of the model at the codes that the guide drew."""
-
-    model: Trace
-    guide: Trace
-
-    @classmethod
-    def of(cls, autoencoder: Autoencoder, x: Tensor) -> Traces:
-        """Run both programs on a batch ``(batch, *shape)``."""
-        return cls.run(autoencoder.model, autoencoder.guide, x)
-
-    @classmethod
-    def run(cls, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Traces:
-        """Run two programs."""
-        guided = poutine.trace(guide).get_trace(*args, **kwargs)
-        replayed = poutine.replay(model, trace=guided)
-        return cls(poutine.trace(replayed).get_trace(*args, **kwargs), guided)
-
-
 def mean_or_draw(distribution: Any) -> Tensor:
     """The mean, or one draw where a distribution, such as a flow, has none that is known."""
     try:
         return distribution.mean
     except NotImplementedError:
         return distribution.sample()
-
-
-def latent_sites(model: Trace) -> list[str]:
-    """Names of the latent sites, in the order they are drawn; a plate's own site is none."""
-    sites = model.stochastic_nodes
-    return [name for name in sites if not site_is_subsample(model.nodes[name])]
-
-
-def observed_sites(model: Trace) -> list[str]:
-    """Names of the model's observed sites, in order."""
-    return model.observation_nodes

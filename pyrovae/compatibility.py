@@ -11,23 +11,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.densities import closes
 from pyrovae.errors import SpecError
-from pyrovae.kl import exact_kl, factorised, is_point, marginals
-from pyrovae.randomness import seeded
+from pyrovae.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
+from pyrovae.modes import evaluating
+from pyrovae.traces import Site, Traces
 
 
 class Pair(NamedTuple):
-    """Guide's and model's distribution at a latent site, and a draw of the guide's."""
+    """Both programs at a latent site.
+
+    Attributes:
+        q: The guide's distribution.
+        p: The model's distribution.
+        z: A draw of the guide's.
+        closes: Whether a closed form of the KL, where there is one, is a term of the bound.
+        point: Whether the guide has no density there.
+    """
 
     q: Any
     p: Any
     z: Any
+    closes: bool
+    point: bool
+
+    @property
+    def exact_kl(self) -> Tensor | None:
+        """The KL in closed form, where there is one and it is a term of the bound."""
+        return exact_kl(self.q, self.p) if self.closes else None
+
+    @property
+    def kl_kind(self) -> Kind:
+        """What is reported as the KL; of a point it is -log p(z), which is no KL and no bound."""
+        return "point" if self.point else "sampled" if self.exact_kl is None else "exact"
 
 
 Pairs = Mapping[str, Pair]
@@ -47,12 +68,24 @@ class Need(NamedTuple):
 
 def pairs(autoencoder: Autoencoder, x: Tensor) -> Pairs:
     """Both distributions at each latent site, from one run of the programs on ``x``."""
-    with torch.no_grad(), seeded(0, x.device):
-        traces = Traces.of(autoencoder, x)
+    with evaluating(autoencoder, x.device):
+        return pairs_of(autoencoder.traces(x))
+
+
+def pairs_of(traces: Traces) -> Pairs:
+    """Both distributions at each latent site of a run."""
     q: Mapping[str, Site] = traces.guide.nodes
     p: Mapping[str, Site] = traces.model.nodes
-    sites = latent_sites(traces.model)
-    return {site: Pair(q[site]["fn"], p[site]["fn"], q[site]["value"]) for site in sites}
+    return {
+        site: Pair(
+            q[site]["fn"],
+            p[site]["fn"],
+            q[site]["value"],
+            closes(traces, site),
+            traces.is_point(site),
+        )
+        for site in traces.latent
+    }
 
 
 def find_obstacle(needs: Iterable[Need], found: Pairs) -> str | None:
@@ -132,7 +165,7 @@ def _outside_support(pair: Pair) -> str | None:
 
 
 def _no_density(pair: Pair) -> str | None:
-    return "q(z | x) is a point and has no density" if is_point(pair.q) else None
+    return "q(z | x) is a point and has no density" if pair.point else None
 
 
 def _not_reparameterised(pair: Pair) -> str | None:
@@ -140,11 +173,15 @@ def _not_reparameterised(pair: Pair) -> str | None:
 
 
 def _no_closed_form(pair: Pair) -> str | None:
-    return "the KL has no closed form" if exact_kl(pair.q, pair.p) is None else None
+    if not pair.closes:
+        return (
+            "the guide draws in another order than the model, so no closed form of the KL is right"
+        )
+    return "the KL has no closed form" if pair.exact_kl is None else None
 
 
 def _not_a_sum_over_dimensions(pair: Pair) -> str | None:
-    return None if factorised(pair.q, pair.p) else "the KL is not a sum over the dimensions"
+    return None if sums_over_dims(pair.q, pair.p) else "the KL is not a sum over the dimensions"
 
 
 def _no_marginals(pair: Pair) -> str | None:
@@ -177,4 +214,4 @@ FACTORISED = Need(_at_any_site(_not_a_sum_over_dimensions), "inference.objective
 MARGINALS = Need(
     _at_any_site(_no_marginals), "inference.guide.kind 'diagonal', 'laplace' or 'full_rank'"
 )
-ONE_SITE = Need(_several_sites, "inference.objective.kind 'elbo', or gradient 'plain'")
+ONE_SITE = Need(_several_sites, "inference.objective.kind 'elbo'")

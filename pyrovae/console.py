@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import pairs
 from pyrovae.data import Splits
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.exploration.finding import Finding
-from pyrovae.kl import Kind, exact_kl, kl_kind
+from pyrovae.kl import Kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
@@ -153,10 +152,7 @@ def shapes(autoencoder: Autoencoder) -> str:
 
 def kl_kinds(training: Training) -> dict[str, Kind]:
     """For each latent site: how its KL is had in the reports."""
-    train = training.splits.train
-    x = train.batch(train.rows.new_zeros(1)).to(training.device)
-    found = pairs(training.autoencoder, x)
-    return {site: kl_kind(q, exact_kl(q, p)) for site, (q, p, _) in found.items()}
+    return training.tally.layout.kl_kind
 
 
 def _device(training: Training) -> str:

@@ -10,7 +10,9 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.densities import log_density
+from pyrovae.traces import Site, density_sites
 
 
 def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
@@ -18,9 +20,7 @@ def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
 
     To be called right after ``backward()``, with the random stream that the step had.
     """
-    traces = Traces.of(autoencoder, x)
-    for trace in (traces.guide, traces.model):
-        trace.compute_log_prob()
+    traces = autoencoder.traces(x)
     found = [*_sites("guide", traces.guide), *_sites("model", traces.model)]
     at = found[0] if found else "every site is finite, so it came up in the gradient"
     return f"{at}; {find_parameter(autoencoder)}"
@@ -28,8 +28,8 @@ def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
 
 def _sites(program: str, trace: Trace) -> Iterator[str]:
     """What is not finite at the sites of a program, in the order they run."""
-    for name in [*latent_sites(trace), *observed_sites(trace)]:
-        if problem := _problem(trace.nodes[name]):
+    for name, site in density_sites(trace).items():
+        if problem := _problem(site):
             yield f"site '{name}' of the {program}: {problem}"
 
 
@@ -38,8 +38,8 @@ def _problem(site: Site) -> str | None:
     for name, value in _parameters(site["fn"]).items():
         if not torch.isfinite(value).all():
             return f"{name} is not finite"
-    for name in ("value", "log_prob"):
-        if not torch.isfinite(site[name]).all():
+    for name, value in (("value", site["value"]), ("log_prob", log_density(site))):
+        if not torch.isfinite(value).all():
             return f"{name} is not finite"
     return None
 

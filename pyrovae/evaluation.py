@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.autoencoder import (
-    Autoencoder,
-    Site,
-    Traces,
-    latent_sites,
-    mean_or_draw,
-    observed_sites,
-)
+from pyrovae.autoencoder import Autoencoder, mean_or_draw
 from pyrovae.data import Dataset
+from pyrovae.modes import EVALUATION_SEED
+from pyrovae.modes import evaluating as evaluating
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.randomness import seeded
 from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.tally import Layout, Summary, sums
+from pyrovae.traces import Site, observed_sites, sites_by_role
 
-EVALUATION_SEED = 1
 BATCH = 500
 # Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.
 ACTIVE_VARIANCE = 0.01
-
-
-@contextmanager
-def evaluating(autoencoder: Autoencoder, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Evaluation mode, no gradients, a random stream of its own; all undone at the end."""
-    modes = {module: module.training for module in autoencoder.modules()}
-    autoencoder.eval()
-    try:
-        with torch.no_grad(), seeded(EVALUATION_SEED, device), pyro.validation_enabled(False):
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def batches(data: Dataset, device: torch.device, size: int = BATCH) -> Iterator[Tensor]:
@@ -90,7 +70,7 @@ def evaluate(
             loss, terms = objective.loss_and_terms(autoencoder, x, beta)
             totals.append(sums(loss, terms))
             layouts.append(Layout.of(terms))
-    return Summary.of(torch.stack(totals).sum(0), layouts[0], len(data))
+    return Summary.of(torch.stack(totals), layouts[0], len(data))
 
 
 def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
@@ -101,7 +81,7 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
     device = next(autoencoder.parameters()).device
     few = observations(data, torch.arange(1)).to(device)
     with evaluating(autoencoder, device):
-        sites = latent_sites(Traces.of(autoencoder, few).model)
+        sites = autoencoder.traces(few).latent
         # Filled in place: many small tensors that are kept would hold the memory between them.
         found = torch.empty(len(data), means(autoencoder, few, sites).shape[1], dtype=few.dtype)
         start = 0
@@ -143,8 +123,8 @@ def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     """Means of p(x | z) at the means of q(z | x), for the first observed site."""
     with evaluating(autoencoder, x.device):
         guide = poutine.trace(autoencoder.guide).get_trace(x)
-        for name in latent_sites(guide):
-            guide.nodes[name]["value"] = mean_or_draw(guide.nodes[name]["fn"])
+        for site in sites_by_role(guide, "latent").values():
+            site["value"] = mean_or_draw(site["fn"])
         replayed = poutine.replay(autoencoder.model, trace=guide)
         return _observed_mean(poutine.trace(replayed).get_trace(x))
 

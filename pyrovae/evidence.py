@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import NamedTuple
 
@@ -15,8 +14,9 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import DENSITY, check
 from pyrovae.computation import Computation
 from pyrovae.data import Dataset
+from pyrovae.diagnosis.importance import bounds, weigh
+from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.evaluation import batches, evaluating, observations
-from pyrovae.objectives.renyi import importance_weights
 from pyrovae.recurring import Recurring
 
 
@@ -65,30 +65,19 @@ def log_evidence(
     device = next(autoencoder.parameters()).device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     check("importance sampling", (DENSITY,), autoencoder, few)
+    with evaluating(autoencoder, device):
+        local = LocalPosterior(autoencoder, few)
 
-    def log_sums(x: Tensor, particles: int) -> tuple[Tensor, Tensor]:
-        return _log_sums(importance_weights(autoencoder, x, particles))
+    def draw(x: Tensor, draws: int) -> Draws:
+        return local.of(x).draw(draws)
 
-    recurring = Recurring(log_sums, autoencoder, computation)
+    recurring = Recurring(draw, autoencoder, computation)
     parts = []
     bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:
         for x in batches(data, device, chunks.data(device)):
-            parts.append(_estimate(recurring, x, samples))
+            log_weight, _ = weigh(recurring, x, samples)
+            found = bounds(log_weight)
+            parts.append(Evidence(found.log_prob, found.effective_samples))
             bar.update(len(x))
     return Evidence(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
-
-
-def _estimate(log_sums: Recurring, x: Tensor, samples: int) -> Evidence:
-    """The evidence of a few data, their samples drawn chunk by chunk."""
-    sizes = chunks.draws(len(x), samples, x.device)
-    first, second = zip(*(log_sums(x, particles=size) for size in sizes), strict=True)
-    log_sum = torch.stack(first).logsumexp(0)
-    log_sum_of_squares = torch.stack(second).logsumexp(0)
-    return Evidence(log_sum - math.log(samples), (2 * log_sum - log_sum_of_squares).exp())
-
-
-def _log_sums(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of the sums of weights and of their squares, over particles."""
-    log_weights = log_weights.double()
-    return log_weights.logsumexp(0), (2 * log_weights).logsumexp(0)

@@ -14,18 +14,15 @@ import torch
 from pyro.poutine.runtime import NonlocalExit
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-from pyrovae.autoencoder import (
-    Autoencoder,
-    Formulas,
-    Traces,
-    latent_sites,
-    observed_sites,
-)
+from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.data import Splits
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, nearest, reason
+from pyrovae.modes import evaluation_mode
+from pyrovae.traces import missing_values, observed_sites, sites_by_role
 
 
 class Handwritten(Autoencoder):
@@ -92,18 +89,28 @@ class Handwritten(Autoencoder):
             ) from error
 
     def _try(self, example: Tensor) -> Formulas:
-        traces = Traces.of(self, example)
-        latent, guided = latent_sites(traces.model), latent_sites(traces.guide)
-        if not latent or set(latent) != set(guided):
+        with evaluation_mode(self), _called() as called:
+            traces = self.traces(example)
+        # Networks that are not at the top level of the file have modes and buffers as well.
+        for module in called:
+            if module not in set(self.modules()):
+                self.add_module(self._free(type(module).__name__.lower()), module)
+        drawn = list(sites_by_role(traces.model, "latent"))
+        sites = sites_by_role(traces.guide, "latent")
+        guided = [name for name, site in sites.items() if not site["infer"].get("is_auxiliary")]
+        latent = traces.latent
+        left = set(drawn) - set(guided) - set(missing_values(traces.model))
+        if not latent or left or set(guided) - set(drawn):
             raise SpecError(
-                f"{self.path}: model(x) draws {latent or 'nothing'} and guide(x) draws "
+                f"{self.path}: model(x) draws {drawn or 'nothing'} and guide(x) draws "
                 f"{guided or 'nothing'}: both must draw the same sites"
             )
-        if not observed_sites(traces.model):
+        observed = observed_sites(traces.model)
+        if not observed and not sites_by_role(traces.model, "factor"):
             raise SpecError(f"{self.path}: model(x) observes nothing: give a site obs=x")
         return Formulas(
             prior=_families(traces.model, latent),
-            likelihood=_families(traces.model, observed_sites(traces.model)),
+            likelihood=_families(traces.model, observed),
             guide=_families(traces.guide, latent),
         )
 
@@ -121,6 +128,27 @@ class Handwritten(Autoencoder):
         while hasattr(self, name):
             name += "_"
         return name
+
+
+@contextmanager
+def _called() -> Iterator[list[nn.Module]]:
+    """The modules that are called meanwhile, in evaluation mode; their modes are then undone."""
+    modes: dict[nn.Module, bool] = {}
+    called: list[nn.Module] = []
+
+    def note(module: nn.Module, inputs: Any) -> None:
+        if module not in modes:
+            called.append(module)
+        modes.setdefault(module, module.training)
+        module.training = False
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        yield called
+    finally:
+        hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def load_file(path: Path) -> ModuleType:

@@ -35,7 +35,7 @@ from pyrovae.diagnosis.evaluations import (
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.documents import file_name, known, write_json
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import EVALUATION_SEED
+from pyrovae.modes import EVALUATION_SEED
 from pyrovae.opening import Observations, OpenedRun, open_run
 from pyrovae.runs import new_folder, versions
 from pyrovae.weights import write_atomically

@@ -1,10 +1,11 @@
-"""The KL of guide from prior: in closed form where there is one, else at the guide's draw."""
+"""The KL of one distribution from another, where it has a closed form."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import pyro.distributions as dist
+import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import (
@@ -18,8 +19,6 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from pyrovae.autoencoder import Site
-
 Kind = Literal["exact", "sampled", "point"]
 
 
@@ -28,48 +27,39 @@ def exact_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | N
     per_dim = exact_kl_per_dim(q, p)
     if per_dim is not None:
         return per_dim.sum(-1)
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return None
+    return _closed_form(q, p)
 
 
 def exact_kl_per_dim(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
-    """KL(q, p) for each dimension of a vector when both factorise over it, else None."""
-    if not factorised(q, p):
-        return None
+    """KL(q, p) for each dimension, ``(*batch, dims)``, when both factorise over them, else None.
+
+    A univariate distribution has one dimension.
+    """
+    if factorised(q, p):
+        return _closed_form(q.base_dist, p.base_dist)
+    if univariate(q, p) and (kl := _closed_form(q, p)) is not None:
+        return kl.unsqueeze(-1)
+    return None
+
+
+def _closed_form(q: Any, p: Any) -> Tensor | None:
     try:
-        return kl_divergence(q.base_dist, p.base_dist)
+        kl = kl_divergence(q, p)
     except NotImplementedError:
         return None
+    return torch.as_tensor(kl)  # Pyro has a plain zero where a mask hides all
 
 
-def site_kl(q: Site, p: Site) -> Tensor:
-    """KL of a latent site in nats: closed form where there is one, else at the guide's draw."""
-    exact = exact_kl(q["fn"], p["fn"])
-    return q["unscaled_log_prob"] - p["unscaled_log_prob"] if exact is None else exact
+def log_prob_per_dim(distribution: Any, value: Tensor) -> Tensor:
+    """Log-density of each dimension, ``(*batch, dims)``, of a distribution that factorises."""
+    if factorised(distribution):
+        return distribution.base_dist.log_prob(value)
+    return distribution.log_prob(value).unsqueeze(-1)
 
 
-def site_kl_per_dim(q: Site, p: Site) -> Tensor | None:
-    """As :func:`site_kl`, for each dimension; None where guide or prior does not factorise."""
-    if not factorised(q["fn"], p["fn"]):
-        return None
-    exact = exact_kl_per_dim(q["fn"], p["fn"])
-    if exact is not None:
-        return exact
-    return q["fn"].base_dist.log_prob(q["value"]) - p["fn"].base_dist.log_prob(q["value"])
-
-
-def kl_kind(q: Any, exact: Tensor | None) -> Kind:
-    """What is reported as the KL; of a point it is -log p(z), which is no KL and no bound.
-
-    Args:
-        q: The guide's distribution.
-        exact: Its :func:`exact_kl` from the prior.
-    """
-    if is_point(q):
-        return "point"
-    return "sampled" if exact is None else "exact"
+def sums_over_dims(*distributions: Any) -> bool:
+    """Whether log-densities are sums over the same dimensions."""
+    return factorised(*distributions) or univariate(*distributions)
 
 
 def factorised(*distributions: Any) -> bool:
@@ -78,6 +68,11 @@ def factorised(*distributions: Any) -> bool:
         isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims == 1
         for distribution in distributions
     )
+
+
+def univariate(*distributions: Any) -> bool:
+    """Whether all are distributions of a number."""
+    return all(distribution.event_dim == 0 for distribution in distributions)
 
 
 def is_point(distribution: Any) -> bool:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import torch
 from pyro import poutine
-from torch.distributions import constraints
+from pyro.distributions import MaskedDistribution
+from torch import Tensor
+from torch.distributions import Independent, constraints
+from torch.distributions.constraints import Constraint
 
-from pyrovae.autoencoder import Autoencoder, Site, observed_sites
+from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation import batches, evaluating
+from pyrovae.traces import Site, sites_by_role
 
 
 def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
-    """Refuse data that have density zero under p(x | z), whatever z.
+    """Refuse data to which p(x | z) gives no density, whatever z.
+
+    Asked of the values that the sites of the model observe, which need not be the data as they
+    are, and of no value that a mask hides.
 
     Args:
-        autoencoder: Its model has one observed site, the data.
+        autoencoder: Its model observes the data.
         data: As the model sees them.
 
     Raises:
@@ -24,18 +31,44 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     """
     device = next(autoencoder.parameters()).device
     with evaluating(autoencoder, device):
-        one = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
-        trace = poutine.trace(autoencoder.model).get_trace(one)
-        site: Site = trace.nodes[observed_sites(trace)[0]]
-        support = site["fn"].support
-        # Value by value, so that the first wrong one can be shown.
-        while isinstance(support, constraints.independent):
-            support = support.base_constraint
-        for x in batches(data, device):
-            outside = ~support.check(x)
-            if outside.any():
-                value = x[outside].flatten()[0].item()
-                raise DataError(
-                    f"{autoencoder.source}{data.name} has the value {value:g}, and p(x | z) = "
-                    f"{autoencoder.formulas().likelihood} takes {autoencoder.advice}"
-                )
+        first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
+        (site, *others) = _observed(autoencoder, first).values()
+        if not others and site["value"] is first and site["mask"] is None:
+            # The data as they are: their support is known without a run of the decoder for each.
+            observed = ({"": {**site, "value": x}} for x in batches(data, device))
+        else:
+            observed = (_observed(autoencoder, x) for x in batches(data, device))
+        for sites in observed:
+            for name, site in sites.items():
+                if (value := _outside(site)) is not None:
+                    where = f" at site '{name}'" if name else ""
+                    raise DataError(
+                        f"{autoencoder.source}{data.name} has the value {value:g}{where}, and "
+                        f"p(x | z) = {autoencoder.formulas().likelihood} takes "
+                        f"{autoencoder.advice}"
+                    )
+
+
+def _observed(autoencoder: Autoencoder, x: Tensor) -> dict[str, Site]:
+    """The sites at which the model observes data."""
+    return sites_by_role(poutine.trace(autoencoder.model).get_trace(x), "observed")
+
+
+def _outside(site: Site) -> float | None:
+    """The first observed value outside the support of its distribution."""
+    fn, support, value = site["fn"], site["fn"].support, site["value"]
+    # Value by value, so that the first wrong one can be shown.
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    outside: Tensor = ~support.check(value) & _shown(site["mask"], fn.event_dim, support)
+    while isinstance(fn, Independent):
+        fn = fn.base_dist
+    if isinstance(fn, MaskedDistribution):
+        outside = outside & _shown(fn._mask, fn.event_dim, support)
+    return value[outside].flatten()[0].item() if outside.any() else None
+
+
+def _shown(mask: Tensor | bool | None, event_dim: int, support: Constraint) -> Tensor:
+    """A mask with the dimensions of what a constraint says of values."""
+    shown = torch.tensor(mask is not False) if not isinstance(mask, Tensor) else mask.bool()
+    return shown.reshape(shown.shape + (1,) * (event_dim - support.event_dim))

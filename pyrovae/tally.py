@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -63,16 +64,22 @@ class Summary:
 
     @classmethod
     def of(cls, totals: Tensor, layout: Layout, count: int) -> Summary:
-        """From the :func:`sums` over ``count`` data."""
-        weight, loss, *_ = totals.tolist()
-        elbo, elbo_squared, reconstruction, *rest = (totals[2:] / weight).tolist()
+        """From the :func:`sums` over ``count`` data, one after the other ``(batches, width)``.
+
+        The variance is that within batches and that of their means, so that no digits are lost
+        where the bound is large beside its spread.
+        """
+        totals = totals.reshape(-1, totals.shape[-1])
+        weight, loss, *_ = totals.sum(0).tolist()
+        elbo, within, reconstruction, *rest = (totals[:, 2:].sum(0) / weight).tolist()
         sites = layout.sites
         kl, per_dim = dict(zip(sites, rest, strict=False)), rest[len(sites) :]
-        variance = max(0.0, elbo_squared - elbo**2) / max(1, count - 1)
+        means = totals[:, 2] / totals[:, 0]
+        between = (totals[:, 0] * (means - elbo).square()).sum().item() / weight
         return cls(
             count=count,
             elbo=elbo,
-            standard_error=variance**0.5,
+            standard_error=((within + between) / max(1, count - 1)) ** 0.5,
             reconstruction=reconstruction,
             kl=sum(kl.values()),
             kl_per_site=kl,
@@ -85,8 +92,8 @@ class Summary:
 def sums(loss: Tensor, terms: Terms, weights: Tensor | None = None) -> Tensor:
     """A batch's loss and terms summed over its data, side by side in one float64 vector.
 
-    In this order: the data's weights, loss, ELBO, ELBO squared, reconstruction, KL of each site,
-    KL of each dimension of the sites that have them.
+    In this order: the data's weights, loss, ELBO, its squared distance from the batch's mean,
+    reconstruction, KL of each site, KL of each dimension of the sites that have them.
 
     Args:
         loss: Per datum, as optimised; weights do not change it.
@@ -94,15 +101,15 @@ def sums(loss: Tensor, terms: Terms, weights: Tensor | None = None) -> Tensor:
         weights: How many data each datum stands for, ``(data,)``; one by default.
     """
     elbo, count = terms.elbo, len(terms.reconstruction)
-    columns = [elbo, elbo.square(), terms.reconstruction, *terms.kl.values()]
+    share = torch.ones_like(elbo) if weights is None else weights.double()
+    total = share.sum()
+    squares = (elbo - (share * elbo).sum() / total).square()
+    columns = [elbo, squares, terms.reconstruction, *terms.kl.values()]
     table = torch.cat(
         [torch.stack(columns, 1), *(kl.flatten(1) for kl in terms.kl_per_dim.values())], 1
     )
-    if weights is not None:
-        table = table * weights.double().unsqueeze(1)
-    total = table.new_full((), count) if weights is None else weights.double().sum()
     head = torch.stack([total, loss.detach().double() * count])
-    return torch.cat([head, table.sum(0)])
+    return torch.cat([head, share @ table])
 
 
 class Tally:
@@ -130,8 +137,8 @@ class Tally:
         return self.sums[LOSS]
 
     def summary(self) -> Summary:
-        """The means so far."""
-        return Summary.of(self.sums, self.layout, self.count)
+        """The means so far; running sums do not hold their standard error."""
+        return replace(Summary.of(self.sums, self.layout, self.count), standard_error=math.nan)
 
     def state_dict(self) -> dict[str, Any]:
         """What :meth:`load_state_dict` takes."""

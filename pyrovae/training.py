@@ -15,12 +15,12 @@ from pyrovae.computation import Computation
 from pyrovae.data import Splits
 from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError, ProgramError, PyrovaeError, SpecError, reason
-from pyrovae.evaluation import codes, evaluate
+from pyrovae.evaluation import codes, evaluate, evaluating
 from pyrovae.execution import Execution, prepare
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
 from pyrovae.precision import check_precision, tf32
-from pyrovae.randomness import seeded, set_stream_state, stream_state
+from pyrovae.randomness import set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
 from pyrovae.schedules import Budget
@@ -304,7 +304,7 @@ def rehearse(
     try:
         objective = build_objective(spec, autoencoder, few, len(splits.train))
         for checked in (False, True):  # our sentences, then whatever Pyro has to say
-            with torch.no_grad(), seeded(0, device), pyro.validation_enabled(checked):
+            with evaluating(autoencoder, device), pyro.validation_enabled(checked):
                 _, terms = objective.loss_and_terms(autoencoder, few)
     except ProgramError:
         raise

@@ -257,7 +257,7 @@ def test_terms_do_not_depend_on_beta(
     ("estimator", "prior"),
     [(SampledELBO, "normal"), (SampledELBO, "mixture"), (AnalyticELBO, "normal")],
 )
-def test_terms_are_per_datum_where_the_programs_scale_their_data(
+def test_loss_and_terms_are_per_datum_where_a_plate_stands_for_more_data(
     make_vae: Any, estimator: type[Objective], prior: str
 ) -> None:
     vae = make_vae(prior)
@@ -268,7 +268,10 @@ def test_terms_are_per_datum_where_the_programs_scale_their_data(
     torch.manual_seed(3)
     scaled_loss, scaled_terms = estimator().loss_and_terms(for_forty, x)
     torch.testing.assert_close(scaled_terms[:3], terms[:3], **ROUNDING)
-    torch.testing.assert_close(scaled_loss, 10 * loss, **ROUNDING)
+    torch.testing.assert_close(scaled_loss, loss, **ROUNDING)
+    torch.manual_seed(3)
+    summed = estimator().differentiable_loss(for_forty.model, for_forty.guide, x)
+    torch.testing.assert_close(summed, 40 * loss, **ROUNDING)  # as Pyro's own are
 
 
 @particles

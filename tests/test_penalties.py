@@ -13,7 +13,6 @@ from pyro.optim import Adam
 from torch import Tensor, nn
 
 from pyrovae import VAE, InferenceSpec, Training, build
-from pyrovae.autoencoder import Traces
 from pyrovae.kl import marginals
 from pyrovae.objectives import (
     AnalyticELBO,
@@ -199,10 +198,7 @@ def test_a_marginal_is_the_density_with_the_other_dimension_integrated_out(
 
 def decomposition(vae: VAE, x: Tensor, data_size: int = 1) -> Any:
     torch.manual_seed(1)
-    trace = Traces.of(vae, x)
-    trace.model.compute_log_prob()
-    trace.guide.compute_log_prob()
-    return TotalCorrelationELBO(data_size=data_size).decompose(trace)
+    return TotalCorrelationELBO(data_size=data_size).decompose(vae.traces(x))
 
 
 @pytest.mark.parametrize("guide", ["diagonal", "laplace", "full_rank", "low_rank", "mixture"])

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae import chunks
-from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites
+from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
+from pyrovae.densities import densities
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict
 from pyrovae.diagnosis.information import Information, affordable, mutual_information
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError
 from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
-from pyrovae.kl import is_point, site_kl, site_kl_per_dim
+from pyrovae.traces import Site
 
 # Ours, in nats: as small as the variance above.
 ACTIVE_KL = 0.01
@@ -273,23 +274,19 @@ def _moments(autoencoder: Autoencoder, x: Tensor) -> Moments:
 
 def _run(autoencoder: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means, KL, and KL of each dimension, from one run; a dimension's is NaN if it is no sum."""
-    traces = Traces.of(autoencoder, x)
-    means, kls, per_dims = [], [], []
-    for name in latent_sites(traces.model):
-        q: Site = traces.guide.nodes[name]
-        p: Site = traces.model.nodes[name]
-        mean = _mean(q).double().reshape(len(x), -1)
-        kl, per_dim = torch.full_like(mean[:, 0], torch.nan), torch.full_like(mean, torch.nan)
-        if not is_point(q["fn"]):
-            for site in (q, p):
-                site["unscaled_log_prob"] = site["fn"].log_prob(q["value"])
-            kl = site_kl(q, p).double().reshape(len(x))
-            each = site_kl_per_dim(q, p) if mean.shape[1] > 1 else kl
-            per_dim = per_dim if each is None else each.double().reshape(mean.shape)
+    traces = autoencoder.traces(x)
+    found = densities([traces], len(x), sampled=False)
+    means, per_dims = [], []
+    for name in traces.latent:
+        mean = _mean(traces.guide.nodes[name]).double().reshape(len(x), -1)
+        site = found.sites[name]
+        each = site.kl_per_dim if mean.shape[1] > 1 or site.kl is None else site.kl.unsqueeze(-1)
+        if each is None or site.kl_kind == "point":
+            each = torch.full_like(mean, torch.nan).unsqueeze(0)
         means.append(mean)
-        kls.append(kl)
-        per_dims.append(per_dim)
-    total = torch.stack(kls).sum(0)
+        per_dims.append(each[0])
+    point = any(site.kl_kind == "point" for site in found.latent.values())
+    total = torch.full_like(found.kl[0], torch.nan) if point else found.kl[0]
     return torch.cat(means, -1).cpu(), total.cpu(), torch.cat(per_dims, -1).cpu()
 
 

@@ -13,19 +13,15 @@ from pyro.infer import MCMC
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.autoencoder import latent_sites
+from pyrovae.densities import Reduced, log_densities
 from pyrovae.diagnosis.check import Variable
-from pyrovae.diagnosis.local import site_log_prob
 from pyrovae.diagnosis.programs import (
     Layout,
     Program,
     Sites,
-    evaluation_mode,
-    is_deterministic,
     label,
     plates,
     require_vectorisable,
-    sampled,
     site_of,
 )
 from pyrovae.diagnosis.recorded import (
@@ -33,7 +29,6 @@ from pyrovae.diagnosis.recorded import (
     Record,
     observed_group,
     prior_groups,
-    values_at,
 )
 from pyrovae.diagnosis.tree import (
     GUIDE_NOTE,
@@ -45,6 +40,9 @@ from pyrovae.diagnosis.tree import (
 )
 from pyrovae.errors import SpecError
 from pyrovae.kl import is_point
+from pyrovae.modes import evaluation_mode
+from pyrovae.plates import Plates
+from pyrovae.traces import Traces, density_sites, missing_values, sites_by_role
 
 WEIGHTS = {
     "log_prior": "log p(z), nats",
@@ -116,11 +114,11 @@ def from_pyro_svi(
         plain_guide = posterior.trace()
         plain_model = joint.trace(values=_codes(plain_guide))
         sites = Sites.of(plain_model)
-        _require_same_sites(sites, plain_guide)
+        _require_same_sites(plain_model, plain_guide)
         both = [plain_model, plain_guide]
         if vectorize:
             require_vectorisable(plain_model, [*sites.latent, *sites.observed])
-            require_vectorisable(plain_guide, latent_sites(plain_guide))
+            require_vectorisable(plain_guide, sites_by_role(plain_guide, "latent"))
             posterior, joint = (sites.vectorized(program, both) for program in (posterior, joint))
         found = Record(joint, sites, (1, num_draws))
         of = _weight_layout(both)
@@ -128,7 +126,7 @@ def from_pyro_svi(
         for size in posterior.sizes(num_draws):
             guide_trace = posterior.trace(size)
             model_trace = found.add(size, _codes(guide_trace))
-            weights.add(size, _log_densities(model_trace, guide_trace, size, *of.sizes))
+            weights.add(size, _log_densities(model_trace, guide_trace))
         prior = prior_groups(joint, sites, num_draws)
     groups = found.groups(_conditional_names(plain_model, sites))
     groups["posterior"].attrs |= {"sampler": "guide", "note": GUIDE_NOTE}
@@ -218,7 +216,9 @@ def _of_model(
             name: _placed(v.flatten(0, 1)[start : start + size], sites.latent[name], program)
             for name, v in samples.items()
         }
-        lp.append(_total(record.add(size, values), with_density, size))
+        made = record.add(size, values)
+        reduced = Reduced(Plates.of(made))
+        lp.append(log_densities(made, with_density, reduced).sum(-1).cpu())
         start += size
     groups = {
         **record.groups({}),
@@ -262,26 +262,22 @@ def _unnamed(samples: Mapping[str, Tensor]) -> dict[str, Variable]:
 
 
 def _weight_layout(traces: list[Trace]) -> Layout:
-    """Weights are per datum if every site of both programs is in the same plate and no other."""
-    found = {
-        (tuple(plates(site)), tuple(site["fn"].batch_shape))
-        for trace in traces
-        for site in sampled(trace).values()
-        if not is_deterministic(site)
-    }
-    if len(found) == 1:
-        ((around, batch),) = found
-        if len(around) == len(batch) == 1:
-            return Layout((label(around[0]),), batch, 1, 1)
-    return Layout((), (), 0, 0)
+    """Weights are per datum if every site of both programs is in one plate."""
+    plates = Plates.of(*traces)
+    if plates.data is None:
+        return Layout((), (), 0, 0)
+    return Layout((label(plates.name),), (plates.size,), 1, 1)
 
 
-def _log_densities(model: Trace, guide: Trace, *shape: int) -> dict[str, Tensor]:
-    """Those of the draws in a pair of traces, by name."""
-    seen = [name for name, site in sampled(model).items() if site["is_observed"]]
-    log_prior = _total(model, latent_sites(model), *shape)
-    log_guide = _total(guide, latent_sites(guide), *shape)
-    log_weight = log_prior + _total(model, seen, *shape) - log_guide
+def _log_densities(model: Trace, guide: Trace) -> dict[str, Tensor]:
+    """Those of the draws in a pair of traces, by name, ``(draws, data)``."""
+    reduced, latent = Reduced(Plates.of(model, guide)), Traces(model, guide).latent
+    log_prior = log_densities(model, latent, reduced).cpu()
+    log_guide = log_densities(guide, density_sites(guide), reduced).cpu()
+    seen = sites_by_role(model, "observed", "factor")
+    log_weight = log_prior - log_guide
+    if seen:
+        log_weight = log_weight + log_densities(model, seen, reduced).cpu()
     return {"log_prior": log_prior, "log_guide": log_guide, "log_weight": log_weight}
 
 
@@ -308,13 +304,15 @@ def _conditional_names(trace: Trace, sites: Sites) -> dict[str, str]:
     return names
 
 
-def _require_same_sites(sites: Sites, guide: Trace) -> None:
+def _require_same_sites(model: Trace, guide: Trace) -> None:
     """Refuse a guide that is of another model."""
-    infer = {name: site_of(guide, name)["infer"] for name in latent_sites(guide)}
-    drawn = [name for name, about in infer.items() if not about.get("is_auxiliary")]
-    if set(sites.latent) != set(drawn) or not drawn:
+    latent = sites_by_role(guide, "latent").items()
+    drawn = [name for name, site in latent if not site["infer"].get("is_auxiliary")]
+    wanted = list(sites_by_role(model, "latent"))
+    left = set(wanted) - set(drawn) - set(missing_values(model))
+    if left or set(drawn) - set(wanted) or not drawn:
         raise SpecError(
-            f"the model draws {_listed(sites.latent)} and the guide draws {_listed(drawn)}: both "
+            f"the model draws {_listed(wanted)} and the guide draws {_listed(drawn)}: both "
             "must draw the same latent sites"
         )
 
@@ -324,12 +322,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _codes(trace: Trace) -> dict[str, Tensor]:
-    return values_at(trace, latent_sites(trace))
-
-
-def _total(trace: Trace, names: Iterable[str], *shape: int) -> Tensor:
-    """Sum of the log-densities of several sites, ``(draws,)`` or ``(draws, data)``, in nats."""
-    total = torch.zeros(shape, dtype=torch.float64)
-    for name in names:
-        total += site_log_prob(site_of(trace, name)).reshape(*shape, -1).sum(-1).cpu()
-    return total
+    return {name: site["value"] for name, site in sites_by_role(trace, "latent").items()}

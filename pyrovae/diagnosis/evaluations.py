@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import pairs
 from pyrovae.computation import Computation
+from pyrovae.densities import densities
 from pyrovae.diagnosis import annealing
-from pyrovae.diagnosis.importance import bounds, require_finite
+from pyrovae.diagnosis.importance import bounds, require_finite, weigh
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
-from pyrovae.kl import Kind, exact_kl
+from pyrovae.kl import Kind
 from pyrovae.recurring import Recurring
 
 # Of annealing, where nothing else is asked for.
@@ -161,13 +161,11 @@ def _judge(autoencoder: Autoencoder, draw: Recurring, x: Tensor, samples: int) -
     local = LocalPosterior(autoencoder, x)
     if local.point:
         return _at_the_point(local)
-    sizes = chunks.draws(len(x), samples, x.device)
-    parts = [draw(x, draws=size) for size in sizes]
-    drawn = Draws(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    found = bounds(drawn.log_weight)
-    reconstruction = drawn.log_likelihood.mean(0)
+    log_weight, log_likelihood = weigh(draw, x, samples)
+    found = bounds(log_weight)
+    reconstruction = log_likelihood.mean(0)
     exact = _exact_kl(autoencoder, x)
-    kl = (drawn.log_guide - drawn.log_prior).mean(0) if exact is None else exact
+    kl = (log_likelihood - log_weight).mean(0) if exact is None else exact
     return Evaluation(
         elbo=reconstruction - kl,
         reconstruction=reconstruction,
@@ -176,7 +174,7 @@ def _judge(autoencoder: Autoencoder, draw: Recurring, x: Tensor, samples: int) -
         samples=samples,
         log_prob=found.log_prob,
         effective_samples=found.effective_samples,
-        rise=found.log_prob - _from_halves(drawn.log_weight),
+        rise=found.log_prob - _from_halves(log_weight),
     )
 
 
@@ -202,11 +200,9 @@ def _exact_kl(autoencoder: Autoencoder, x: Tensor) -> Tensor | None:
     Of several sites, one's KL may depend on what was drawn at another: a mean over many draws is
     better than what is exact for one of them.
     """
-    found = list(pairs(autoencoder, x).values())
-    if len(found) > 1:
-        return None
-    kl = exact_kl(found[0].q, found[0].p)
-    return None if kl is None else kl.double().reshape(len(x))
+    sites = densities([autoencoder.traces(x)], len(x), sampled=False).latent
+    (first, *others) = sites.values()
+    return None if others or first.kl_kind != "exact" or first.kl is None else first.kl[0]
 
 
 def _joined(parts: list[Evaluation]) -> Evaluation:

@@ -20,8 +20,9 @@ from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enoug
 from pyrovae.diagnosis.report import Page, Section, write_report
 from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
-from pyrovae.evaluation import EVALUATION_SEED, reconstruct
+from pyrovae.evaluation import reconstruct
 from pyrovae.figures import checks, extremes
+from pyrovae.modes import EVALUATION_SEED
 from pyrovae.opening import OpenedRun, open_run
 from pyrovae.pages import Picture
 from pyrovae.runs import versions

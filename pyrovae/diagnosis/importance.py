@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -71,6 +72,22 @@ def bounds(log_weight: Tensor) -> Bounds:
         log_weight.mean(0),
         log_sum - math.log(len(log_weight)),
         (2 * log_sum - (2 * log_weight).logsumexp(0)).exp(),
+    )
+
+
+def weigh(draw: Callable[..., Sequence[Tensor]], x: Tensor, draws: int) -> tuple[Tensor, Tensor]:
+    """Log w and log p(x | z) of codes from the guide, ``(draws, data)``, in bounded memory.
+
+    Args:
+        draw: From data and a number ``draws`` to codes with their log-densities.
+        x: A few data.
+        draws: How many codes for each datum.
+    """
+    drawn = [draw(x, draws=size) for size in chunks.draws(len(x), draws, x.device)]
+    found = [Draws(*part) for part in drawn]
+    return (
+        torch.cat([part.log_weight for part in found]),
+        torch.cat([part.log_likelihood for part in found]),
     )
 
 

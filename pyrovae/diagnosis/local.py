@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions.util import scale_and_mask, sum_rightmost
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
-from torch.distributions import Independent
 
-from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.densities import Reduced, log_densities
 from pyrovae.diagnosis.coordinates import Coordinates, coordinates
 from pyrovae.errors import SpecError
-from pyrovae.kl import is_point
+from pyrovae.plates import DRAWS, Plates
+from pyrovae.traces import Site, density_sites, missing_values, observed_sites, sites_by_role
 
 
 class Draws(NamedTuple):
@@ -66,15 +66,15 @@ class LocalPosterior:
     def __init__(self, autoencoder: Autoencoder, x: Tensor) -> None:
         self.autoencoder = autoencoder
         self.x = x
-        traces = Traces.of(autoencoder, x)
-        self._latent = latent_sites(traces.model)
-        self._observed = observed_sites(traces.model)
+        traces = autoencoder.traces(x)
+        self._latent = traces.latent
+        self._guide = list(density_sites(traces.guide))
+        self._observed = list(sites_by_role(traces.model, "observed", "factor"))
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
-        guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
         self._supports = {name: prior[name].support for name in self._latent}
         self.shapes = {name: prior[name].event_shape for name in self._latent}
         self.dims = sum(shape.numel() for shape in self.shapes.values())
-        self.point = any(is_point(guide[name]) for name in self._latent)
+        self.point = any(traces.is_point(name) for name in self._latent)
 
     def __len__(self) -> int:
         """Number of data."""
@@ -109,7 +109,7 @@ class LocalPosterior:
         model = self._run(self.autoencoder.model, draws, values)
         return Draws(
             self._join(values, draws),
-            self._log_prob(guide, self._latent, draws),
+            self._log_prob(guide, self._guide, draws),
             self._log_prob(model, self._latent, draws),
             self._log_prob(model, self._observed, draws),
         )
@@ -137,7 +137,7 @@ class LocalPosterior:
     def log_guide(self, z: Tensor) -> Tensor:
         """Log q(z | x) of any codes; can be differentiated. A flow has to be inverted for it."""
         guide = self._run(self.autoencoder.guide, len(z), self._split(z))
-        return self._log_prob(guide, self._latent, len(z))
+        return self._log_prob(guide, self._guide, len(z))
 
     def observation(self, z: Tensor) -> list[Any]:
         """p(x | z), a distribution for each observed site.
@@ -146,7 +146,7 @@ class LocalPosterior:
         particles at once.
         """
         model = self._run(self.autoencoder.model, len(z), self._split(z))
-        return [_site(model, name)["fn"] for name in self._observed]
+        return [_site(model, name)["fn"] for name in observed_sites(model)]
 
     def _run(
         self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None = None
@@ -154,7 +154,7 @@ class LocalPosterior:
         """A trace of ``draws`` runs at once: in a plate, or of each datum as many times."""
         if values is not None:
             program = poutine.condition(program, data=dict(values))
-        x, plate = self.x, pyro.plate("draws", draws, dim=-2)
+        x, plate = self.x, pyro.plate(DRAWS, draws, dim=-2)
         if not self.autoencoder.vectorisable:
             x = x.repeat(draws, *(1 for _ in x.shape[1:]))
         with plate if self.autoencoder.vectorisable else nullcontext():
@@ -176,8 +176,9 @@ class LocalPosterior:
         return torch.cat(rows, dim=-1)
 
     def _log_prob(self, trace: Trace, names: list[str], draws: int) -> Tensor:
-        total = torch.stack([site_log_prob(trace.nodes[name]) for name in names]).sum(0)
-        return total.reshape(draws, len(self))
+        count = len(self) if self.autoencoder.vectorisable else draws * len(self)
+        reduced = Reduced(Plates.of(trace, count=count))
+        return log_densities(trace, names, reduced).reshape(draws, len(self))
 
 
 class Simulated(NamedTuple):
@@ -200,7 +201,8 @@ def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
     """
     with torch.no_grad():
         trace = poutine.trace(poutine.uncondition(autoencoder.model)).get_trace(like)
-    sites = latent_sites(trace)
+    missing = missing_values(trace)
+    sites = [name for name in sites_by_role(trace, "latent") if name not in missing]
     observed = [name for name in sites if _site(trace, name)["infer"].get("was_observed")]
     if len(observed) != 1:
         raise SpecError(
@@ -219,16 +221,3 @@ def _values(trace: Trace, names: list[str]) -> dict[str, Tensor]:
 
 def _site(trace: Trace, name: str) -> Site:
     return trace.nodes[name]
-
-
-def site_log_prob(site: Site) -> Tensor:
-    """A site's log-density in nats, with its batch shape; β and other scales stay out.
-
-    Each value's in the program's own precision, their sum in double precision.
-    """
-    fn, inner = site["fn"], 0
-    while isinstance(fn, Independent):
-        inner += fn.reinterpreted_batch_ndims
-        fn = fn.base_dist
-    log_prob = sum_rightmost(fn.log_prob(site["value"]).double(), inner)
-    return scale_and_mask(log_prob, 1.0, site["mask"])

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyro
-import pyro.distributions as dist
 from numpy.typing import NDArray
 from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
-from pyro.poutine.util import site_is_subsample
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrovae.autoencoder import Site
 from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.tree import event_dims
 from pyrovae.errors import SpecError
+from pyrovae.plates import DRAWS
+from pyrovae.traces import Site, role, sites_by_role
 
 # How many observed numbers draws that are made at once may have: so many that a processor's time
 # goes into arithmetic, and so few that a network's activations take some hundred megabytes.
 NUMBERS_AT_ONCE = 2**21
-DRAWS = "_draws"  # the plate around a program that makes many draws at once
 TAKEN = ("chain", "draw")
 
 
@@ -91,11 +89,6 @@ def plates(site: Site) -> list[str]:
     return [frame.name for frame in sorted(frames, key=lambda frame: frame.dim)]
 
 
-def is_deterministic(site: Site) -> bool:
-    """Whether it is a ``pyro.deterministic``, a record with no density."""
-    return bool(site["infer"].get("_deterministic"))
-
-
 @dataclass(frozen=True)
 class Program:
     """A Pyro program with its arguments.
@@ -146,7 +139,7 @@ class Unobserve(UnconditionMessenger):
     """
 
     def _pyro_sample(self, msg: Any) -> None:
-        if not is_deterministic(msg):
+        if role(msg) != "deterministic":
             super()._pyro_sample(msg)
 
 
@@ -197,24 +190,21 @@ class Sites(NamedTuple):
         roles = cls({}, {}, {}, [])
         for name, site in sampled(trace).items():
             _require_whole_plates(site)
-            if isinstance(site["fn"], dist.Unit):
-                roles.factors.append(name)
-            elif is_deterministic(site):
-                roles.deterministic[name] = layout(name, site)
-            elif site["is_observed"]:
-                roles.observed[name] = layout(name, site)
-            else:
-                roles.latent[name] = layout(name, site)
+            match role(site):
+                case "factor":
+                    roles.factors.append(name)
+                case "deterministic":
+                    roles.deterministic[name] = layout(name, site)
+                case "observed":
+                    roles.observed[name] = layout(name, site)
+                case _:
+                    roles.latent[name] = layout(name, site)
         return roles
 
 
 def sampled(trace: Trace) -> dict[str, Site]:
     """The sites of ``pyro.sample`` statements, by name; a plate's own site is none."""
-    return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site)
-    }
+    return sites_by_role(trace, "latent", "observed", "factor", "deterministic")
 
 
 def site_of(trace: Trace, name: str) -> Site:
@@ -257,28 +247,13 @@ def require_vectorisable(trace: Trace, names: Iterable[str]) -> None:
             )
 
 
-@contextmanager
-def evaluation_mode(*programs: Any) -> Iterator[None]:
-    """Modules among programs, or whose methods they are, in evaluation mode; undone at the end."""
-    roots = [getattr(program, "__self__", program) for program in programs]
-    modules = [m for root in roots if isinstance(root, nn.Module) for m in root.modules()]
-    modes = [(module, module.training) for module in modules]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _event_rank(site: Site, rank: int) -> int:
     """How many dimensions of a site's value are of an event.
 
     A ``pyro.deterministic`` in a plate says that all are, unless it was told.
     """
     event = site["fn"].event_dim
-    if is_deterministic(site) and event == rank and plates(site):
+    if role(site) == "deterministic" and event == rank and plates(site):
         return 0
     return event
 

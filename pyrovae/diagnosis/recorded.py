@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
+from pyrovae.densities import log_density
 from pyrovae.diagnosis.check import Variable
-from pyrovae.diagnosis.local import site_log_prob
 from pyrovae.diagnosis.programs import Layout, Program, Sites, label, site_of
 from pyrovae.diagnosis.tree import CONDITIONAL_NOTE, compact, dataset
 from pyrovae.errors import SpecError
@@ -97,7 +97,7 @@ class Record:
         for columns in (self.latent, self.deterministic):
             columns.add(draws, values_at(trace, columns.layouts))
         likelihoods = self.likelihood.layouts
-        self.likelihood.add(draws, {n: site_log_prob(site_of(trace, n)) for n in likelihoods})
+        self.likelihood.add(draws, {n: log_density(site_of(trace, n)) for n in likelihoods})
         numbers = torch.arange(self._drawn, self._drawn + draws) % self.sample[1]
         keep = (numbers < self.kept[1]).nonzero().flatten()
         if len(keep):

@@ -10,10 +10,10 @@ from pathlib import Path
 from pyrovae import console
 from pyrovae.documents import file_name, write_json
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import EVALUATION_SEED
 from pyrovae.exploration.looks import FEW, LOOKS, Asked, Look
 from pyrovae.exploration.page import write_page
 from pyrovae.explore import USUAL
+from pyrovae.modes import EVALUATION_SEED
 from pyrovae.opening import OpenedRun, open_run
 from pyrovae.runs import versions
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pyro.infer import Trace_ELBO
+from pyro.infer.util import is_validation_enabled
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.scale_messenger import ScaleMessenger
+from pyro.util import check_if_enumerated, check_model_guide_match, check_site_shape
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder, Traces
-from pyrovae.compatibility import Need
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.compatibility import Need, find_obstacle, pairs_of
+from pyrovae.densities import Densities, densities, has_own_scale
+from pyrovae.errors import SpecError
 from pyrovae.schedules import Budget
-from pyrovae.terms import Terms, average, terms
+from pyrovae.terms import Terms
+from pyrovae.traces import Traces, density_sites, missing_values
 
 
 class LatentScale(ScaleMessenger):
-    """``poutine.scale`` for the latent sites alone, which is what β is.
+    """``poutine.scale`` for the latent sites alone: β, for Pyro's own objectives.
 
     Wrapped around model *and* guide: ``TraceMeanField_ELBO`` reads the guide's scale,
-    ``Trace_ELBO`` both. ``poutine.scale`` refuses zero; here β = 0 is the plain autoencoder.
+    ``Trace_ELBO`` both. ``poutine.scale`` refuses zero; here β = 0 is the plain autoencoder. Our
+    objectives take β as an argument, and agree with Pyro's under this handler.
 
     Args:
         beta: Weight of the KL; a tensor may change between runs of the program.
@@ -37,38 +42,28 @@ class LatentScale(ScaleMessenger):
             super()._process_message(msg)
 
 
-class DataWeights(ScaleMessenger):
-    """``poutine.scale`` by a weight for each datum of a batch, wrapped around model and guide.
-
-    Objectives that are no sum of log-densities find it again by
-    :func:`pyrovae.objectives.scaling.plate_scale`.
-
-    Args:
-        weights: Positive numbers, ``(batch,)``.
-    """
-
-    def _process_message(self, msg: Any) -> None:
-        if msg["type"] == "sample":
-            super()._process_message(msg)
-            msg["infer"]["data_weights"] = self.scale
-
-
 class Objective(Trace_ELBO):
-    """A loss over the traces of model and guide, which Pyro's ``SVI`` takes as it is.
+    """A loss over log-densities per observation, which Pyro's ``SVI`` takes as it is.
 
     It differs from Pyro's own in two ways: it returns the terms of the bound beside the loss,
     and it leaves every number on its device (Pyro's call ``.item()`` in each step, for which a
     GPU has to wait).
 
+    Under ``SVI`` β is 1, the loss is summed over the data as Pyro's is, and the programs' own
+    ``poutine.scale`` multiplies log-densities. Where not all sites are in one plate, a whole draw
+    counts as one observation.
+
     Attributes:
         needs: What it asks of guide and prior, beyond what every objective does.
         title: What it is, in a line, as shown before training.
         setting: What it changes by itself in the course of training (:meth:`setting_at`).
+        sampled: Whether it needs log p and log q of latents whose KL has a closed form.
     """
 
     needs: tuple[Need, ...] = ()
     title: str
     setting: float | Tensor = 0.0
+    sampled: bool = False
 
     def loss_and_terms(
         self,
@@ -77,28 +72,36 @@ class Objective(Trace_ELBO):
         beta: float | Tensor = 1.0,
         weights: Tensor | None = None,
     ) -> tuple[Tensor, Terms]:
-        """The loss in nats per datum, for ``backward()``, and the terms of the ELBO at β = 1.
+        """The loss in nats per observation, for ``backward()``, and the parts of the ELBO.
 
         Args:
             autoencoder: Model and guide.
             x: A batch of data, ``(batch, *shape)``.
             beta: Weight of the KL, or of what stands for it, in the loss.
-            weights: Of each datum in the loss, ``(batch,)``, for objectives whose loss is a sum
-                over data; the terms are without it.
+            weights: Of each observation in the loss, ``(batch,)``, for objectives whose loss is a
+                sum over observations; the terms are without it.
+
+        Raises:
+            SpecError: A site is in no plate of the data.
         """
-        scaled = LatentScale(beta)
-        model, guide = scaled(autoencoder.model), scaled(autoencoder.guide)
-        if weights is not None:
-            weighted = DataWeights(weights)
-            model, guide = weighted(model), weighted(guide)
-        traces = self._all_traces(model, guide, (x,), {})
-        with torch.no_grad():
-            reported = average([terms(trace.model, trace.guide, len(x)) for trace in traces])
-        return self._loss(traces) / len(x), reported
+        traces = self._all_traces(autoencoder.model, autoencoder.guide, (x,), {})
+        found = charged = densities(traces, len(x), sampled=self.sampled)
+        if has_own_scale(traces[0]):
+            charged = densities(traces, len(x), sampled=self.sampled, scaled=True)
+        return self._loss(charged, beta, weights), Terms.of(found)
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss summed over the data, in nats; as Pyro's, but without waiting for it."""
-        return self._loss(self._all_traces(model, guide, args, kwargs))
+        """The loss summed over the data, in nats; as Pyro's, but without waiting for it.
+
+        Raises:
+            SpecError: The objective cannot be had for these programs; says why.
+        """
+        traces = self._all_traces(model, guide, args, kwargs)
+        if obstacle := find_obstacle(self.needs, pairs_of(traces[0])):
+            raise SpecError(f"{type(self).__name__} cannot work for these programs: {obstacle}")
+        found = densities(traces, sampled=self.sampled, scaled=True)
+        plates = found.reduced.plates
+        return self._loss(found, 1.0, None) * (plates.size * plates.subsampling)
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """What ``SVI.step`` calls: the loss summed over the data; adds up gradients."""
@@ -117,12 +120,38 @@ class Objective(Trace_ELBO):
         return 0.0
 
     @abstractmethod
-    def _loss(self, traces: Sequence[Traces]) -> Tensor:
-        """The loss summed over the data, with its value and its gradient.
+    def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
+        """The loss in nats per observation, with its value and its gradient.
 
         Args:
-            traces: One for each particle, or one for all where they are drawn at once.
+            found: Log-densities and KLs of all sites.
+            beta: Weight of the KL, or of what stands for it.
+            weights: Of each observation, ``(data,)``; see :meth:`loss_and_terms`.
         """
 
     def _all_traces(self, model: Any, guide: Any, args: Any, kwargs: Any) -> list[Traces]:
-        return [Traces(*pair) for pair in self._get_traces(model, guide, args, kwargs)]
+        return list(self._get_traces(model, guide, args, kwargs))
+
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Traces:
+        """What Pyro's ``ELBO`` calls for each particle, or once where they are drawn at once."""
+        traces = Traces.run(model, guide, *args, **kwargs)
+        if is_validation_enabled():
+            check_traces(traces, self.max_plate_nesting)
+        return traces
+
+
+def check_traces(traces: Traces, max_plate_nesting: Any) -> None:
+    """Pyro's own checks of a run of both programs.
+
+    Raises:
+        ValueError: Sites of model and guide do not match, or their shapes do not fit their plates.
+    """
+    model = traces.model.copy()
+    for name in set(missing_values(model)) - set(traces.guide.nodes):
+        model.remove_node(name)  # the guide may leave them to the prior
+    check_model_guide_match(model, traces.guide, max_plate_nesting)
+    check_if_enumerated(traces.guide)
+    for trace in traces.model, traces.guide:
+        trace.compute_log_prob()
+        for site in density_sites(trace).values():
+            check_site_shape(site, max_plate_nesting)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Traces, latent_sites
 from pyrovae.compatibility import DENSITY, REPARAMETERISED, Need
-from pyrovae.kl import site_kl
+from pyrovae.densities import Densities
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.scaling import beta_of, data_scale, particle_mean, reconstruction
 from pyrovae.schedules import Budget
 
 
@@ -56,14 +52,8 @@ class CapacityELBO(Objective):
         progress = step / (self.warmup_epochs * budget.steps_per_epoch)
         return self.capacity * min(1.0, progress)
 
-    def _loss(self, traces: Sequence[Traces]) -> Tensor:
-        reconstructed = reconstruction(traces)
-        kl = particle_mean(_total_kl(trace) for trace in traces)
-        penalty = len(kl) * beta_of(traces[0]) * (kl.mean() - self.setting).abs()
-        return (penalty - reconstructed.sum()) * data_scale(traces[0])
-
-
-def _total_kl(trace: Traces) -> Tensor:
-    names = latent_sites(trace.model)
-    kls = [site_kl(trace.guide.nodes[name], trace.model.nodes[name]) for name in names]
-    return torch.stack(kls).sum(0)
+    def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
+        present = found.present
+        # Observations that a mask hides have no capacity either.
+        capacity = self.setting if present is None else self.setting * present.double().mean()
+        return beta * (found.kl.mean() - capacity).abs() - found.reconstruction.mean()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Traces, latent_sites
 from pyrovae.compatibility import DENSITY, FACTORISED, REPARAMETERISED, Need
-from pyrovae.kl import site_kl, site_kl_per_dim
+from pyrovae.densities import Densities
+from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.scaling import beta_of, data_scale, particle_mean, reconstruction
 from pyrovae.specs.objectives import Groups
 
 
@@ -54,17 +51,13 @@ class FreeBitsELBO(Objective):
         group = "dimension" if groups == "dimensions" else "site"
         self.title = f"ELBO with {nats:g} free nats for each latent {group}"
 
-    def _loss(self, traces: Sequence[Traces]) -> Tensor:
-        reconstructed = reconstruction(traces)
-        names = latent_sites(traces[0].model)
-        kl = torch.cat([self._group_kls(traces, name) for name in names])
-        charged = beta_of(traces[0]) * kl.clamp(min=self.nats).sum()
-        return (len(reconstructed) * charged - reconstructed.sum()) * data_scale(traces[0])
-
-    def _group_kls(self, traces: Sequence[Traces], name: str) -> Tensor:
-        """KL of each group of a site, ``(groups,)``: means over particles and data."""
-        sites = [(trace.guide.nodes[name], trace.model.nodes[name]) for trace in traces]
-        if self.groups == "site":
-            return particle_mean(site_kl(q, p) for q, p in sites).mean(0, keepdim=True)
-        per_dim = [kl for q, p in sites if (kl := site_kl_per_dim(q, p)) is not None]
-        return particle_mean(per_dim, event_dim=1).mean(0)
+    def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
+        loss = -found.reconstruction.mean()
+        for site in found.latent.values():
+            kl = site.kl_per_dim if self.groups == "dimensions" else site.kl
+            if kl is None or site.role == "auxiliary":
+                raise SpecError("free bits: the KL is not a sum over the groups of latents")
+            # Observations that a mask hides have no allowance either.
+            floor = self.nats if site.present is None else self.nats * site.present.double().mean()
+            loss = loss + beta * kl.mean((0, 1)).clamp(min=floor).sum()
+        return loss

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Site, Traces, latent_sites
 from pyrovae.compatibility import REPARAMETERISED, Need
-from pyrovae.kl import site_kl
+from pyrovae.densities import Densities, present
+from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.scaling import beta_of, codes, data_scale, particle_mean, reconstruction
+from pyrovae.plates import Plates
+from pyrovae.traces import Site, Traces
 
 # Tolstikhin et al. mix kernels of these widths, relative to that of the prior.
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -46,26 +46,31 @@ class MMDObjective(Objective):
         self.weight = weight
         self.title = f"ELBO and {weight:g} times the MMD of q(z) from p(z)"
 
-    def _loss(self, traces: Sequence[Traces]) -> Tensor:
-        names = latent_sites(traces[0].model)
-        reconstructed = reconstruction(traces)
-        beta = beta_of(traces[0])
-        penalty = torch.zeros_like(reconstructed)
-        for name in names:
-            sites = [(trace.guide.nodes[name], trace.model.nodes[name]) for trace in traces]
-            kl = particle_mean(site_kl(q, p) for q, p in sites)
-            distances = torch.stack([site_mmd(q, p) for q, p in sites])
-            penalty = penalty + beta * kl + self.weight * distances.mean()
-        return (penalty - reconstructed).sum() * data_scale(traces[0])
+    def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
+        plates = found.reduced.plates
+        if plates.data is None:
+            raise SpecError("maximum mean discrepancy: all sites have to be in the data's plate")
+        loss = beta * found.kl.mean() - found.reconstruction.mean()
+        for traces in found.traces:
+            for name in traces.latent:
+                distance = site_mmd(traces, name, plates)
+                loss = loss + self.weight * distance / len(found.traces)
+        return loss
 
 
-def site_mmd(q: Site, p: Site) -> Tensor:
-    """:func:`mmd` of the batch's codes from as many of the prior, averaged over particles."""
+def site_mmd(traces: Traces, name: str, plates: Plates) -> Tensor:
+    """:func:`mmd` of a batch's latents from as many of the prior, averaged over particles.
+
+    Observations that a mask hides are in neither sample.
+    """
+    q: Site = traces.guide.nodes[name]
+    p: Site = traces.model.nodes[name]
     prior = p["fn"].rsample() if p["fn"].has_rsample else p["fn"].sample()
-    return mmd(codes(q), codes({**p, "value": prior})).mean()
+    shown = present(q["mask"], plates)
+    return mmd(plates.vectors(q), plates.vectors({**p, "value": prior}), shown).mean()
 
 
-def mmd(first: Tensor, second: Tensor) -> Tensor:
+def mmd(first: Tensor, second: Tensor, shown: Tensor | None = None) -> Tensor:
     r"""Unbiased estimate of the squared maximum mean discrepancy of two samples.
 
     .. math::
@@ -79,19 +84,22 @@ def mmd(first: Tensor, second: Tensor) -> Tensor:
     Args:
         first: Draws ``(*batch, n, dims)``.
         second: As many others.
+        shown: Which of them count, ``(*batch, n)``; by default all.
 
     Returns:
-        One number for each of ``*batch``, possibly negative; zero where n = 1 leaves no pair.
+        One number for each of ``*batch``, possibly negative; zero where n = 1 leaves no pair. With
+        hidden draws it is times the share of those that are shown.
     """
     count = first.shape[-2]
-    if count < 2:
-        return (first - first).sum((-2, -1))
-    off_diagonal = count * (count - 1)
-    within = sum(
-        (_kernel(draws, draws).sum((-2, -1)) - count * len(WIDTHS)) / off_diagonal
-        for draws in (first, second)
-    )
-    return within - 2 * _kernel(first, second).mean((-2, -1))
+    weights = first.new_ones(count) if shown is None else shown.to(first.dtype)
+    number = weights.sum(-1)
+    pairs = weights.unsqueeze(-1) * weights.unsqueeze(-2)
+    apart = pairs * (1 - torch.eye(count, dtype=first.dtype, device=first.device))
+    within = sum((_kernel(draws, draws) * apart).sum((-2, -1)) for draws in (first, second))
+    between = (_kernel(first, second) * pairs).sum((-2, -1))
+    several = number * (number - 1)
+    distance = within / several.clamp(min=1) - 2 * between / number.clamp(min=1).square()
+    return torch.where(several > 0, distance * number / count, (first - first).sum((-2, -1)))
 
 
 def _kernel(first: Tensor, second: Tensor) -> Tensor:

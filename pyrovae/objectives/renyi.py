@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.distributions.util import scale_and_mask
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.trace_struct import Trace
-from pyro.poutine.util import prune_subsample_sites
-from pyro.util import check_model_guide_match
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
-from pyrovae.compatibility import DENSITY, ONE_SITE, REPARAMETERISED, Need
-from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.scaling import beta_of, data_scale, plate_scale
+from pyrovae.compatibility import DENSITY, REPARAMETERISED, Need
+from pyrovae.densities import Densities, Reduced, has_own_scale, log_density
+from pyrovae.errors import SpecError
+from pyrovae.objectives.abstract import check_traces
+from pyrovae.objectives.bound import Bound
+from pyrovae.plates import Plates
 from pyrovae.specs.objectives import Gradient
+from pyrovae.traces import Site, Traces, density_sites, sites_by_role
 
 
-class RenyiBound(Objective):
+class RenyiBound(Bound):
     r"""Bound on log p(x) from several importance-weighted particles, datum by datum.
 
     .. math::
@@ -68,6 +68,7 @@ class RenyiBound(Objective):
     """
 
     needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED)
+    sampled = True
 
     def __init__(
         self,
@@ -81,125 +82,85 @@ class RenyiBound(Objective):
         super().__init__(num_particles, **options)
         self.alpha = alpha
         self.gradient = gradient
-        if gradient != "plain":
-            self.needs = (*self.needs, ONE_SITE)
         name = "importance-weighted bound" if alpha == 0 else f"Rényi bound of order {alpha:g}"
         self.title = f"{name} ({gradient} gradient)"
 
-    def bound(self, log_weights: Tensor) -> Tensor:
+    def bound(self, found: Densities, beta: float | Tensor) -> Tensor:
+        """The bound, ``(data,)``, the log-density of latents times β."""
+        log_weights = found.reconstruction + beta * (found.log_prior - found.log_guide)
+        bound = self.of_weights(log_weights)
+        if self.gradient == "plain":
+            return bound
+        surrogate = self._surrogate(found, log_weights, beta)
+        return bound.detach() + surrogate - surrogate.detach()
+
+    def of_weights(self, log_weights: Tensor) -> Tensor:
         """The bound ``(data,)`` from log-weights ``(particles, data)``."""
         powers = (1 - self.alpha) * log_weights
         return (powers.logsumexp(0) - math.log(len(powers))) / (1 - self.alpha)
 
-    def _loss(self, traces: Sequence[Traces]) -> Tensor:
-        parts = _concatenate([_log_densities(trace) for trace in traces])
-        bound = self.bound(parts.log_p - parts.log_q)
-        if self.gradient != "plain":
-            surrogate = self._surrogate(parts, traces)
-            bound = bound.detach() + surrogate - surrogate.detach()
-        return -(bound * data_scale(traces[0])).sum()
-
-    def _surrogate(self, parts: LogDensities, traces: Sequence[Traces]) -> Tensor:
+    def _surrogate(self, found: Densities, log_weights: Tensor, beta: float | Tensor) -> Tensor:
         """Something ``(data,)`` with the gradient asked for; its value means nothing."""
-        weights = ((1 - self.alpha) * (parts.log_p - parts.log_q)).detach().softmax(0)
+        if found.reduced.scaled and any(map(has_own_scale, found.traces)):
+            raise SpecError(
+                f"gradient = '{self.gradient}' needs programs without a poutine.scale of their "
+                "own: choose gradient 'plain'"
+            )
+        weights = ((1 - self.alpha) * log_weights).detach().softmax(0)
         path = torch.ones_like(weights)
         if self.gradient == "dreg":
-            path = 1 - beta_of(traces[0]) * (1 - self.alpha) * (1 - weights)
+            path = 1 - beta * (1 - self.alpha) * (1 - weights)
         if torch.is_grad_enabled():
-            for trace, factor in zip(traces, path.split(len(path) // len(traces)), strict=True):
-                _weigh_path(_site(trace.model), factor)
+            runs = path.split(len(path) // len(found.traces))
+            for traces, factor in zip(found.traces, runs, strict=True):
+                _weigh_paths(traces, factor, found.reduced.plates)
         # What is left of log q's gradient without the score is the one through z.
-        through_z = parts.log_q - torch.cat([_direct_log_q(trace) for trace in traces])
-        return (weights * (parts.log_p - path * through_z)).sum(0)
+        direct = torch.cat([_direct_log_q(traces, found.reduced) for traces in found.traces])
+        log_p = found.reconstruction + beta * found.log_prior
+        return (weights * (log_p - path * beta * (found.log_guide - direct))).sum(0)
 
-    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Trace, Trace]:
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Traces:
         if self.gradient == "plain":
             return super()._get_trace(model, guide, args, kwargs)
-        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
-        replayed = poutine.replay(model, trace=_branched(guide_trace))
-        model_trace = poutine.trace(replayed).get_trace(*args, **kwargs)
+        guided = poutine.trace(guide).get_trace(*args, **kwargs)
+        branched = poutine.replay(model, trace=_with_values(guided, Tensor.clone))
+        traces = Traces(poutine.trace(branched).get_trace(*args, **kwargs), guided)
         if is_validation_enabled():
-            check_model_guide_match(model_trace, guide_trace, self.max_plate_nesting)
-        model_trace = prune_subsample_sites(model_trace)
-        guide_trace = prune_subsample_sites(guide_trace)
-        model_trace.compute_log_prob()
-        guide_trace.compute_score_parts()
-        return model_trace, guide_trace
+            check_traces(traces, self.max_plate_nesting)
+        if len(density_sites(guided)) == 1:
+            return traces
+        # A latent that depends on another one: only a run at constants holds its density fixed.
+        constant = poutine.replay(guide, trace=_with_values(guided, Tensor.detach))
+        return traces._replace(fixed=poutine.trace(constant).get_trace(*args, **kwargs))
 
 
-def importance_weights(autoencoder: Autoencoder, x: Tensor, particles: int) -> Tensor:
-    r"""Log w of fresh draws from the guide, ``(particles, data)``, without a gradient.
+def _direct_log_q(traces: Traces, reduced: Reduced) -> Tensor:
+    """Log q(z | x), ``(particles, data)``, as a function of the guide's parameters alone."""
+    guide = traces.guide if traces.fixed is None else traces.fixed
+    total = torch.zeros((), dtype=torch.float64)
+    for site in density_sites(guide).values():
+        fixed = {**site, "value": site["value"].detach()}
+        total = total + reduced(log_density(fixed), site)
+    return total
 
-    .. math::
-        \log w_k = \log p(x, z_k) - \log q(z_k \mid x), \qquad z_k \sim q(z \mid x)
 
-    The guide's network sees each datum once, where the programs let particles be drawn at once.
+def _with_values(guide: Trace, change: Callable[[Tensor], Tensor]) -> Trace:
+    """The trace with other tensors of the same value at its latents.
+
+    A clone, so that the model's paths are its own; a constant, so that there is none.
     """
-    with torch.no_grad():
-        if not autoencoder.vectorisable:
-            # Each datum as often as there are particles; a plate has room for any number.
-            repeated = x.repeat(particles, *(1 for _ in x.shape[1:]))
-            return _log_weights(RenyiBound(1), autoencoder, repeated).reshape(particles, len(x))
-        bound = RenyiBound(particles, max_plate_nesting=1, vectorize_particles=True)
-        return _log_weights(bound, autoencoder, x)
+    changed = guide.copy()
+    for name, site in sites_by_role(guide, "latent").items():
+        changed.nodes[name] = site | {"value": change(site["value"])}
+    return changed
 
 
-def _log_weights(bound: RenyiBound, autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    (trace,) = bound._all_traces(autoencoder.model, autoencoder.guide, (x,), {})
-    parts = _log_densities(trace)
-    return parts.log_p - parts.log_q
-
-
-class LogDensities(NamedTuple):
-    """log p(x, z) and log q(z | x), ``(particles, data)``, latent sites scaled by β."""
-
-    log_p: Tensor
-    log_q: Tensor
-
-
-def _log_densities(trace: Traces) -> LogDensities:
-    model = [*latent_sites(trace.model), *observed_sites(trace.model)]
-    return LogDensities(
-        _sum([trace.model.nodes[name] for name in model]),
-        _sum([trace.guide.nodes[name] for name in latent_sites(trace.guide)]),
-    )
-
-
-def _sum(sites: list[Site]) -> Tensor:
-    """Log-densities with β but without the plate's scale, ``(particles, data)``."""
-    total = torch.stack([site["log_prob"] / plate_scale(site) for site in sites]).sum(0)
-    return total if total.ndim > 1 else total.unsqueeze(0)
-
-
-def _concatenate(parts: list[LogDensities]) -> LogDensities:
-    return LogDensities(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _direct_log_q(trace: Traces) -> Tensor:
-    """β log q(z | x), ``(particles, data)``, as a function of q's parameters alone."""
-    site = _site(trace.guide)
-    value = site["fn"].log_prob(site["value"].detach())
-    value = scale_and_mask(value, site["scale"], site["mask"]) / plate_scale(site)
-    return value if value.ndim > 1 else value.unsqueeze(0)
-
-
-def _branched(guide: Trace) -> Trace:
-    """The trace with another tensor of the same value, so that the model's paths are its own."""
-    branched = guide.copy()
-    for name in latent_sites(guide):
-        site: Site = guide.nodes[name]
-        branched.nodes[name] = site | {"value": site["value"].clone()}
-    return branched
-
-
-def _weigh_path(site: Site, factor: Tensor) -> None:
-    """Multiply the gradient that comes back through a code by a factor for each."""
-    z, event_dim = site["value"], site["fn"].event_dim
-    factor = factor.reshape(z.shape[: z.ndim - event_dim] + (1,) * event_dim)
-    if z.requires_grad:
-        z.register_hook(lambda gradient: gradient * factor)
-
-
-def _site(trace: Trace) -> Site:
-    """The latent site; there is one."""
-    return trace.nodes[latent_sites(trace)[0]]
+def _weigh_paths(traces: Traces, factor: Tensor, plates: Plates) -> None:
+    """Multiply the gradient that comes back through each latent by a factor for each of them."""
+    for name in traces.latent:
+        site: Site = traces.model.nodes[name]
+        z, event_dim = site["value"], site["fn"].event_dim
+        spread = plates.spread(factor, z.shape[: z.ndim - event_dim])
+        weight = spread.reshape(spread.shape + (1,) * event_dim).to(z.dtype)
+        if z.requires_grad:
+            z.register_hook(lambda gradient, weight=weight: gradient * weight)

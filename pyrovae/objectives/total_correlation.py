@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pyrovae.autoencoder import Site, Traces, latent_sites
 from pyrovae.compatibility import DENSITY, MARGINALS, ONE_SITE, REPARAMETERISED, Need
+from pyrovae.densities import Densities, masked, present
 from pyrovae.errors import SpecError
 from pyrovae.kl import marginals
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.scaling import beta_of, data_scale, particle_mean, reconstruction
+from pyrovae.plates import Plates
+from pyrovae.traces import Site, Traces
 
 
 class Decomposition(NamedTuple):
@@ -74,32 +74,53 @@ class TotalCorrelationELBO(Objective):
         self.dimension_wise = dimension_wise
         self.title = "ELBO with β on the total correlation (minibatch-weighted)"
 
-    def decompose(self, trace: Traces) -> Decomposition:
-        """The KL of one trace in its three parts; β is not in them.
+    def decompose(self, traces: Traces) -> Decomposition:
+        """The KL of one run in its three parts, with the latents' batch shape; β is not in them.
+
+        Observations that a mask hides have none, and are not among the minibatch's data.
 
         Raises:
-            SpecError: The marginals of a guide's distribution are not known.
+            SpecError: The marginals of a guide's distribution are not known, or the latents are
+                not in the plate of the data and in no other.
         """
-        name = latent_sites(trace.model)[0]
-        q: Site = trace.guide.nodes[name]
-        log_q, log_p = q["unscaled_log_prob"], trace.model.nodes[name]["unscaled_log_prob"]
+        (name,) = traces.latent
+        q: Site = traces.guide.nodes[name]
+        p: Site = traces.model.nodes[name]
         per_dim = marginals(q["fn"])
         if per_dim is None:
             raise SpecError("total correlation: the marginals of q(z | x) are not known")
-        # Each code (to the very left, where any number may be) under every datum's guide.
-        codes = q["value"].movedim(-2, 0).unsqueeze(-2)
-        total = math.log(log_q.shape[-1] * self.data_size)
-        joint = q["fn"].log_prob(codes).logsumexp(-1).movedim(0, -1) - total
-        each_dim = per_dim.log_prob(codes).logsumexp(-2).movedim(0, -2) - total
-        product = each_dim.sum(-1)
-        return Decomposition(log_q - joint, joint - product, product - log_p)
+        plates = Plates.of(traces.model, traces.guide)
+        data, batch = plates.data, q["fn"].batch_shape
+        if data is None or batch[data:].numel() != plates.size:
+            raise SpecError(
+                f"total correlation: site '{name}' has to be in the plate of the data, with all "
+                "other sites, and in no plate inside it"
+            )
+        z, mask = q["value"], present(q["mask"], plates)
+        shown = z.new_ones(plates.size) if mask is None else mask[0]
+        total = math.log(self.data_size) + shown.double().sum().log()
 
-    def _loss(self, traces: Sequence[Traces]) -> Tensor:
-        each = [self.decompose(trace) for trace in traces]
-        parts = Decomposition(*(particle_mean(part) for part in zip(*each, strict=True)))
-        penalty = (
-            self.mutual_information * parts.mutual_information
-            + beta_of(traces[0]) * parts.total_correlation
-            + self.dimension_wise * parts.dimension_wise
-        )
-        return (penalty - reconstruction(traces)).sum() * data_scale(traces[0])
+        def aggregated(log_q: Tensor, dim: int) -> Tensor:
+            hidden = shown.reshape((-1,) + (1,) * (-dim - 1)) == 0
+            log_sum = log_q.double().masked_fill(hidden, -math.inf).logsumexp(dim)
+            return log_sum.movedim(0, dim) - total
+
+        # Each latent (to the very left, where any number may be) under every observation's guide.
+        each = z.movedim(data - 1, 0).unsqueeze(data - 1)
+        joint = aggregated(q["fn"].log_prob(each), data)
+        product = aggregated(per_dim.log_prob(each), data - 1).sum(-1)
+        log_q, log_p = q["fn"].log_prob(z).double(), p["fn"].log_prob(z).double()
+        parts = (log_q - joint, joint - product, product - log_p)
+        return Decomposition(*(masked(part, q["mask"]) for part in parts))
+
+    def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
+        loss = -found.reconstruction.mean()
+        for traces in found.traces:
+            q: Site = traces.guide.nodes[traces.latent[0]]
+            information, correlation, rest = (
+                found.reduced(part, q).mean() / len(found.traces)
+                for part in self.decompose(traces)
+            )
+            loss = loss + self.mutual_information * information
+            loss = loss + beta * correlation + self.dimension_wise * rest
+        return loss

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder, Traces, latent_sites
+from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
 from pyrovae.evaluation import evaluating, means, observations
@@ -64,7 +64,7 @@ def all_codes(
         evaluating(autoencoder, device),
         tqdm(total=total, desc="codes", unit=" data", disable=not progress) as bar,
     ):
-        sites = latent_sites(Traces.of(autoencoder, few).model)
+        sites = autoencoder.traces(few).latent
         drawn = not torch.equal(means(autoencoder, few, sites), means(autoencoder, few, sites))
         for split, index in _batches(data, chosen):
             rows = slice(start, start + len(index))

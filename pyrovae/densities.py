@@ -1,0 +1,356 @@
+"""From the sites of model and guide to log-densities and KLs per observation.
+
+The one place where this is worked out: objectives, reports, importance weights, annealing, chains,
+diagnosis and the converters to ArviZ read it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pyro.distributions import MaskedDistribution
+from pyro.distributions.util import sum_rightmost
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+from torch.distributions import Independent
+
+from pyrovae.kl import Kind, exact_kl, exact_kl_per_dim, log_prob_per_dim, sums_over_dims
+from pyrovae.plates import Plates, subsampling
+from pyrovae.traces import Site, Traces, density_sites, sites_by_role
+
+Mask = Tensor | bool | None
+
+
+class Reduced(NamedTuple):
+    """From values at a site of the programs to numbers per observation."""
+
+    plates: Plates
+    scaled: bool = False
+
+    def __call__(self, value: Tensor, site: Site, event_dim: int = 0) -> Tensor:
+        """``(*batch, *event)`` as ``(*enumerated, particles, data, *event)``."""
+        scale = self.plates.inner_scale(site) * (_own_scale(site) if self.scaled else 1.0)
+        if isinstance(scale, Tensor):
+            value = value * scale.reshape(scale.shape + (1,) * event_dim)
+        elif scale != 1:
+            value = value * scale
+        return self.plates.per_observation(value, event_dim)
+
+
+class SiteDensity(NamedTuple):
+    """The share of one site in the bound: float64 ``(particles, data)``, in nats.
+
+    Masks are in; β and the subsampling of the data are out. Plates inside that of the data are
+    summed, and enumerated latents averaged under the guide.
+
+    Attributes:
+        role: "latent"; "auxiliary" for a site of the guide alone; or "observed".
+        group: Name under which it is reported, that of all sites ``z_1``, ``z_2``, ... of a chain.
+        log_p: Log-density under the model; None of an auxiliary site, or if nobody asked.
+        log_q: The same under the guide; None of an observed site, or if nobody asked.
+        kl: In closed form, or ``log_q - log_p``; None of an observed site.
+        kl_per_dim: ``(particles, data, dims)``, where the KL is a sum over dimensions.
+        kl_kind: Whether ``kl`` is exact, sampled, or -log p at a point.
+        score: ``log_q`` for the score-function estimator, where draws are not reparameterised;
+            ``log_q`` itself has no gradient there, whose mean would be zero.
+        present: Whether a mask shows an observation, ``(particles, data)``; None without a mask.
+    """
+
+    role: Literal["latent", "auxiliary", "observed"]
+    group: str
+    log_p: Tensor | None = None
+    log_q: Tensor | None = None
+    kl: Tensor | None = None
+    kl_per_dim: Tensor | None = None
+    kl_kind: Kind | None = None
+    score: Tensor | None = None
+    present: Tensor | None = None
+
+
+class Densities(NamedTuple):
+    """The share of every site in the bound.
+
+    Attributes:
+        sites: By name: latent, then auxiliary, then observed sites.
+        traces: The runs that they are of, one for each particle or one for all.
+        reduced: From values at a site of the programs to numbers per observation, as here.
+    """
+
+    sites: dict[str, SiteDensity]
+    traces: tuple[Traces, ...]
+    reduced: Reduced
+
+    @property
+    def latent(self) -> dict[str, SiteDensity]:
+        """The sites that the guide draws."""
+        return {name: site for name, site in self.sites.items() if site.role != "observed"}
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """Log p(x | z), ``(particles, data)``."""
+        return _total(site.log_p for site in self.sites.values() if site.role == "observed")
+
+    @property
+    def log_prior(self) -> Tensor:
+        """Log p(z), ``(particles, data)``; zero without latents."""
+        return self._over_latents(lambda site: site.log_p)
+
+    @property
+    def log_guide(self) -> Tensor:
+        """Log q(z | x), ``(particles, data)``; zero without latents."""
+        return self._over_latents(lambda site: site.log_q)
+
+    @property
+    def kl(self) -> Tensor:
+        """KL of the guide from the prior, ``(particles, data)``; zero without latents."""
+        return self._over_latents(lambda site: site.kl)
+
+    @property
+    def score(self) -> Tensor | None:
+        """Log q of all that is not reparameterised, ``(particles, data)``; None if all is."""
+        found = [site.score for site in self.latent.values() if site.score is not None]
+        return _total(found) if found else None
+
+    @property
+    def present(self) -> Tensor | None:
+        """Whether some latent of an observation is not hidden by a mask; None if none is."""
+        found = [site.present for site in self.latent.values()]
+        masks = [mask for mask in found if mask is not None]
+        return torch.stack(masks).any(0) if masks and len(masks) == len(found) else None
+
+    def _over_latents(self, part: Callable[[SiteDensity], Tensor | None]) -> Tensor:
+        latent = self.latent.values()
+        return _total(map(part, latent)) if latent else torch.zeros_like(self.reconstruction)
+
+
+def densities(
+    traces: Sequence[Traces],
+    count: int | None = None,
+    *,
+    sampled: bool = True,
+    scaled: bool = False,
+) -> Densities:
+    """Log-densities and KLs of all sites, from runs of guide and model.
+
+    Args:
+        traces: One for each particle, or one for all where they are drawn at once.
+        count: Number of observations, if every site has to be in their plate; by default a whole
+            draw counts as one observation where there is no such plate.
+        sampled: Whether log p and log q are wanted of latents whose KL has a closed form, too.
+        scaled: Whether to multiply by a program's own ``poutine.scale``, which belongs to a loss
+            and to no density. The subsampling of a plate inside the data's always counts.
+
+    Raises:
+        SpecError: Some site is in no plate of ``count`` observations; names it.
+    """
+    plates = Plates.of(traces[0].model, traces[0].guide, count=count)
+    reduced = Reduced(plates, scaled)
+    each = [_sites(run, reduced, sampled) for run in traces]
+    joined = {name: _joined([sites[name] for sites in each]) for name in each[0]}
+    return Densities(joined, tuple(traces), reduced)
+
+
+def has_own_scale(traces: Traces) -> bool:
+    """Whether a program scales log-densities, beside what its subsampled plates do."""
+    return any(
+        not (isinstance(scale, float) and math.isclose(scale, 1, rel_tol=1e-9))
+        for trace in (traces.model, traces.guide)
+        for scale in map(_own_scale, density_sites(trace).values())
+    )
+
+
+def log_density(site: Site) -> Tensor:
+    """A site's log-density in nats, float64 with its batch shape; masks in, scales out.
+
+    Each value's is in the program's own precision and their sum in double precision, since a
+    large image has thousands of them. What a mask hides takes no part, not even as a NaN.
+    """
+    fn, value, mask = site["fn"], site["value"], site["mask"]
+    if site["is_observed"]:
+        value = _filled(value, mask, fn.event_dim)
+    return masked(_log_prob(fn, value), mask)
+
+
+def log_densities(trace: Trace, names: Iterable[str], reduced: Reduced) -> Tensor:
+    """The sum of the log-densities of sites of a trace, float64 ``(particles, data)``."""
+    return _total(reduced(log_density(trace.nodes[name]), trace.nodes[name]) for name in names)
+
+
+def _sites(traces: Traces, reduced: Reduced, sampled: bool) -> dict[str, SiteDensity]:
+    """All sites of one run of both programs."""
+    found = {name: _latent(traces, name, reduced, sampled) for name in traces.latent}
+    for name in traces.auxiliary:
+        site: Site = traces.guide.nodes[name]
+        log_q = reduced(log_density(site), site)
+        found[name] = SiteDensity("auxiliary", name, log_q=log_q, kl=log_q, kl_kind="sampled")
+    for name, site in sites_by_role(traces.model, "observed", "factor").items():
+        found[name] = SiteDensity("observed", name, log_p=reduced(log_density(site), site))
+    if not reduced.plates.enumerated:
+        return found
+    weights = _guide_probabilities(traces, reduced.plates)
+    return {name: _averaged(site, weights) for name, site in found.items()}
+
+
+def _latent(traces: Traces, name: str, reduced: Reduced, sampled: bool) -> SiteDensity:
+    """A latent site of both programs."""
+    q: Site = traces.guide.nodes[name]
+    p: Site = traces.model.nodes[name]
+    kl, per_dim, exact = _kl(traces, name)
+    log_p = log_q = score = None
+    if sampled or not exact:
+        log_p, log_q = reduced(log_density(p), p), log_density(q)
+        if not q["fn"].has_rsample and "_enumerate_dim" not in q["infer"]:
+            score, log_q = reduced.plates.per_observation(log_q), log_q.detach()
+        log_q = reduced(log_q, q)
+    exact = exact or "_enumerate_dim" in q["infer"]
+    return SiteDensity(
+        "latent",
+        re.sub(r"_\d+$", "", name),
+        log_p,
+        log_q,
+        reduced(kl, q),
+        None if per_dim is None else reduced(per_dim, q, 1),
+        "point" if traces.is_point(name) else "exact" if exact else "sampled",
+        score,
+        present(q["mask"], reduced.plates),
+    )
+
+
+def _kl(traces: Traces, name: str) -> tuple[Tensor, Tensor | None, bool]:
+    """The KL at a site, that of each dimension if it is a sum of them, and if it is exact."""
+    q: Site = traces.guide.nodes[name]
+    p: Site = traces.model.nodes[name]
+    z, closed = q["value"], closes(traces, name)
+    if sums_over_dims(q["fn"], p["fn"]) and not traces.auxiliary:
+        exact = exact_kl_per_dim(q["fn"], p["fn"]) if closed else None
+        per_dim = _closed_or_sampled(exact, q, p, lambda fn: log_prob_per_dim(fn, z), 1)
+        return per_dim.sum(-1), per_dim, exact is not None
+    exact = exact_kl(q["fn"], p["fn"]) if closed else None
+    kl = _closed_or_sampled(exact, q, p, lambda fn: _log_prob(fn, z), 0)
+    return kl, None, exact is not None
+
+
+def closes(traces: Traces, name: str) -> bool:
+    """Whether a closed form of the KL at a latent site, where there is one, is right.
+
+    It is not where the guide draws a parent of the latent after it (:meth:`Traces.in_order`), nor
+    where auxiliary sites of the guide have a share in the density of the latent.
+    """
+    return traces.in_order(name) and not traces.auxiliary
+
+
+def _closed_or_sampled(
+    exact: Tensor | None, q: Site, p: Site, log_prob: Callable[[Any], Tensor], event_dim: int
+) -> Tensor:
+    """The KL in closed form where no mask hides either side, else log q - log p at the draw."""
+    if exact is not None and q["mask"] is p["mask"]:
+        return masked(exact.double(), q["mask"], event_dim)
+    log_q = masked(log_prob(q["fn"]).double(), q["mask"], event_dim)
+    log_p = masked(log_prob(p["fn"]).double(), p["mask"], event_dim)
+    if exact is None:
+        return log_q - log_p
+    shown = masked(torch.ones_like(log_q), q["mask"], event_dim)
+    shown = masked(shown, p["mask"], event_dim)
+    return torch.where(shown > 0, exact.double(), log_q - log_p)
+
+
+def _log_prob(fn: Any, value: Tensor) -> Tensor:
+    """A log-density whose sum over an event is in double precision; masks inside are in."""
+    if isinstance(fn, Independent):
+        return sum_rightmost(_log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
+    if isinstance(fn, MaskedDistribution):
+        value = _filled(value, fn._mask, fn.event_dim)
+        return masked(_log_prob(fn.base_dist, value), fn._mask)
+    return fn.log_prob(value).double()
+
+
+def masked(value: Tensor, mask: Mask, event_dim: int = 0) -> Tensor:
+    """Values ``(*batch, *event)`` with zeros where a mask ``(*batch,)`` hides them."""
+    if mask is None or mask is True:
+        return value
+    if mask is False:
+        return torch.zeros_like(value)
+    mask = mask.bool()
+    return torch.where(mask.reshape(mask.shape + (1,) * event_dim), value, 0.0)
+
+
+def _filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
+    """Data with some value that is shown in the place of each that a mask hides.
+
+    So a placeholder outside the support, or a NaN, leaves no NaN in a gradient.
+    """
+    if not isinstance(mask, Tensor):
+        return value
+    batch = torch.broadcast_shapes(mask.shape, value.shape[: value.ndim - event_dim])
+    event = value.shape[value.ndim - event_dim :]
+    mask = mask.bool().expand(batch)
+    value = value.expand(batch + event)
+    shown = value.reshape(-1, *event)[mask.reshape(-1).int().argmax()].nan_to_num()
+    return torch.where(mask.reshape(batch + (1,) * event_dim), value, shown)
+
+
+def present(mask: Mask, plates: Plates) -> Tensor | None:
+    """Whether a mask shows anything of an observation, ``(particles, data)``."""
+    if mask is None or mask is True:
+        return None
+    shown = torch.zeros(()) if mask is False else mask.double()
+    return plates.per_observation(shown) > 0
+
+
+def _own_scale(site: Site) -> Any:
+    """A program's own ``poutine.scale`` at a site."""
+    return site["scale"] / subsampling(site["cond_indep_stack"])
+
+
+def _guide_probabilities(traces: Traces, plates: Plates) -> Tensor:
+    """Probabilities of the enumerated latents, ``(*enumerated, particles, data)``."""
+    drawn = [
+        plates.per_observation(log_density(site))
+        for site in sites_by_role(traces.guide, "latent").values()
+        if "_enumerate_dim" in site["infer"]
+    ]
+    return _total(drawn).exp()
+
+
+def _averaged(site: SiteDensity, weights: Tensor) -> SiteDensity:
+    """The mean over enumerated latents; an impossible value counts nothing, whatever it has."""
+
+    def mean(value: Tensor | None) -> Tensor | None:
+        if value is None or not value.is_floating_point():
+            return value
+        shape = weights.shape + (1,) * (value.ndim - weights.ndim)
+        share = weights.reshape(shape)
+        return torch.where(share > 0, share * value, 0.0).flatten(0, weights.ndim - 3).sum(0)
+
+    return SiteDensity(
+        site.role,
+        site.group,
+        mean(site.log_p),
+        mean(site.log_q),
+        mean(site.kl),
+        mean(site.kl_per_dim),
+        site.kl_kind,
+        site.score,
+        site.present,
+    )
+
+
+def _joined(particles: Sequence[SiteDensity]) -> SiteDensity:
+    """A site's densities in several runs as those in one."""
+    if len(particles) == 1:
+        return particles[0]
+
+    def joined(column: Sequence[Any]) -> Any:
+        return torch.cat([*column]) if isinstance(column[0], Tensor) else column[0]
+
+    return SiteDensity(*(joined(column) for column in zip(*particles, strict=True)))
+
+
+def _total(values: Iterable[Tensor | None]) -> Tensor:
+    """The sum of those that are there."""
+    first, *others = [value for value in values if value is not None]
+    return sum(others, first)

@@ -1,0 +1,42 @@
+"""Evaluation mode: programs that are only looked at stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from torch import nn
+
+from pyrovae.randomness import seeded
+
+EVALUATION_SEED = 1
+
+
+@contextmanager
+def evaluation_mode(*programs: Any) -> Iterator[None]:
+    """Modules among programs, or whose methods they are, in evaluation mode; undone at the end."""
+    roots = [getattr(program, "__self__", program) for program in programs]
+    modules = [m for root in roots if isinstance(root, nn.Module) for m in root.modules()]
+    modes = [(module, module.training) for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def evaluating(autoencoder: nn.Module, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Evaluation mode, no gradients, a random stream of its own; all undone at the end."""
+    with (
+        evaluation_mode(autoencoder),
+        torch.no_grad(),
+        seeded(EVALUATION_SEED, device),
+        pyro.validation_enabled(False),
+    ):
+        yield

@@ -1,0 +1,22 @@
+"""Objectives that are a bound for each observation by itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from pyrovae.densities import Densities
+from pyrovae.objectives.abstract import Objective
+
+
+class Bound(Objective):
+    """The negative mean over observations of a bound on log p(x) for each."""
+
+    @abstractmethod
+    def bound(self, found: Densities, beta: float | Tensor) -> Tensor:
+        """The bound of each observation, ``(data,)`` in nats, with the gradient to climb."""
+
+    def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
+        bound = self.bound(found, beta)
+        return -(bound if weights is None else bound * weights).mean()

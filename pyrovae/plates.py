@@ -1,0 +1,149 @@
+"""The plates of Pyro programs: the dimensions of a log-density and their meaning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+
+from pyrovae.errors import SpecError
+from pyrovae.traces import Site, density_sites
+
+DRAWS = "_draws"  # the plate around a program that makes many draws at once
+PARTICLE_PLATES = (DRAWS, "num_particles_vectorized")  # the second is Pyro's
+
+
+class Plates(NamedTuple):
+    """The place of observations and particles among the dimensions of a log-density.
+
+    Attributes:
+        data: Dimension of the observations, from the right; None if not all sites are in one
+            plate, when a whole draw counts as one observation.
+        size: Number of observations in the batch.
+        name: Name of their plate.
+        subsampling: Number of observations of the data that each of them stands for.
+        particles: Dimension of the particles, from the right; None if they are in no plate.
+        enumerated: Dimensions of latents that are enumerated, from the right.
+    """
+
+    data: int | None
+    size: int
+    name: str
+    subsampling: float
+    particles: int | None
+    enumerated: tuple[int, ...]
+
+    @classmethod
+    def of(cls, *traces: Trace, count: int | None = None) -> Plates:
+        """The plates around the sites of programs that are run together.
+
+        The observations are in the outermost plate that holds every site.
+
+        Args:
+            traces: One of each program.
+            count: Number of observations, if every site has to be in their plate.
+
+        Raises:
+            SpecError: Some site is in no plate of ``count`` observations; names it.
+        """
+        sites = {name: site for trace in traces for name, site in density_sites(trace).items()}
+        frames = [_frames(site) for trace in traces for site in density_sites(trace).values()]
+        shared = [
+            frame
+            for frame in (frames[0] if frames else [])
+            if frame.name not in PARTICLE_PLATES
+            and count in (None, frame.size)
+            and all(_holds(others, frame) for others in frames)
+        ]
+        if count is not None and not shared:
+            raise _outside(sites, count)
+        data = shared[0] if shared else None
+        particles = [f.dim for around in frames for f in around if f.name in PARTICLE_PLATES]
+        enumerated = {site["infer"].get("_enumerate_dim") for site in sites.values()} - {None}
+        return cls(
+            data.dim if data else None,
+            data.size if data else 1,
+            data.name if data else "",
+            subsampling([data]) if data else 1.0,
+            particles[0] if particles else None,
+            tuple(sorted(enumerated)),
+        )
+
+    def per_observation(self, value: Tensor, event_dim: int = 0) -> Tensor:
+        """Sum over all plates but those of particles and observations.
+
+        Args:
+            value: ``(*batch, *event)``, as the programs have it.
+            event_dim: Number of dimensions of an event.
+
+        Returns:
+            ``(*enumerated, particles, data, *event)``.
+        """
+        kept = [*self.enumerated, *(d for d in (self.particles, self.data) if d is not None)]
+        rank = max([value.ndim - event_dim, *(-dim for dim in kept)])
+        value = value.reshape((1,) * (rank + event_dim - value.ndim) + value.shape)
+        inside = [dim - event_dim for dim in range(-rank, 0) if dim not in kept]
+        if inside:
+            value = value.sum(inside)
+        if self.data is None:
+            value = value.unsqueeze(-1 - event_dim)
+        if self.particles is None:
+            value = value.unsqueeze(-2 - event_dim)
+        data = -1 - event_dim
+        if value.shape[data] != self.size:  # a density that is the same for all of them
+            shape = list(value.shape)
+            shape[data] = self.size
+            value = value.expand(shape)
+        return value
+
+    def spread(self, value: Tensor, batch: Sequence[int]) -> Tensor:
+        """Numbers ``(particles, data)`` with the dimensions of a site of this batch shape."""
+        shape = [1] * len(batch)
+        for dim, size in ((self.particles, value.shape[0]), (self.data, value.shape[1])):
+            if dim is not None:
+                shape[dim] = size
+        return value.reshape(shape)
+
+    def vectors(self, site: Site) -> Tensor:
+        """A site's value as one vector for each observation, ``(particles, data, numbers)``."""
+        value: Tensor = site["value"]
+        rank = value.ndim - site["fn"].event_dim
+        kept = [rank + dim for dim in (self.particles, self.data) if dim is not None]
+        value = value.movedim(kept, list(range(len(kept))))
+        value = value.reshape(*value.shape[: len(kept)], -1)
+        return value if self.particles is not None else value.unsqueeze(0)
+
+    def inner_scale(self, site: Site) -> float:
+        """The factor by which the plates inside that of the data are subsampled."""
+        frames = site["cond_indep_stack"]
+        return subsampling(f for f in frames if self.data is None or f.dim != self.data)
+
+
+def subsampling(frames: Iterable[Any]) -> float:
+    """The factor by which Pyro scales what is in subsampled plates."""
+    return math.prod(((f.full_size or f.size) / f.size for f in frames), start=1.0)
+
+
+def _frames(site: Site) -> list[Any]:
+    """The plates around a site that are dimensions, outermost first."""
+    return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+
+
+def _holds(frames: Iterable[Any], wanted: Any) -> bool:
+    """Whether a plate is among others; model and guide may call it by different names."""
+    return any((frame.dim, frame.size) == (wanted.dim, wanted.size) for frame in frames)
+
+
+def _outside(sites: dict[str, Site], count: int) -> SpecError:
+    """The complaint about the first site that is in no plate of the data."""
+    apart = [name for name, s in sites.items() if all(f.size != count for f in _frames(s))]
+    name = apart[0] if apart else next(iter(sites))
+    shape = tuple(sites[name]["fn"].batch_shape)
+    return SpecError(
+        f"site '{name}' has log-density of shape {shape} for a batch of {count}: draw it inside "
+        'pyro.plate("data", len(x)), which has to be the same plate for all sites, and close the '
+        "data's own dimensions with .to_event()"
+    )

@@ -1,0 +1,113 @@
+"""Runs of Pyro programs, and the parts that their sites play."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from pyro import poutine
+from pyro.distributions import Unit
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
+
+from pyrovae.kl import is_point
+
+# A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
+Site = Any
+Role = Literal["latent", "observed", "factor", "deterministic", "subsample", "none"]
+
+
+def role(site: Site) -> Role:
+    """The part that a site plays in its program; "none" if it is no sample statement."""
+    if site["type"] != "sample":
+        return "none"
+    if site_is_subsample(site):
+        return "subsample"
+    if site["infer"].get("_deterministic"):
+        return "deterministic"
+    if isinstance(site["fn"], Unit):
+        return "factor"
+    return "observed" if site["is_observed"] else "latent"
+
+
+def sites_by_role(trace: Trace, *roles: Role) -> dict[str, Site]:
+    """The sites of a trace that play one of these parts, in order."""
+    return {name: site for name, site in trace.nodes.items() if role(site) in roles}
+
+
+def density_sites(trace: Trace) -> dict[str, Site]:
+    """The sites of a trace that have a log-density, in order."""
+    return sites_by_role(trace, "latent", "observed", "factor")
+
+
+def observed_sites(trace: Trace) -> list[str]:
+    """Names of the sites that observe data, in order."""
+    return list(sites_by_role(trace, "observed"))
+
+
+def missing_values(trace: Trace) -> list[str]:
+    """Names of the sites that stand for what an ``obs_mask`` hides of a site."""
+    halves = {name: name.removesuffix("_unobserved") + "_observed" for name in trace.nodes}
+    return [name for name, other in halves.items() if other in trace.nodes and other != name]
+
+
+class Traces(NamedTuple):
+    """A run of the guide, and of the model at the latents that the guide drew.
+
+    Attributes:
+        model: The model's trace.
+        guide: The guide's trace.
+        fixed: The guide once more at the same latents, as constants, where an estimator of
+            gradients asks for it.
+    """
+
+    model: Trace
+    guide: Trace
+    fixed: Trace | None = None
+
+    @classmethod
+    def run(cls, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Traces:
+        """Run two programs."""
+        guided = poutine.trace(guide).get_trace(*args, **kwargs)
+        replayed = poutine.replay(model, trace=guided)
+        return cls(poutine.trace(replayed).get_trace(*args, **kwargs), guided)
+
+    @property
+    def latent(self) -> list[str]:
+        """Names of the latent sites, in the model's order.
+
+        A site that the model draws and the guide does not is drawn from its prior, as are the
+        missing values of a site with an ``obs_mask``: its density is the same under both programs
+        and adds nothing to any bound.
+        """
+        drawn = sites_by_role(self.guide, "latent")
+        return [name for name in sites_by_role(self.model, "latent") if name in drawn]
+
+    @property
+    def auxiliary(self) -> list[str]:
+        """Names of the guide's sites that have a density and are no latents of the model."""
+        latent = self.latent
+        return [name for name in density_sites(self.guide) if name not in latent]
+
+    def is_point(self, name: str) -> bool:
+        """Whether the guide has no density at a latent site.
+
+        Beside auxiliary sites, a Delta says where a transformed draw has come to lie.
+        """
+        return is_point(self.guide.nodes[name]["fn"]) and not self.auxiliary
+
+    def in_order(self, name: str) -> bool:
+        r"""Whether the guide draws a latent after all that the model draws before it.
+
+        Only then is the KL at the site a term of the bound,
+
+        .. math::
+            \mathbb{E}_q \log \frac{q(z_i \mid \cdot)}{p(z_i \mid \mathrm{pa}_i)} =
+            \mathbb{E}_q \operatorname{KL}(q(z_i \mid \cdot), p(z_i \mid \mathrm{pa}_i))
+
+        since a parent in the model that is drawn after :math:`z_i` depends on it. Which latents
+        are parents is not known; all that the model draws before may be.
+        """
+        latent = self.latent
+        drawn = [site for site in self.guide.nodes if site in latent]
+        before = latent[: latent.index(name)]
+        return set(before) <= set(drawn[: drawn.index(name)])
