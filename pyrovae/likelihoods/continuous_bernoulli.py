@@ -35,13 +35,17 @@ class ContinuousBernoulli(SummedInFloat64, dist.TorchDistribution):
         logits: :math:`f`, ``(*batch,)``.
     """
 
-    arg_constraints = {"logits": constraints.real}
     support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """Any logits."""
+        return {"logits": constraints.real}
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> ContinuousBernoulli:
         """The same distribution with a larger batch."""

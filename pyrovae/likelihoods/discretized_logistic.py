@@ -69,7 +69,7 @@ class DiscretizedLogistic(SummedInFloat64, dist.TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         below = logsigmoid((value + 0.5 - self.loc) / self.scale)
-        above = logsigmoid((self.loc - value + 0.5) / self.scale)
+        above = logsigmoid((self.loc - (value - 0.5)) / self.scale)
         width = torch.log(-torch.expm1(-1 / self.scale))
         first, last = value <= 0, value >= self.levels
         log_prob = below.masked_fill(last, 0.0) + above.masked_fill(first, 0.0)

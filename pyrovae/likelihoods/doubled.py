@@ -26,9 +26,9 @@ class SummedInFloat64(TorchDistributionMixin):
 
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> TorchDistributionMixin:
         """The density of all values of an observation together."""
-        whole = super().to_event(reinterpreted_batch_ndims)
-        ndims: int = whole.reinterpreted_batch_ndims
-        return IndependentInFloat64(self, ndims) if ndims else whole
+        given = reinterpreted_batch_ndims
+        ndims = len(self.batch_shape) if given is None else given
+        return IndependentInFloat64(self, ndims) if ndims else self
 
 
 class IndependentInFloat64(dist.Independent):

@@ -17,7 +17,6 @@ from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
 from pyrovae.likelihoods.starting import above_zero
 from pyrovae.scale import positive, raw_positive, raw_scale
 
-
 LARGE = 1e4  # inverse dispersions from here on: the first term of Stirling's series is enough
 
 
@@ -31,7 +30,6 @@ class NegativeBinomial(SummedInFloat64, dist.TorchDistribution):
         dispersion: :math:`\theta`, of a shape that broadcasts to the mean's.
     """
 
-    arg_constraints = {"mean": constraints.positive, "dispersion": constraints.positive}
     support = constraints.nonnegative_integer
 
     def __init__(
@@ -41,6 +39,11 @@ class NegativeBinomial(SummedInFloat64, dist.TorchDistribution):
         self._mean = mean.expand(shape)
         self.dispersion = dispersion  # as it is: what depends on x and θ alone is of their shape
         super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """Both positive."""
+        return {"mean": constraints.positive, "dispersion": constraints.positive}
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> NegativeBinomial:
         """The same distribution with a larger batch."""
