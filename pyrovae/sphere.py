@@ -24,8 +24,8 @@ def log_area(dim: int) -> float:
     r"""The log of the area :math:`2 \pi^{D/2} / \Gamma(D/2)` of the unit sphere in D dimensions.
 
     Example:
-        >>> round(log_area(2) - math.log(2 * math.pi), 12)
-        0.0
+        >>> math.isclose(log_area(2), math.log(2 * math.pi))
+        True
     """
     return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
 
@@ -137,10 +137,10 @@ class VonMisesFisher(TorchDistribution):
 
     Example:
         >>> q = VonMisesFisher(torch.eye(3), torch.tensor([0.0, 1.0, 10.0]))
-        >>> q.rsample().norm(dim=-1)
-        tensor([1., 1., 1.])
-        >>> q.mean.norm(dim=-1)  # coth κ − 1/κ
-        tensor([0.0000, 0.3130, 0.9000])
+        >>> [round(length, 3) for length in q.rsample().norm(dim=-1).tolist()]
+        [1.0, 1.0, 1.0]
+        >>> [round(length, 3) for length in q.mean.norm(dim=-1).tolist()]  # coth κ − 1/κ
+        [0.0, 0.313, 0.9]
 
     References:
         Davidson et al. (2018), *Hyperspherical Variational Auto-Encoders*, arXiv:1804.00891;

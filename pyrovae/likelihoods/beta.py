@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyro.distributions as dist
+import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
 from pyrovae.scale import positive
 
 
@@ -22,13 +24,24 @@ class OpenUnitInterval(Constraint):
         return (value > 0) & (value < 1)
 
 
-class OpenBeta(dist.Beta):
+class OpenBeta(SummedInFloat64, dist.Beta):
     """Beta that refuses 0 and 1, where its density is zero or infinite; torch never draws them."""
 
     @property
     def support(self) -> Constraint:  # type: ignore[override]
         """Without the ends."""
         return OpenUnitInterval()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats, which keeps its digits at large concentrations."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return in_float64(_log_beta, value, self.concentration1, self.concentration0)
+
+
+def _log_beta(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    log_norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+    return (a - 1) * x.log() + (b - 1) * torch.log1p(-x) - log_norm
 
 
 class BetaLikelihood(Likelihood):

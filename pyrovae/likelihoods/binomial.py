@@ -9,9 +9,40 @@ import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
 from pyrovae.likelihoods.starting import inside_unit
+
+
+class PreciseBinomial(SummedInFloat64, dist.Binomial):
+    """Binomial whose log-density keeps its digits at large counts."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return in_float64(_log_binomial, value, self.total_count, self.logits)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Counts of the type of the logits, also where a share rounds to one."""
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            share = self.logits.double().sigmoid().expand(shape)
+            counts = torch.binomial(self.total_count.double().expand(shape), share)
+            return counts.to(self.logits.dtype)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of the count, also where its share rounds to one."""
+        return self.mean * torch.sigmoid(-self.logits)
+
+
+def _log_binomial(x: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:
+    rest = total_count - x
+    ways = torch.lgamma(total_count + 1) - torch.lgamma(x + 1) - torch.lgamma(rest + 1)
+    return ways + total_count * logsigmoid(logits) - rest * logits
 
 
 class BinomialLikelihood(Likelihood):
@@ -47,7 +78,7 @@ class BinomialLikelihood(Likelihood):
     def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """p(x | z) from logits ``(*batch, 1, *shape)``."""
         logits = outputs.squeeze(-1 - self.event_dim)
-        return dist.Binomial(self.total_count, logits=logits).to_event(self.event_dim)
+        return PreciseBinomial(self.total_count, logits=logits).to_event(self.event_dim)
 
     def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
         """The logit of the mean's share in the total."""

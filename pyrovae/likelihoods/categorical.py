@@ -11,10 +11,11 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.doubled import SummedInFloat64
 from pyrovae.likelihoods.grey_levels import mean_level, variance_of_level
 
 
-class CategoricalLevels(dist.Categorical):
+class CategoricalLevels(SummedInFloat64, dist.Categorical):
     """Categorical whose categories are numbers: it has moments, and draws are floats."""
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -63,4 +64,5 @@ class CategoricalLikelihood(Likelihood):
     def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """p(x | z) from logits ``(*batch, levels + 1, *shape)``."""
         logits = outputs.movedim(-1 - self.event_dim, -1)
-        return CategoricalLevels(logits=logits).to_event(self.event_dim)
+        largest = logits.detach().amax(-1, keepdim=True)  # a constant, which no density sees
+        return CategoricalLevels(logits=logits - largest).to_event(self.event_dim)

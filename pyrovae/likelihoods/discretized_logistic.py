@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from pyrovae.likelihoods.doubled import SummedInFloat64
 from pyrovae.likelihoods.grey_levels import mean_level, variance_of_level
 from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
 
 
-class DiscretizedLogistic(dist.TorchDistribution):
+class DiscretizedLogistic(SummedInFloat64, dist.TorchDistribution):
     r"""A logistic variable rounded to the nearest of the levels 0, 1, ..., N.
 
     With :math:`a` and :math:`b` the lower and upper edge of the bin of x, in units of the scale
@@ -68,7 +69,7 @@ class DiscretizedLogistic(dist.TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         below = logsigmoid((value + 0.5 - self.loc) / self.scale)
-        above = logsigmoid((self.loc - value + 0.5) / self.scale)
+        above = logsigmoid((self.loc - (value - 0.5)) / self.scale)
         width = torch.log(-torch.expm1(-1 / self.scale))
         first, last = value <= 0, value >= self.levels
         log_prob = below.masked_fill(last, 0.0) + above.masked_fill(first, 0.0)

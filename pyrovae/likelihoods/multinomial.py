@@ -14,6 +14,7 @@ from torch.distributions import constraints
 
 from pyrovae.errors import SpecError
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.doubled import in_float64
 from pyrovae.likelihoods.starting import above_zero
 
 
@@ -36,7 +37,7 @@ class CountsGivenTotal(dist.TorchDistribution):
         self, total_count: int, logits: Tensor, validate_args: bool | None = None
     ) -> None:
         self.total_count = total_count
-        self.logits = logits.log_softmax(-1)
+        self.logits = logits  # normalised in float64: a total of 1e7 multiplies what float32 loses
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=validate_args)
 
     @property
@@ -63,8 +64,7 @@ class CountsGivenTotal(dist.TorchDistribution):
         """Log-density in nats given the total of ``value``, which may be zero."""
         if self._validate_args:
             self._validate_sample(value)
-        coefficient = torch.lgamma(value.sum(-1) + 1) - torch.lgamma(value + 1).sum(-1)
-        return coefficient + (value * self.logits).sum(-1)
+        return in_float64(_log_multinomial, value, self.logits)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Counts with the total ``total_count``, of the type of the logits."""
@@ -74,12 +74,17 @@ class CountsGivenTotal(dist.TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Mean counts among ``total_count``."""
-        return self.total_count * self.logits.exp()
+        return self.total_count * self.logits.softmax(-1)
 
     @property
     def variance(self) -> Tensor:
         """Variance of each count among ``total_count``."""
-        return self.mean * (1 - self.logits.exp())
+        return -self.mean * torch.expm1(self.logits.log_softmax(-1))
+
+
+def _log_multinomial(x: Tensor, logits: Tensor) -> Tensor:
+    coefficient = torch.lgamma(x.sum(-1) + 1) - torch.lgamma(x + 1).sum(-1)
+    return coefficient + (x * logits.log_softmax(-1)).sum(-1)
 
 
 class MultinomialLikelihood(Likelihood):

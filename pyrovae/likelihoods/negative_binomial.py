@@ -3,16 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
 from pyrovae.likelihoods.starting import above_zero
 from pyrovae.scale import positive, raw_positive, raw_scale
+
+LARGE = 1e4  # inverse dispersions from here on: the first term of Stirling's series is enough
+
+
+class NegativeBinomial(SummedInFloat64, dist.TorchDistribution):
+    r"""Negative binomial by its mean and inverse dispersion, of any size.
+
+    Torch's has logits instead of a mean, whose rounding a large count multiplies.
+
+    Args:
+        mean: :math:`\mu`, ``(*batch,)``.
+        dispersion: :math:`\theta`, of a shape that broadcasts to the mean's.
+    """
+
+    support = constraints.nonnegative_integer
+
+    def __init__(
+        self, mean: Tensor, dispersion: Tensor, validate_args: bool | None = None
+    ) -> None:
+        shape = torch.broadcast_shapes(mean.shape, dispersion.shape)
+        self._mean = mean.expand(shape)
+        self.dispersion = dispersion  # as it is: what depends on x and θ alone is of their shape
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """Both positive."""
+        return {"mean": constraints.positive, "dispersion": constraints.positive}
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> NegativeBinomial:
+        """The same distribution with a larger batch."""
+        new: Any = self._get_checked_instance(NegativeBinomial, _instance)
+        shape = torch.Size(batch_shape)
+        new._mean, new.dispersion = self._mean.expand(shape), self.dispersion
+        super(NegativeBinomial, new).__init__(shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return in_float64(_log_negative_binomial, value, self._mean, self.dispersion)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Counts of the type of the mean: a Poisson whose rate varies as a Gamma."""
+        with torch.no_grad():
+            gamma = dist.Gamma(self.dispersion, self.dispersion, validate_args=False)
+            relative = gamma.expand(self.batch_shape).sample(torch.Size(sample_shape))
+            return torch.poisson(self._mean * relative)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean count."""
+        return self._mean
+
+    @property
+    def variance(self) -> Tensor:
+        r"""Variance :math:`\mu + \mu^2 / \theta`."""
+        return self._mean * (1 + self._mean / self.dispersion)
+
+
+def _log_negative_binomial(x: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
+    tilted = (x + dispersion) * torch.log1p(mean / dispersion)
+    return x.xlogy(mean) - torch.lgamma(x + 1) + _log_rising(x, dispersion) - tilted
+
+
+def _log_rising(x: Tensor, dispersion: Tensor) -> Tensor:
+    r"""Log of :math:`\Gamma(\theta + x) / (\Gamma(\theta) \, \theta^x)`, zero at infinity.
+
+    Stirling's series where the log-gammas are so large that even float64 loses their difference.
+    """
+    small = dispersion.clamp(max=LARGE)
+    exact = torch.lgamma(small + x) - torch.lgamma(small) - x * small.log()
+    total = dispersion + x
+    correction = x / (12 * dispersion * total)
+    series = (total - 0.5) * torch.log1p(x / dispersion) - x - correction
+    return torch.where(dispersion < LARGE, exact, series)
 
 
 class NegativeBinomialLikelihood(Likelihood):
@@ -49,8 +130,7 @@ class NegativeBinomialLikelihood(Likelihood):
         """p(x | z) from ``(*batch, 1, *shape)``."""
         mean = positive(outputs.squeeze(-1 - self.event_dim))
         dispersion = positive(self.raw_dispersion)
-        logits = mean.log() - dispersion.log()
-        return dist.NegativeBinomial(dispersion, logits=logits).to_event(self.event_dim)
+        return NegativeBinomial(mean, dispersion).to_event(self.event_dim)
 
     def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
         """The mean, whatever the dispersion."""

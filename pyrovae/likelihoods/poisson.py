@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyro.distributions as dist
+import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.likelihoods.abstract import Likelihood
+from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
 from pyrovae.likelihoods.starting import above_zero
 from pyrovae.scale import positive, raw_positive
+
+
+class PrecisePoisson(SummedInFloat64, dist.Poisson):
+    """Poisson whose log-density keeps its digits at large counts."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density in nats."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return in_float64(_log_poisson, value, self.rate)
+
+
+def _log_poisson(x: Tensor, rate: Tensor) -> Tensor:
+    return x.xlogy(rate) - rate - torch.lgamma(x + 1)
 
 
 class PoissonLikelihood(Likelihood):
@@ -42,7 +58,7 @@ class PoissonLikelihood(Likelihood):
     def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """p(x | z) from ``(*batch, 1, *shape)``."""
         rate = positive(outputs.squeeze(-1 - self.event_dim))
-        return dist.Poisson(rate).to_event(self.event_dim)
+        return PrecisePoisson(rate).to_event(self.event_dim)
 
     def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
         """The mean is the rate."""

@@ -126,7 +126,7 @@ def disentanglement(importance: Array) -> float:
     Example:
         >>> disentanglement(np.array([[0.0, 1.0], [0.5, 0.0], [0.5, 0.0]]))
         1.0
-        >>> disentanglement(np.array([[0.5, 0.5], [3.0, 0.0]]))  # 0 and 1, weighed 1 to 3
+        >>> round(disentanglement(np.array([[0.5, 0.5], [3.0, 0.0]])), 3)  # 0 and 1, 1 to 3
         0.75
     """
     share = importance.sum(1)
