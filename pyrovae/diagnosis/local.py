@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Independent
 
 from pyrovae.autoencoder import Autoencoder, Site, Traces, latent_sites, observed_sites
-from pyrovae.diagnosis.coordinates import Coordinates, coordinates
+from pyrovae.diagnosis.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.errors import SpecError
 from pyrovae.kl import is_point
 
@@ -71,7 +71,9 @@ class LocalPosterior:
         self._observed = observed_sites(traces.model)
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
         guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
-        self._supports = {name: prior[name].support for name in self._latent}
+        self._supports = {
+            name: true_support(prior[name], guide[name]) for name in self._latent
+        }
         self.shapes = {name: prior[name].event_shape for name in self._latent}
         self.dims = sum(shape.numel() for shape in self.shapes.values())
         self.point = any(is_point(guide[name]) for name in self._latent)
@@ -101,6 +103,11 @@ class LocalPosterior:
             SpecError: A latent site is discrete.
         """
         return coordinates(self._supports, self.shapes)
+
+    @property
+    def angles(self) -> Tensor:
+        """Which numbers of a code are angles, ``(dims,)``; any turn of them is the same."""
+        return angles(self._supports, self.shapes).to(self.x.device)
 
     def draw(self, draws: int) -> Draws:
         """Codes from the guide, with all their log-densities."""

@@ -15,6 +15,7 @@ from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.computation import Computation
 from pyrovae.diagnosis import hamiltonian
+from pyrovae.diagnosis.angles import mean_direction, on_plane, unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, percent, worse
 from pyrovae.diagnosis.hamiltonian import (
     Densities,
@@ -48,6 +49,11 @@ Array = Float64[np.ndarray, "obs latent"]
 @dataclass(frozen=True, eq=False)
 class MCMC(Check):
     """Chains of Hamiltonian Monte Carlo on p(z | x), and the guide beside them.
+
+    An angle is compared on the circle: R-hat and ESS are of the angle from the mean direction of
+    all chains, means and standard deviations of points (cos z, sin z) of the plane, a shift being
+    positive where the guide is ahead, and the guide's central interval is around its own mean
+    direction.
 
     Attributes:
         rhat: Rank-normalised split R-hat over all chains, ``(obs, latent)``.
@@ -258,27 +264,27 @@ def check_mcmc(
     _require(chains, warmup, draws)
     starts = ("guide",) * (chains - chains // 2) + ("prior",) * (chains // 2)
     densities = Densities(log_posterior, autoencoder, computation)
-    parts, guides, point = [], [], False
+    parts, guides, point, angles = [], [], False, torch.zeros(0, dtype=torch.bool)
     with evaluating(autoencoder, x.device):
         for part in x.split(max(1, chunks.codes(x.device) // chains)):
             local = LocalPosterior(autoencoder, part)
             parts.append(sample(local, densities.of(local), starts, warmup, draws))
             guides.append(_guide_draws(local))
-            point = local.point
+            point, angles = local.point, local.angles.cpu()
     z = torch.cat([part.z for part in parts], dim=2)
     stats = {
         name: torch.cat([part.sample_stats[name] for part in parts], dim=2)
         for name in parts[0].sample_stats
     }
     require_finite(stats["lp"].flatten(0, 1))
-    kept = z.numpy()
-    from_guide = kept[: starts.count("guide")]
+    flat = z.flatten(0, 1)
+    scalars = unwrapped(flat, angles).reshape(z.shape).numpy()
     return MCMC(
-        rhat=_rhat(kept),
-        rhat_guide=_rhat(from_guide),
-        ess=_ess(kept),
-        **_compare(torch.cat(guides, dim=1), z.double().flatten(0, 1), point),
-        z=kept,
+        rhat=_rhat(scalars),
+        rhat_guide=_rhat(scalars[: starts.count("guide")]),
+        ess=_ess(scalars),
+        **_compare(torch.cat(guides, dim=1), flat.double(), angles, point),
+        z=z.numpy(),
         sample_stats={name: value.numpy() for name, value in stats.items()},
         starts=starts,
     )
@@ -350,20 +356,32 @@ def _guide_draws(local: LocalPosterior) -> Tensor:
     return torch.cat([local.draw_guide(size).cpu() for size in sizes]).double()
 
 
-def _compare(guide: Tensor, posterior: Tensor, point: bool) -> dict[str, NDArray[Any]]:
+def _compare(
+    guide: Tensor, posterior: Tensor, angles: Tensor, point: bool
+) -> dict[str, NDArray[Any]]:
     """Draws of the guide against those of the chains, ``(draws, obs, latent)``."""
-    scale = posterior.std(0)
-    shift = (guide.mean(0) - posterior.mean(0)) / scale
+    ours, theirs = on_plane(guide, angles), on_plane(posterior, angles)
+    scale = theirs.var(0).sum(-1).sqrt()
+    ratio = ours.var(0).sum(-1).sqrt() / scale
     edges = torch.tensor([(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], dtype=guide.dtype)
-    low, high = guide.quantile(edges, dim=0)
-    coverage = ((posterior >= low) & (posterior <= high)).double().mean(0)
-    ratio = guide.std(0) / scale
+    centre = mean_direction(guide, angles)
+    low, high = unwrapped(guide, angles, centre).quantile(edges, dim=0)
+    turned = unwrapped(posterior, angles, centre)
+    coverage = ((turned >= low) & (turned <= high)).double().mean(0)
     none = torch.full_like(ratio, torch.nan)
     return {
-        "mean_shift": shift.numpy(),
+        "mean_shift": (_shift(ours.mean(0), theirs.mean(0), angles) / scale).numpy(),
         "scale_ratio": (none if point else ratio).numpy(),
         "guide_coverage": (none if point else coverage).numpy(),
     }
+
+
+def _shift(mean: Tensor, reference: Tensor, angles: Tensor) -> Tensor:
+    """How far a mean is ahead of another, ``(..., 2)`` each; around the circle for angles."""
+    difference = mean - reference
+    ahead = reference[..., 0] * mean[..., 1] - reference[..., 1] * mean[..., 0]
+    distance = difference.norm(dim=-1)
+    return torch.where(angles, torch.where(ahead < 0, -distance, distance), difference[..., 0])
 
 
 def _rhat(z: NDArray[Any]) -> NDArray[Any]:
