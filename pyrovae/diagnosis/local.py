@@ -71,9 +71,7 @@ class LocalPosterior:
         self._observed = observed_sites(traces.model)
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
         guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
-        self._supports = {
-            name: true_support(prior[name], guide[name]) for name in self._latent
-        }
+        self._supports = {name: true_support(prior[name], guide[name]) for name in self._latent}
         self.shapes = {name: prior[name].event_shape for name in self._latent}
         self.dims = sum(shape.numel() for shape in self.shapes.values())
         self.point = any(is_point(guide[name]) for name in self._latent)
