@@ -37,6 +37,7 @@ GOOD_RHAT, BAD_RHAT, GOOD_ESS, FEW = 1.01, 1.05, 400.0, 0.05
 # Of the guide, in standard deviations and as a fraction; ours.
 LARGE_SHIFT, COVERAGE_ERROR = 0.25, 0.05
 INTERVAL = 0.9
+EXACT = {"mean_shift": 0.0, "scale_ratio": 1.0, "guide_coverage": INTERVAL}
 # Of the transitions: where a posterior is easy steps become so long that a few are unstable.
 FEW_DIVERGENCES = 1e-3
 GUIDE_DRAWS = 1000
@@ -53,7 +54,8 @@ class MCMC(Check):
     An angle is compared on the circle: R-hat and ESS are of the angle from the mean direction of
     all chains, means and standard deviations of points (cos z, sin z) of the plane, a shift being
     positive where the guide is ahead, and the guide's central interval is around its own mean
-    direction.
+    direction. Numbers that no draw of chains or guide changes, such as the zeros of a Cholesky
+    factor, are given what exact draws would have in the mean.
 
     Attributes:
         rhat: Rank-normalised split R-hat over all chains, ``(obs, latent)``.
@@ -277,13 +279,17 @@ def check_mcmc(
         for name in parts[0].sample_stats
     }
     require_finite(stats["lp"].flatten(0, 1))
-    flat = z.flatten(0, 1)
+    flat, guide = z.flatten(0, 1), torch.cat(guides, dim=1)
+    fixed = ((flat == flat[0]).all(0) & (guide.float() == flat[0]).all(0)).numpy()
     scalars = unwrapped(flat, angles).reshape(z.shape).numpy()
     return MCMC(
-        rhat=_rhat(scalars),
-        rhat_guide=_rhat(scalars[: starts.count("guide")]),
-        ess=_ess(scalars),
-        **_compare(torch.cat(guides, dim=1), flat.double(), angles, point),
+        rhat=np.where(fixed, 1.0, _rhat(scalars)),
+        rhat_guide=np.where(fixed, 1.0, _rhat(scalars[: starts.count("guide")])),
+        ess=np.where(fixed, float(len(flat)), _ess(scalars)),
+        **{
+            name: np.where(fixed & (not point or name == "mean_shift"), EXACT[name], values)
+            for name, values in _compare(guide, flat.double(), angles, point).items()
+        },
         z=z.numpy(),
         sample_stats={name: value.numpy() for name, value in stats.items()},
         starts=starts,
