@@ -412,7 +412,8 @@ def _of_scalars(statistic: Any, z: NDArray[Any]) -> NDArray[Any]:
 
     dims = ("chain", "draw", "obs", "latent")
     coords = {name: np.arange(size) for name, size in zip(dims, z.shape, strict=True)}
-    return statistic(xr.Dataset({"z": (dims, z)}, coords=coords))["z"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):  # of numbers that do not vary
+        return statistic(xr.Dataset({"z": (dims, z)}, coords=coords))["z"].to_numpy()
 
 
 def _share(which: NDArray[Any]) -> float:
