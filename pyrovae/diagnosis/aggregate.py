@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.angles import unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.significance import holm, p_value
@@ -187,7 +188,7 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
         q(z) = \frac1N \sum_n q(z \mid x_n) \overset{?}{=} p(z)
 
     One draw of each for each datum, compared in each dimension and in log p(z). A point will do
-    for a guide.
+    for a guide. Angles are told apart by how far they are from the mean direction of all draws.
 
     Args:
         autoencoder: Model and guide.
@@ -206,7 +207,7 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
             f"{MIN_DATA} are needed"
         )
     with evaluating(autoencoder, x.device):
-        names = LocalPosterior(autoencoder, x[:2]).names
+        local = LocalPosterior(autoencoder, x[:2])
         rows = [_draw(autoencoder, part) for part in x.split(chunks.codes(x.device) // 2)]
     z, log_prior = (torch.cat(column, dim=1).cpu().double() for column in zip(*rows, strict=True))
     if not (z.isfinite().all() and log_prior.isfinite().all()):
@@ -214,7 +215,9 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
             "codes of these data have no finite log p(z): the guide's parameters are not finite, "
             "or it has codes where the prior has no density"
         )
-    return Aggregate(names, *z.numpy(), *log_prior.numpy())
+    # Of one distribution or not, angles are cut at the same point, far from most of them.
+    z = unwrapped(z.flatten(0, 1), local.angles.cpu()).reshape(z.shape)
+    return Aggregate(local.names, *z.numpy(), *log_prior.numpy())
 
 
 def _draw(autoencoder: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:

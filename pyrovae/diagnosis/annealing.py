@@ -265,7 +265,7 @@ class Path:
         if self.start == "guide":
             return end
         draws = self.local.draw_prior(hamiltonian.SCALE_DRAWS)
-        return hamiltonian.spread(self.coordinates.free(draws))
+        return hamiltonian.spread(self.coordinates, draws)
 
 
 def _between(start: Start, local: LocalPosterior, u: Tensor, beta: Tensor) -> Tensor:

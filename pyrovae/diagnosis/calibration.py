@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.diagnosis.angles import on_plane, unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, percent, worse
 from pyrovae.diagnosis.local import LocalPosterior, simulate
 from pyrovae.diagnosis.marginals import guide_marginals
@@ -260,8 +261,9 @@ def check_calibration(
 
     Given x, :math:`z^*` is an exact draw from the posterior: were that the guide, every
     :math:`u_d` would be uniform. Where the guide's marginals have no distribution function that
-    is known, :math:`z^*_d` is ranked among 99 draws, ties broken at random. It says how the guide
-    fares on the model's own data, which need not be like real ones.
+    is known, :math:`z^*_d` is ranked among 99 draws, ties broken at random. So are all angles,
+    counted from the point opposite to their mean direction. It says how the guide fares on the
+    model's own data, which need not be like real ones.
 
     Args:
         autoencoder: Model and guide.
@@ -305,64 +307,86 @@ def check_calibration(
         local.names,
         found.pit.numpy(),
         found.pit_log_joint.numpy(),
-        ((found.code - found.mean) / found.scale.clamp(min=SMALLEST)).numpy(),
+        found.z.numpy(),
         _active(found).numpy(),
     )
 
 
 class _Placed(NamedTuple):
-    """Codes of simulated data and the guide's distributions of them, ``(data, dims)`` each.
+    """Codes of simulated data within the guide's distributions of them, ``(data, dims)`` each.
 
     Attributes:
         pit_log_joint: ``(data,)``.
+        z: Code less the guide's mean, in its standard deviations.
+        code: ``(data, dims, 2)``, as points of the plane if they are angles.
+        mean: Of the guide, as ``code``.
+        variance: Of the guide, around that point.
         noise: Variance of the error of ``mean``; zero where the guide knows it.
     """
 
-    code: Tensor
     pit: Tensor
     pit_log_joint: Tensor
+    z: Tensor
+    code: Tensor
     mean: Tensor
-    scale: Tensor
+    variance: Tensor
     noise: Tensor
+
+
+# As the attributes of the same names, of one site.
+_Site = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def _simulate(autoencoder: Autoencoder, like: Tensor) -> _Placed:
     """As many simulations as there are data in ``like``."""
     simulated = simulate(autoencoder, like)
     local = LocalPosterior(autoencoder, simulated.x)
+    angles = local.angles
     z = torch.cat([simulated.z.unsqueeze(0), local.draw_guide(DRAWS)])  # by one computation
     log_joint = local.log_joint(z)
     sizes = [shape.numel() for shape in local.shapes.values()]
     marginals = guide_marginals(local).values()
+    pieces = zip(marginals, z.split(sizes, dim=-1), angles.split(sizes), strict=True)
     columns = [
-        _exact(marginal, piece[0]) or _among_draws(piece)
-        for marginal, piece in zip(marginals, z.split(sizes, dim=-1), strict=True)
+        _exact(None if angular.any() else marginal, piece[0]) or _among_draws(piece, angular)
+        for marginal, piece, angular in pieces
     ]
-    pit, mean, scale, noise = (torch.cat(column, -1) for column in zip(*columns, strict=True))
+    pit, score, mean, variance, noise = (
+        torch.cat(column, 1) for column in zip(*columns, strict=True)
+    )
     rank = _uniform_rank(log_joint)
     if not log_joint.isfinite().all():
         rank = torch.full_like(rank, torch.nan)
-    return _Placed(simulated.z, pit, rank, mean, scale, noise)
+    return _Placed(pit, rank, score, on_plane(simulated.z, angles), mean, variance, noise)
 
 
-def _exact(marginal: Any, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-    """PIT, mean, standard deviation and no noise, as far as the guide knows its marginals."""
+def _exact(marginal: Any, code: Tensor) -> _Site | None:
+    """From mean and distribution function, as far as the guide knows its marginals."""
     if marginal is None or marginal.support.is_discrete:
         return None
     try:
-        return marginal.cdf(code), marginal.mean, marginal.stddev, torch.zeros_like(code)
+        pit, mean, scale = marginal.cdf(code), marginal.mean, marginal.stddev
     except NotImplementedError:
         return None
+    score = (code - mean).double() / scale.double().clamp(min=SMALLEST)
+    numbers = torch.zeros_like(mean, dtype=torch.bool)
+    return pit, score, on_plane(mean, numbers), scale.square(), torch.zeros_like(code)
 
 
-def _among_draws(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same from draws below the code, ``(1 + draws, data, dims)``."""
-    draws = z[1:].double()
-    scale = draws.std(0)
+def _among_draws(z: Tensor, angles: Tensor) -> _Site:
+    """The same from draws below the code, ``(1 + draws, data, dims)``.
+
+    An angle has its place between half a turn before and after the mean direction of all of them,
+    the code included: so it could be any of them if the guide is the posterior.
+    """
+    points = on_plane(z[1:].double(), angles)
+    z = unwrapped(z.double(), angles)
+    draws, count = z[1:], len(z) - 1
     # For normals, so that z-scores have variance one as they do with mean and scale known.
-    count = len(draws)
-    wider = ((1 + 1 / count) * (count - 1) / (count - 3)) ** 0.5
-    return _uniform_rank(z), draws.mean(0), scale * wider, scale.square() / count
+    wider = (1 + 1 / count) * (count - 1) / (count - 3)
+    score = (z[0] - draws.mean(0)) / (draws.std(0) * wider**0.5).clamp(min=SMALLEST)
+    variance = points.var(0).sum(-1)
+    return _uniform_rank(z), score, points.mean(0), variance * wider, variance / count
 
 
 def _uniform_rank(values: Tensor) -> Tensor:
@@ -375,9 +399,9 @@ def _uniform_rank(values: Tensor) -> Tensor:
 
 def _active(found: _Placed) -> Tensor:
     """Latents of which the guide says other things than the prior."""
-    prior_variance = found.code.var(0)
-    varies = found.mean.var(0) - found.noise.mean(0) > ACTIVE_VARIANCE * prior_variance
-    ratio = (found.scale.square().mean(0) / prior_variance).sqrt()
+    prior_variance = found.code.var(0).sum(-1)
+    varies = found.mean.var(0).sum(-1) - found.noise.mean(0) > ACTIVE_VARIANCE * prior_variance
+    ratio = (found.variance.mean(0) / prior_variance).sqrt()
     return varies | ((ratio - 1).abs() > PRIOR_SCALE)
 
 

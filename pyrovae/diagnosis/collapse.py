@@ -16,6 +16,7 @@ from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
 from pyrovae.densities import densities
+from pyrovae.diagnosis.angles import on_plane
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict
 from pyrovae.diagnosis.information import Information, affordable, mutual_information
 from pyrovae.diagnosis.local import LocalPosterior
@@ -63,8 +64,9 @@ class Collapse(Check):
         names: Of the dimensions.
         kl: Mean of each dimension's KL in nats, ``(latent,)``; NaN where guide or prior does not
             factorise.
-        mean_variance: Variance of E[z_d | x] over the data, ``(latent,)``.
-        prior_variance: Variance of z_d under the prior, ``(latent,)``.
+        mean_variance: Variance of E[z_d | x] over the data, ``(latent,)``; of an angle that of
+            the mean of (cos z_d, sin z_d).
+        prior_variance: Variance of z_d, or of that point, under the prior, ``(latent,)``.
         per_dim: Lower bound on I(x; z_d) in nats, ``(latent,)``; NaN where the guide's marginals
             are not known.
         total_kl: Mean of the KL of the whole code, in nats; NaN for a point.
@@ -225,9 +227,9 @@ def check_collapse(autoencoder: Autoencoder, x: Tensor) -> Collapse:
         raise DataError(f"{len(x)} data are too few to see what varies: {MIN_DATA} are needed")
     with evaluating(autoencoder, x.device):
         few = LocalPosterior(autoencoder, x[:2])
-        parts = [_moments(autoencoder, part) for part in x.split(chunks.codes(x.device))]
+        parts = [_moments(few, part) for part in x.split(chunks.codes(x.device))]
         moments = Moments(*(torch.cat(column) for column in zip(*parts, strict=True)))
-        prior_variance = _prior_variance(autoencoder, x)
+        prior_variance = _prior_variance(few, x)
         bracket, per_dim = None, torch.full_like(prior_variance, torch.nan)
         if not few.point:
             found = mutual_information(
@@ -238,7 +240,7 @@ def check_collapse(autoencoder: Autoencoder, x: Tensor) -> Collapse:
     return Collapse(
         names=few.names,
         kl=moments.kl_per_dim.mean(0).numpy(),
-        mean_variance=(moments.mean.var(0) - noise).clamp(min=0).numpy(),
+        mean_variance=(moments.mean.var(0).sum(-1) - noise).clamp(min=0).numpy(),
         prior_variance=prior_variance.numpy(),
         per_dim=per_dim.numpy(),
         total_kl=float(moments.kl.mean()),
@@ -251,8 +253,9 @@ class Moments(NamedTuple):
     """Of q(z | x) for each datum, float64 on the CPU.
 
     Attributes:
-        mean: E[z | x], ``(data, dims)``.
-        noise: Variance of the error of ``mean``; zero where the guide knows its mean.
+        mean: E[z | x], ``(data, dims, 2)``, as points of the plane, where angles are on the
+            circle and other numbers on the line.
+        noise: Variance of the error of ``mean``, ``(data, dims)``; zero where the guide knows it.
         kl: KL from the prior, ``(data,)``; NaN for a point.
         kl_per_dim: The same for each dimension, ``(data, dims)``; NaN where it is no sum.
     """
@@ -263,31 +266,32 @@ class Moments(NamedTuple):
     kl_per_dim: Tensor
 
 
-def _moments(autoencoder: Autoencoder, x: Tensor) -> Moments:
+def _moments(local: LocalPosterior, x: Tensor) -> Moments:
     """Averages over runs of the guide: what each run knows in closed form is averaged as such."""
-    runs = [_run(autoencoder, x) for _ in range(2)]
+    runs = [_run(local, x) for _ in range(2)]
     if any(not a.equal(b) for a, b in zip(*map(_without_nan, runs), strict=True)):
-        runs += [_run(autoencoder, x) for _ in range(RUNS - 2)]
+        runs += [_run(local, x) for _ in range(RUNS - 2)]
     mean, kl, kl_per_dim = (torch.stack(column) for column in zip(*runs, strict=True))
-    return Moments(mean.mean(0), mean.var(0) / len(runs), kl.mean(0), kl_per_dim.mean(0))
+    noise = mean.var(0).sum(-1) / len(runs)
+    return Moments(mean.mean(0), noise, kl.mean(0), kl_per_dim.mean(0))
 
 
-def _run(autoencoder: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means, KL, and KL of each dimension, from one run; a dimension's is NaN if it is no sum."""
-    traces = autoencoder.traces(x)
+    traces = local.autoencoder.traces(x)
     found = densities([traces], len(x), sampled=False)
     means, per_dims = [], []
-    for name in traces.latent:
-        mean = _mean(traces.guide.nodes[name]).double().reshape(len(x), -1)
-        site = found.sites[name]
+    angles = local.angles.split([shape.numel() for shape in local.shapes.values()])
+    for name, angular in zip(local.shapes, angles, strict=True):
+        q, site = traces.guide.nodes[name], found.sites[name]
+        mean = (q["value"] if angular.any() else _mean(q)).double().reshape(len(x), -1)
         each = site.kl_per_dim if mean.shape[1] > 1 or site.kl is None else site.kl.unsqueeze(-1)
-        if each is None or site.kl_kind == "point":
+        if each is None or site.kl_kind == "point" or each[0].shape != mean.shape:
             each = torch.full_like(mean, torch.nan).unsqueeze(0)
-        means.append(mean)
+        means.append(on_plane(mean, angular))
         per_dims.append(each[0])
-    point = any(site.kl_kind == "point" for site in found.latent.values())
-    total = torch.full_like(found.kl[0], torch.nan) if point else found.kl[0]
-    return torch.cat(means, -1).cpu(), total.cpu(), torch.cat(per_dims, -1).cpu()
+    total = torch.full_like(found.kl[0], torch.nan) if local.point else found.kl[0]
+    return torch.cat(means, 1).cpu(), total.cpu(), torch.cat(per_dims, -1).cpu()
 
 
 def _without_nan(run: tuple[Tensor, ...]) -> list[Tensor]:
@@ -303,17 +307,19 @@ def _mean(site: Site) -> Tensor:
     return torch.where(mean.isfinite(), mean, site["value"])
 
 
-def _prior_variance(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+def _prior_variance(local: LocalPosterior, x: Tensor) -> Tensor:
     """Of each number of a code: as the prior knows it, else that of draws."""
-    found = [pair.p for pair in pairs(autoencoder, x[:2]).values()]
-    if len(found) == 1:  # of several, one may depend on another
+    angles = local.angles
+    found = [pair.p for pair in pairs(local.autoencoder, x[:2]).values()]
+    if len(found) == 1 and not angles.any():  # of several, one may depend on another
         with suppress(NotImplementedError):
             first, second = found[0].variance.double().reshape(2, -1).cpu()
             if first.isfinite().all() and torch.equal(first, second):
                 return first
-    few = LocalPosterior(autoencoder, x[:MIN_DATA])
+    few = LocalPosterior(local.autoencoder, x[:MIN_DATA])
     sizes = chunks.draws(len(few), PRIOR_DRAWS // len(few), x.device)
-    return torch.cat([few.draw_prior(size) for size in sizes]).double().flatten(0, 1).var(0).cpu()
+    drawn = torch.cat([few.draw_prior(size) for size in sizes]).double().flatten(0, 1)
+    return on_plane(drawn, angles).var(0).sum(-1).cpu()
 
 
 def _bracket(found: Information) -> Bracket:

@@ -193,14 +193,19 @@ def compare(
     Raises:
         SpecError: Fewer than two models; some give probabilities and others densities; or a
             guide is a point and ``ais`` is not asked for.
-        DataError: A density is not finite; names the data.
+        DataError: A density is not finite; names the model and the data.
     """
     require_comparable(autoencoders, x, ais=ais)
     simulations = simulations or usual_simulations(ais=ais)
     found, like = {}, x[torch.arange(simulations, device=x.device) % len(x)]
     for name, autoencoder in autoencoders.items():
         bar = name if progress else ""
-        evaluation = judge(autoencoder, x, samples, ais=ais, progress=bar, computation=computation)
+        try:
+            evaluation = judge(
+                autoencoder, x, samples, ais=ais, progress=bar, computation=computation
+            )
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
         start: annealing.Start | None = None
         if ais:
             start = "prior" if evaluation.point else "guide"

@@ -7,13 +7,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import biject_to
 
+from pyrovae.diagnosis.angles import (
+    FULL_TURN,
+    is_angular,
+    is_made_of_angles,
+    mean_direction,
+    parts,
+    unwrapped,
+    wrapped,
+)
 from pyrovae.errors import SpecError
 from pyrovae.sphere import log_area, unit
+
+# By how much the ends of an interval may miss a full turn: 3.14 for π is meant to be one.
+TURN_ERROR = 0.01
+# Distributions that torch and Pyro call continuous, though their draws are not, or not all.
+STRAIGHT_THROUGH = (
+    dist.RelaxedBernoulliStraightThrough,
+    dist.RelaxedOneHotCategoricalStraightThrough,
+)
+ATOMS = (dist.ZeroInflatedDistribution, dist.Empirical)
 
 
 class Coordinates(ABC):
@@ -36,6 +55,10 @@ class Coordinates(ABC):
     def free(self, z: Tensor) -> Tensor:
         """A free point for each code; where several stand for it, one drawn at random."""
 
+    def spread(self, u: Tensor) -> Tensor:
+        """Standard deviations over draws of free points, ``(draws, *batch, free dims)``."""
+        return u.std(0)
+
 
 class Real(Coordinates):
     """Codes that are free already.
@@ -54,6 +77,35 @@ class Real(Coordinates):
     def free(self, z: Tensor) -> Tensor:
         """The code itself."""
         return z
+
+
+class Circular(Coordinates):
+    """Codes that are angles, which may be turned any number of times.
+
+    A chain that winds around the circle comes back to where it was, and the length of an arc is
+    that of its angle: no density changes.
+
+    Args:
+        dims: Length of the code.
+        start: Where the turn begins within which codes lie.
+    """
+
+    def __init__(self, dims: int, start: float = -math.pi) -> None:
+        self.dims = dims
+        self.start = start
+
+    def code(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The same angles within one turn."""
+        return wrapped(u, self.start), u.new_zeros(u.shape[:-1], dtype=torch.float64)
+
+    def free(self, z: Tensor) -> Tensor:
+        """The code itself."""
+        return z
+
+    def spread(self, u: Tensor) -> Tensor:
+        """Standard deviations around the mean directions."""
+        angles = torch.ones(self.dims, dtype=torch.bool, device=u.device)
+        return (unwrapped(u, angles) - mean_direction(u, angles)).square().mean(0).sqrt()
 
 
 class Spherical(Coordinates):
@@ -141,40 +193,132 @@ class SideBySide(Coordinates):
             [part.free(piece) for part, piece in zip(self.parts, pieces, strict=True)], dim=-1
         )
 
+    def spread(self, u: Tensor) -> Tensor:
+        """Those of all parts, one after the other."""
+        pieces = u.split(self.free_dims, dim=-1)
+        return torch.cat(
+            [part.spread(piece) for part, piece in zip(self.parts, pieces, strict=True)], dim=-1
+        )
+
+
+class Circle(constraints.Constraint):
+    """Angles: all real numbers, of which those a full turn apart are the same.
+
+    Args:
+        start: Where the turn begins within which draws lie.
+    """
+
+    def __init__(self, start: float = -math.pi) -> None:
+        self.start = start
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        return value.isfinite()
+
+
+class Unsuited(constraints.Constraint):
+    """Draws of which the log-density does not tell how to move from one to another.
+
+    Args:
+        why: What is in the way; the end of a sentence that begins with the site.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__()
+
+
+def true_support(prior: Any, guide: Any) -> Any:
+    """Where codes of a site lie, also where torch or Pyro declare what is not so.
+
+    Angles are said to be real, though their density repeats itself and no chain among real
+    numbers could come to rest; and what is relaxed in the density only is said to be continuous.
+
+    Args:
+        prior: The model's distribution at the site.
+        guide: The guide's. A uniform distribution over a full turn is one of angles if the guide
+            has angles there.
+    """
+    if is_angular(prior):
+        return Circle()
+    if is_made_of_angles(prior):
+        return Unsuited("is computed from an angle, of which the density does not tell the turn")
+    for part in parts(prior):
+        if isinstance(part, STRAIGHT_THROUGH):
+            return Unsuited("draws discrete values and has the density of relaxed ones")
+        if isinstance(part, ATOMS):
+            return Unsuited("has a probability at single points, which no density tells of")
+    support: Any = prior.support
+    start = _start_of_turn(support)
+    return Circle(start) if start is not None and is_made_of_angles(guide) else support
+
+
+def angles(supports: dict[str, Any], shapes: dict[str, torch.Size]) -> Tensor:
+    """Which numbers of a code are angles, ``(dims,)``; arguments as of :func:`coordinates`."""
+    found = [
+        torch.full((shapes[name].numel(),), isinstance(support, Circle))
+        for name, support in supports.items()
+    ]
+    return torch.cat(found)
+
 
 def coordinates(supports: dict[str, Any], shapes: dict[str, torch.Size]) -> Coordinates:
     """Coordinates of codes, sites one after the other.
 
     Args:
-        supports: Constraint of each latent site.
+        supports: Constraint of each latent site, of :func:`true_support`.
         shapes: Event shape of each.
 
     Raises:
-        SpecError: A site is discrete, so that no gradient leads from one code to another.
+        SpecError: A site is discrete, so that no gradient leads from one code to another, or its
+            support is one that no free points are known for.
     """
-    parts = [_of_site(name, support, shapes[name]) for name, support in supports.items()]
-    if len(parts) == 1:
-        return parts[0]
+    found = [_of_site(name, support, shapes[name]) for name, support in supports.items()]
+    if len(found) == 1:
+        return found[0]
     free_dims = [
         part.bijection.inverse_shape(part.shape).numel()
         if isinstance(part, Constrained)
         else part.dims
-        for part in parts
+        for part in found
     ]
-    return SideBySide(parts, free_dims)
+    return SideBySide(found, free_dims)
 
 
 def _of_site(name: str, support: Any, shape: torch.Size) -> Coordinates:
-    if support.is_discrete:
+    why = "is discrete, and log p(x, z) has no gradient along it" if support.is_discrete else None
+    if isinstance(support, Unsuited):
+        why = support.why
+    if why:
         raise SpecError(
-            f"site '{name}' is discrete, and log p(x, z) has no gradient along it: checks that "
-            "move through the codes need continuous ones"
+            f"site '{name}' {why}: checks that move through the codes need continuous ones"
         )
-    inner = support
-    while hasattr(inner, "base_constraint"):  # of a product, or of a mixture's components
-        inner = inner.base_constraint
+    if isinstance(support, Circle):
+        return Circular(shape.numel(), support.start)
+    inner = _base(support)
     if inner is constraints.real:  # of which real vectors are made as well
         return Real(shape.numel())
     if inner is constraints.sphere:
         return Spherical(shape.numel())
-    return Constrained(support, shape)
+    try:
+        return Constrained(support, shape)
+    except NotImplementedError:
+        raise SpecError(
+            f"site '{name}' has the support {support}, and no map to it from real numbers is "
+            "known: checks that move through the codes need one, of torch's biject_to"
+        ) from None
+
+
+def _base(support: Any) -> Any:
+    while hasattr(support, "base_constraint"):  # of a product, or of a mixture's components
+        support = support.base_constraint
+    return support
+
+
+def _start_of_turn(support: Any) -> float | None:
+    """The lower end of an interval as long as a full turn, if it is one."""
+    inner = _base(support)
+    low, high = (getattr(inner, f"{end}_bound", torch.nan) for end in ("lower", "upper"))
+    low, high = torch.as_tensor(low).double(), torch.as_tensor(high).double()
+    full = ((high - low - FULL_TURN).abs() < TURN_ERROR) & (low == low.flatten()[0])
+    return low.flatten()[0].item() if full.all() else None

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.computation import Computation
+from pyrovae.diagnosis.coordinates import Coordinates
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.recurring import Recurring
@@ -208,12 +209,12 @@ def guide_scale(local: LocalPosterior) -> Tensor:
     A point has none: those of the prior stand for them.
     """
     draw = local.draw_prior if local.point else local.draw_guide
-    return spread(local.coordinates.free(draw(SCALE_DRAWS)))
+    return spread(local.coordinates, draw(SCALE_DRAWS))
 
 
-def spread(u: Tensor) -> Tensor:
-    """Standard deviations over draws ``(draws, data, dims)``; 1 where there is none."""
-    scale = u.std(0)
+def spread(coordinates: Coordinates, z: Tensor) -> Tensor:
+    """Those of free points of codes ``(draws, data, dims)``; 1 where there is none."""
+    scale = coordinates.spread(coordinates.free(z))
     return scale.where(scale.isfinite() & (scale > 0), 1.0)
 
 

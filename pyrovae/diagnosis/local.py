@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.densities import Reduced, log_densities
-from pyrovae.diagnosis.coordinates import Coordinates, coordinates
+from pyrovae.diagnosis.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.errors import SpecError
 from pyrovae.plates import DRAWS, Plates
 from pyrovae.traces import Site, density_sites, missing_values, observed_sites, sites_by_role
@@ -71,7 +71,8 @@ class LocalPosterior:
         self._guide = list(density_sites(traces.guide))
         self._observed = list(sites_by_role(traces.model, "observed", "factor"))
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
-        self._supports = {name: prior[name].support for name in self._latent}
+        guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
+        self._supports = {name: true_support(prior[name], guide[name]) for name in self._latent}
         self.shapes = {name: prior[name].event_shape for name in self._latent}
         self.dims = sum(shape.numel() for shape in self.shapes.values())
         self.point = any(traces.is_point(name) for name in self._latent)
@@ -101,6 +102,11 @@ class LocalPosterior:
             SpecError: A latent site is discrete.
         """
         return coordinates(self._supports, self.shapes)
+
+    @property
+    def angles(self) -> Tensor:
+        """Which numbers of a code are angles, ``(dims,)``; any turn of them is the same."""
+        return angles(self._supports, self.shapes).to(self.x.device)
 
     def draw(self, draws: int) -> Draws:
         """Codes from the guide, with all their log-densities."""

@@ -15,6 +15,7 @@ from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.computation import Computation
 from pyrovae.diagnosis import hamiltonian
+from pyrovae.diagnosis.angles import mean_direction, on_plane, unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, percent, worse
 from pyrovae.diagnosis.hamiltonian import (
     Densities,
@@ -36,6 +37,7 @@ GOOD_RHAT, BAD_RHAT, GOOD_ESS, FEW = 1.01, 1.05, 400.0, 0.05
 # Of the guide, in standard deviations and as a fraction; ours.
 LARGE_SHIFT, COVERAGE_ERROR = 0.25, 0.05
 INTERVAL = 0.9
+EXACT = {"mean_shift": 0.0, "scale_ratio": 1.0, "guide_coverage": INTERVAL}
 # Of the transitions: where a posterior is easy steps become so long that a few are unstable.
 FEW_DIVERGENCES = 1e-3
 GUIDE_DRAWS = 1000
@@ -48,6 +50,12 @@ Array = Float64[np.ndarray, "obs latent"]
 @dataclass(frozen=True, eq=False)
 class MCMC(Check):
     """Chains of Hamiltonian Monte Carlo on p(z | x), and the guide beside them.
+
+    An angle is compared on the circle: R-hat and ESS are of the angle from the mean direction of
+    all chains, means and standard deviations of points (cos z, sin z) of the plane, a shift being
+    positive where the guide is ahead, and the guide's central interval is around its own mean
+    direction. Numbers that no draw of chains or guide changes, such as the zeros of a Cholesky
+    factor, are given what exact draws would have in the mean.
 
     Attributes:
         rhat: Rank-normalised split R-hat over all chains, ``(obs, latent)``.
@@ -258,27 +266,31 @@ def check_mcmc(
     _require(chains, warmup, draws)
     starts = ("guide",) * (chains - chains // 2) + ("prior",) * (chains // 2)
     densities = Densities(log_posterior, autoencoder, computation)
-    parts, guides, point = [], [], False
+    parts, guides, point, angles = [], [], False, torch.zeros(0, dtype=torch.bool)
     with evaluating(autoencoder, x.device):
         for part in x.split(max(1, chunks.codes(x.device) // chains)):
             local = LocalPosterior(autoencoder, part)
             parts.append(sample(local, densities.of(local), starts, warmup, draws))
             guides.append(_guide_draws(local))
-            point = local.point
+            point, angles = local.point, local.angles.cpu()
     z = torch.cat([part.z for part in parts], dim=2)
     stats = {
         name: torch.cat([part.sample_stats[name] for part in parts], dim=2)
         for name in parts[0].sample_stats
     }
     require_finite(stats["lp"].flatten(0, 1))
-    kept = z.numpy()
-    from_guide = kept[: starts.count("guide")]
+    flat, guide = z.flatten(0, 1), torch.cat(guides, dim=1)
+    fixed = ((flat == flat[0]).all(0) & (guide.float() == flat[0]).all(0)).numpy()
+    scalars = unwrapped(flat, angles).reshape(z.shape).numpy()
     return MCMC(
-        rhat=_rhat(kept),
-        rhat_guide=_rhat(from_guide),
-        ess=_ess(kept),
-        **_compare(torch.cat(guides, dim=1), z.double().flatten(0, 1), point),
-        z=kept,
+        rhat=np.where(fixed, 1.0, _rhat(scalars)),
+        rhat_guide=np.where(fixed, 1.0, _rhat(scalars[: starts.count("guide")])),
+        ess=np.where(fixed, float(len(flat)), _ess(scalars)),
+        **{
+            name: np.where(fixed & (not point or name == "mean_shift"), EXACT[name], values)
+            for name, values in _compare(guide, flat.double(), angles, point).items()
+        },
+        z=z.numpy(),
         sample_stats={name: value.numpy() for name, value in stats.items()},
         starts=starts,
     )
@@ -350,20 +362,32 @@ def _guide_draws(local: LocalPosterior) -> Tensor:
     return torch.cat([local.draw_guide(size).cpu() for size in sizes]).double()
 
 
-def _compare(guide: Tensor, posterior: Tensor, point: bool) -> dict[str, NDArray[Any]]:
+def _compare(
+    guide: Tensor, posterior: Tensor, angles: Tensor, point: bool
+) -> dict[str, NDArray[Any]]:
     """Draws of the guide against those of the chains, ``(draws, obs, latent)``."""
-    scale = posterior.std(0)
-    shift = (guide.mean(0) - posterior.mean(0)) / scale
+    ours, theirs = on_plane(guide, angles), on_plane(posterior, angles)
+    scale = theirs.var(0).sum(-1).sqrt()
+    ratio = ours.var(0).sum(-1).sqrt() / scale
     edges = torch.tensor([(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], dtype=guide.dtype)
-    low, high = guide.quantile(edges, dim=0)
-    coverage = ((posterior >= low) & (posterior <= high)).double().mean(0)
-    ratio = guide.std(0) / scale
+    centre = mean_direction(guide, angles)
+    low, high = unwrapped(guide, angles, centre).quantile(edges, dim=0)
+    turned = unwrapped(posterior, angles, centre)
+    coverage = ((turned >= low) & (turned <= high)).double().mean(0)
     none = torch.full_like(ratio, torch.nan)
     return {
-        "mean_shift": shift.numpy(),
+        "mean_shift": (_shift(ours.mean(0), theirs.mean(0), angles) / scale).numpy(),
         "scale_ratio": (none if point else ratio).numpy(),
         "guide_coverage": (none if point else coverage).numpy(),
     }
+
+
+def _shift(mean: Tensor, reference: Tensor, angles: Tensor) -> Tensor:
+    """How far a mean is ahead of another, ``(..., 2)`` each; around the circle for angles."""
+    difference = mean - reference
+    ahead = reference[..., 0] * mean[..., 1] - reference[..., 1] * mean[..., 0]
+    distance = difference.norm(dim=-1)
+    return torch.where(angles, torch.where(ahead < 0, -distance, distance), difference[..., 0])
 
 
 def _rhat(z: NDArray[Any]) -> NDArray[Any]:
@@ -388,7 +412,8 @@ def _of_scalars(statistic: Any, z: NDArray[Any]) -> NDArray[Any]:
 
     dims = ("chain", "draw", "obs", "latent")
     coords = {name: np.arange(size) for name, size in zip(dims, z.shape, strict=True)}
-    return statistic(xr.Dataset({"z": (dims, z)}, coords=coords))["z"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):  # of numbers that do not vary
+        return statistic(xr.Dataset({"z": (dims, z)}, coords=coords))["z"].to_numpy()
 
 
 def _share(which: NDArray[Any]) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch
+import math
+
 from torch import Tensor
+
+from pyrovae.errors import DataError
 
 # Nats per datum that are left to gain; and how often to try for them.
 TOLERANCE, MOST_STEPS = 1e-6, 20_000
@@ -25,11 +28,16 @@ def stacking_weights(log_prob: Tensor) -> Tensor:
     than :math:`\max_k \log g_k`: it stops when that is nothing.
 
     Args:
-        log_prob: :math:`\log p_k(x_n)` in nats, ``(models, data)``.
+        log_prob: :math:`\log p_k(x_n)` in nats, ``(models, data)``; :math:`-\infty` where a model
+            gives an observation no mass, which leaves that observation to the others.
 
     Returns:
-        ``(models,)``, not negative, summing to one. Models that predict alike share a weight in
-        some way or other.
+        float64 ``(models,)``, not negative, summing to one. Models that predict alike share a
+        weight in some way or other.
+
+    Raises:
+        DataError: There is nothing to weigh; a log-density is NaN or :math:`+\infty`; or no model
+            gives an observation any mass, so that all weights are as bad. Names the observation.
 
     References:
         Yao, Vehtari, Simpson and Gelman (2018), *Using stacking to average Bayesian predictive
@@ -37,16 +45,41 @@ def stacking_weights(log_prob: Tensor) -> Tensor:
         investment return*, for the algorithm and when to stop.
 
     Example:
+        >>> import torch
         >>> stacking_weights(torch.tensor([[-1.0, -1.0], [-9.0, -9.0]]).double()).round(decimals=3)
         tensor([1., 0.], dtype=torch.float64)
     """
+    _require_mass(log_prob)
+    log_prob = log_prob.double()
     log_weight = log_prob.new_zeros(len(log_prob)).log_softmax(0)
     for _ in range(MOST_STEPS):
         joint = log_weight.unsqueeze(-1) + log_prob
-        log_gain = (log_prob - joint.logsumexp(0)).logsumexp(-1) - torch.tensor(
-            float(log_prob.shape[-1])
-        ).log()
+        log_gain = (log_prob - joint.logsumexp(0)).logsumexp(-1) - math.log(log_prob.shape[-1])
         if log_gain.max() < TOLERANCE:
             break
         log_weight = log_weight + log_gain
     return log_weight.softmax(0)
+
+
+def _require_mass(log_prob: Tensor) -> None:
+    """Refuse log-densities that no mixture of the models can have, or only one of no mass."""
+    if log_prob.ndim != 2 or not log_prob.numel():
+        raise DataError(
+            f"log_prob has the shape {tuple(log_prob.shape)}: stacking needs (models, data), at "
+            "least one of each"
+        )
+    wrong = (log_prob.isnan() | log_prob.isposinf()).nonzero()
+    if len(wrong):
+        model, number = wrong[0].tolist()
+        raise DataError(
+            f"log p(x) of observation {number} under model {model} is "
+            f"{log_prob[model, number].item()}: stacking needs finite numbers, or -inf where a "
+            "model gives no mass"
+        )
+    impossible = log_prob.isneginf().all(0).nonzero().flatten().tolist()
+    if impossible:
+        raise DataError(
+            f"no model gives any mass to observation {impossible[0]} ({len(impossible)} such of "
+            f"{log_prob.shape[-1]}), so that no mixture of them is better than another: leave it "
+            "out, or add a model that can explain it"
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import optimize
 from torch import Tensor
 
 from pyrovae.diagnosis.comparison import (
@@ -15,7 +17,7 @@ from pyrovae.diagnosis.comparison import (
 )
 from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.stacking import stacking_weights
-from pyrovae.errors import SpecError
+from pyrovae.errors import DataError, SpecError
 from pyrovae.figures.comparison import differences
 
 EXACT = 1e-10
@@ -104,6 +106,70 @@ def test_stacking_takes_a_much_better_model_alone_and_equals_as_they_come() -> N
     equal = stacking_weights(log_prob[:1].repeat(3, 1))
     assert equal.sum().item() == pytest.approx(1.0)
     assert (equal >= 0).all()
+
+
+@pytest.mark.parametrize("models", [1, 2, 4])
+@pytest.mark.parametrize("impossible", [0.0, 0.2])
+def test_stacking_is_as_good_as_a_general_optimiser(models: int, impossible: float) -> None:
+    generator = np.random.default_rng(models)
+    log_prob = 2 * generator.normal(size=(models, 40))
+    log_prob[1:, generator.random(40) < impossible] = -np.inf
+    log_prob[0, generator.random(40) < impossible * (models > 1)] = -np.inf
+    log_prob[models // 2, np.isneginf(log_prob).all(0)] = 0.0
+    weights = stacking_weights(torch.from_numpy(log_prob)).numpy()
+    density = np.exp(log_prob)
+    best = optimize.minimize(
+        lambda w: -np.log(np.maximum(w @ density, 1e-300)).mean(),
+        np.full(models, 1 / models),
+        bounds=[(0, 1)] * models,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        method="SLSQP",
+    )
+    assert weights.sum() == pytest.approx(1.0)
+    assert np.log(weights @ density).mean() > -best.fun - 2e-6
+    np.testing.assert_allclose(weights, best.x, atol=0.01)
+
+
+def test_stacking_leaves_an_observation_to_the_models_that_can_explain_it() -> None:
+    # w wins n of N observations alone and shares the others with nothing else: w = n / N.
+    inf = math.inf
+    log_prob = torch.tensor([[-1.0, -1.0, -1.0, -inf], [-inf, -inf, -inf, -8.0]])
+    torch.testing.assert_close(
+        stacking_weights(log_prob), torch.tensor([0.75, 0.25]).double(), atol=1e-3, rtol=0
+    )
+    # However much better a model is elsewhere, one of which it makes nothing keeps some weight.
+    rare = torch.tensor([[0.0] * 9 + [-inf], [-30.0] * 10])
+    torch.testing.assert_close(
+        stacking_weights(rare), torch.tensor([0.9, 0.1]).double(), atol=1e-3, rtol=0
+    )
+    nowhere = torch.tensor([[-inf, -inf], [-1.0, -2.0]])
+    assert stacking_weights(nowhere).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("log_prob", "message"),
+    [
+        ([[-1.0, -math.inf], [-2.0, -math.inf]], "no model gives any mass to observation 1"),
+        ([[-1.0, -math.inf]], "no model gives any mass to observation 1"),
+        ([[-1.0, -1.0], [-2.0, math.nan]], "observation 1 under model 1 is nan"),
+        ([[math.inf, -1.0], [-2.0, -1.0]], "observation 0 under model 0 is inf"),
+        ([[], []], r"shape \(2, 0\)"),
+        ([-1.0, -2.0], r"shape \(2,\)"),
+    ],
+)
+def test_stacking_of_what_has_no_best_weights_is_refused(log_prob: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        stacking_weights(torch.tensor(log_prob))
+
+
+def test_a_model_that_gives_an_observation_no_mass_is_named(
+    models: dict[str, Any],
+) -> None:
+    vaes = {name: models[name].vae for name in "ab"}
+    with torch.no_grad():
+        vaes["b"].posterior.loc.bias.fill_(torch.inf)
+    with pytest.raises(DataError, match=r"^b: "):
+        compare(vaes, models["a"].x, samples=2, simulations=2)
 
 
 def comparison(
