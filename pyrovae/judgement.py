@@ -16,6 +16,8 @@ from pyrovae.objectives import Objective
 
 DATA, PARTS = 1000, 20
 STANDARD_ERRORS = 2.0
+# In nats; a smaller difference is of no consequence, however certain it is.
+LEAST = 0.1
 
 
 class Judgement(NamedTuple):
@@ -65,7 +67,7 @@ def judged(
 
 
 def _greater(first: list[float], second: list[float]) -> bool:
-    """Whether the mean is greater, by two standard errors of the difference or by half of it.
+    """Whether the mean is greater, by two standard errors of the difference, or is doubled.
 
     Numbers that are not finite are greater than all that are.
     """
@@ -73,7 +75,8 @@ def _greater(first: list[float], second: list[float]) -> bool:
     if not a.isfinite().all():
         return bool(b.isfinite().all())
     difference = a - b
-    return bool(difference.mean() > torch.minimum(_noise(difference), b.mean().abs()))
+    enough = torch.minimum(_noise(difference), b.mean().abs()).clamp(min=LEAST)
+    return bool(difference.mean() > enough)
 
 
 def _noise(difference: Tensor) -> Tensor:

@@ -180,8 +180,9 @@ class Training:
             self.use_best()
         epoch = self.best.epoch if stops else self.epoch
         kept, found = self._judge(), []
-        if self.collapse.collapsed and self._silent_nats() is not None:
-            found.append(self._collapsed())
+        said = [warning for warning in self.warnings if warning.kind == "posterior_collapse"]
+        if (said or self.collapse.collapsed) and self._silent_nats() is not None:
+            found.append(said[0] if said else self._collapsed())
         if self.untrained is not None and kept.worse_than(self.untrained):
             elbos = kept.mean_elbo, self.untrained.mean_elbo
             found.append(worse_than_untrained(self.spec, epoch, *elbos))
