@@ -16,6 +16,7 @@ from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.exploration.finding import Finding
+from pyrovae.fit_warnings import FitWarning, nats
 from pyrovae.kl import Kind
 from pyrovae.observers import Observer
 from pyrovae.records import Record
@@ -44,6 +45,10 @@ class Progress(Observer):
         """Print the line."""
         say(f"{'steps':<11} {training.execution.summary}")
 
+    def warned(self, training: Training, warning: FitWarning) -> None:
+        """Say what goes badly, and what to try."""
+        say(f"epoch {warning.epoch}\n{caution(warning)}")
+
 
 class Bar(Progress):
     """A progress bar over the whole run, for a terminal."""
@@ -71,6 +76,11 @@ class Bar(Progress):
             f"{validation.reconstruction:.1f} - KL {validation.kl:.1f}",
             refresh=False,
         )
+
+    def warned(self, training: Training, warning: FitWarning) -> None:
+        """Say it above the bar."""
+        with self.bar.external_write_mode():
+            super().warned(training, warning)
 
     def ended(self, training: Training) -> None:
         """Leave the bar as it stands."""
@@ -118,22 +128,28 @@ def plan(training: Training, writes_to: str) -> str:
 
 def result(training: Training, summary: Summary, active: int, dims: int, folder: str) -> str:
     """What training has come to, on the test data."""
-    best = training.spec.early_stopping is not None
-    epoch = training.best.epoch if best else training.epoch
     note = (
         ""
         if "point" not in summary.kl_kind.values()
         else ("            no bound: the guide is a point, and this is log p(x, z) there\n")
     )
+    warnings = "".join(caution(warning) + "\n" for warning in training.warnings)
+    kinds = [warning.kind for warning in training.warnings]
+    collapsed = ": the posterior has collapsed" if "posterior_collapse" in kinds else ""
     return (
-        f"test ELBO   {summary.elbo:.2f} ± {summary.standard_error:.2f} nats per datum "
+        f"test ELBO   {nats(summary.elbo)} ± {nats(summary.standard_error)} nats per datum "
         f"(standard error over {summary.count} data)\n"
-        f"            reconstruction {summary.reconstruction:.2f}, KL {summary.kl:.2f}\n"
+        f"            reconstruction {nats(summary.reconstruction)}, KL {nats(summary.kl)}\n"
         f"{note}"
-        f"active      {active} of {dims} latent dimensions\n"
-        f"weights     {'best by validation ELBO' if best else 'last'}, of epoch {epoch}\n"
-        f"run         {folder}"
+        f"active      {active} of {dims} latent dimensions{collapsed}\n"
+        f"weights     {_weights(training, folder)}\n"
+        f"{warnings}run         {folder}"
     )
+
+
+def caution(warning: FitWarning) -> str:
+    """What goes or went badly, and below that what to try."""
+    return f"{_beside('warning', warning.finding)}\n{_beside('', f'→ {warning.advice}')}"
 
 
 def how_to_resume(training: Training, folder: str) -> str:
@@ -182,6 +198,20 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
         f"of {what} among all data, anew in each epoch{loss}; the reported training ELBO is "
         "weighted back to the data"
     }
+
+
+def _weights(training: Training, folder: str) -> str:
+    """Which are kept, and if others were better by validation ELBO, where those are."""
+    best = training.best
+    if training.spec.early_stopping is not None:
+        return f"best by validation ELBO, of epoch {best.epoch}"
+    kept = f"last, of epoch {training.epoch}"
+    if best.epoch in (0, training.epoch):
+        return kept
+    return (
+        f"{kept}, validation ELBO {nats(training.elbo)}; best {nats(best.elbo)} at epoch "
+        f"{best.epoch}, in {folder}/best.safetensors"
+    )
 
 
 def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
@@ -318,6 +348,10 @@ def look(found: Finding) -> str:
 
 def _wrapped(question: str, grade: str, text: str) -> str:
     """Text beside its heading, in lines that fit the terminal."""
-    head = f"{question:<22}{grade:<6}"
+    return _beside(f"{question:<22}{grade:<6}", text)
+
+
+def _beside(head: str, text: str) -> str:
+    head = f"{head:<12}"
     width = max(60, shutil.get_terminal_size().columns)
     return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head))

@@ -211,8 +211,7 @@ def finish(run: Run, training: Training) -> None:
     from pyrovae.figures import draw_figures
 
     autoencoder, test = training.autoencoder, training.splits.test
-    if training.spec.early_stopping is not None:
-        training.use_best()
+    training.conclude()
     save(autoencoder, run.folder / "weights.safetensors")
     summary = evaluate(autoencoder, test, training.objective)
     means = codes(autoencoder, test)
@@ -224,7 +223,21 @@ def finish(run: Run, training: Training) -> None:
         {
             "status": "finished",
             "test": {**asdict(summary), "active_dimensions": active},
+            "weights": weights(training),
+            "warnings": [asdict(warning) for warning in training.warnings],
             "figures": [figure.name for figure in figures],
         }
     )
     console.say(console.result(training, summary, active, means.shape[1], str(run.folder)))
+
+
+def weights(training: Training) -> dict[str, Any]:
+    """Which weights a finished training keeps, and which were best, by validation ELBO."""
+    best, stopped = training.best, training.spec.early_stopping is not None
+    return {
+        "kept": "best" if stopped else "last",
+        "epoch": best.epoch if stopped else training.epoch,
+        "validation_elbo": best.elbo if stopped else training.elbo,
+        "best_epoch": best.epoch,
+        "best_validation_elbo": best.elbo,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from pyrovae.autoencoder import Autoencoder
@@ -12,6 +13,8 @@ from pyrovae.randomness import seeded
 from pyrovae.records import Record
 from pyrovae.specs import InferenceSpec
 from pyrovae.training import Training
+
+logger = logging.getLogger("pyrovae")
 
 
 def fit(
@@ -24,7 +27,9 @@ def fit(
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
 
     Random numbers come from the specification's seed; the caller's stream is left as it was.
-    With early stopping the autoencoder ends up with its best weights, else with its last.
+    With early stopping the autoencoder ends up with its best weights, else with its last. A fit
+    that went badly is named in a warning of the logger "pyrovae": the posterior has collapsed,
+    the model is worse than before the first step, or the weights were better earlier.
 
     Args:
         autoencoder: What to fit, in place, on its own device.
@@ -55,6 +60,7 @@ def fit(
     with seeded(spec.seed, device):
         training = Training(autoencoder, data, spec, computation)
         history = training.run(observers)
-    if spec.early_stopping is not None:
-        training.use_best()
+    training.conclude()
+    for warning in training.warnings:
+        logger.warning("%s; %s", warning.finding, warning.advice)
     return history

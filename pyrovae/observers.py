@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pyrovae.fit_warnings import FitWarning
 from pyrovae.records import Record
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ class Observer:
 
     def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
         """After an epoch: the training and the validation record."""
+
+    def warned(self, training: Training, warning: FitWarning) -> None:
+        """After an epoch that shows that the fit goes badly."""
 
     def ended(self, training: Training) -> None:
         """After the last step, or the one in which training was interrupted."""

@@ -24,6 +24,7 @@ from pyrovae.runs import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.support import check_support
+from pyrovae.training import is_better
 from pyrovae.weights import load, load_weights
 
 
@@ -216,10 +217,9 @@ def _last_epoch(folder: Path) -> int:
 
 def _best_epoch(folder: Path, inference: InferenceSpec) -> int:
     """The epoch that training remembers as the best: better than those before by so much."""
-    stop = inference.early_stopping
     best, epoch = -float("inf"), 0
     for record in _validation(folder):
-        if record["elbo"] > best + (stop.min_delta if stop else 0.0):
+        if is_better(record["elbo"], best, inference):
             best, epoch = record["elbo"], record["epoch"]
     return epoch
 

@@ -19,6 +19,7 @@ import torch
 
 import pyrovae
 from pyrovae.errors import CheckpointError, PyrovaeError, reason
+from pyrovae.fit_warnings import FitWarning
 from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
 from pyrovae.records import Record
@@ -93,6 +94,10 @@ class Run(Observer):
         if training.best.epoch == training.epoch:
             save(training.autoencoder, self.folder / "best.safetensors")
         self._checkpoint(training)
+
+    def warned(self, training: Training, warning: FitWarning) -> None:
+        """Write down the warnings so far."""
+        self.describe({"warnings": [asdict(warning) for warning in training.warnings]})
 
     def ended(self, training: Training) -> None:
         """Keep the state, also in the middle of an epoch."""

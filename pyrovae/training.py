@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import pyro
@@ -11,12 +12,20 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.computation import Computation
-from pyrovae.data import Splits
+from pyrovae.data import Dataset, Splits
 from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError, ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation import codes, evaluate, evaluating
 from pyrovae.execution import Execution, prepare
+from pyrovae.fit_warnings import (
+    FitWarning,
+    better_earlier,
+    posterior_collapse,
+    worse_than_untrained,
+)
+from pyrovae.judgement import Judgement, judged
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
 from pyrovae.precision import check_precision, tf32
@@ -29,7 +38,7 @@ from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.step import Step
 from pyrovae.support import check_support
-from pyrovae.tally import LOSS, Layout
+from pyrovae.tally import LOSS, Layout, Summary
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32
@@ -49,15 +58,19 @@ class Training:
     """An autoencoder in training.
 
     The state is the weights, the optimiser's moments, one number of finished steps (epoch, β
-    and learning rate are functions of it), the random stream, what early stopping remembers,
-    and, if the data are resampled, their chances in the current epoch: those were computed with
-    the weights as they were when it began.
+    and learning rate are functions of it), the random stream, what early stopping and warnings
+    remember, and, if the data are resampled, their chances in the current epoch: those were
+    computed with the weights as they were when it began.
 
     Args:
         autoencoder: What is fitted, on its device.
         splits: Data; the autoencoder's contract is applied to them.
         spec: How to fit.
         computation: How the arithmetic is carried out.
+
+    Attributes:
+        warnings: What went badly: while training what was noticed, after :meth:`conclude` what
+            is wrong with the weights that are kept.
     """
 
     def __init__(
@@ -74,6 +87,7 @@ class Training:
         check_precision(self.computation.precision, self.device)
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
         self.objective, layout = rehearse(autoencoder, self.splits, spec.objective)
+        require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
         self.take_step = Step(
             autoencoder,
             self.objective,
@@ -88,6 +102,12 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.best = Best(-float("inf"), 0, self._weights())
+        self.elbo = -float("inf")  # on the validation data, after the last epoch
+        self.untrained: Judgement | None = None
+        self.collapse = CollapseWatch(self.budget)
+        last_steps = range(steps_per_epoch - 1, self.budget.steps, steps_per_epoch)
+        self.settled = settled_from([self._settings(step) for step in last_steps])
+        self.warnings: list[FitWarning] = []
         self.probabilities: Tensor | None = None
         self.interrupted = False
         # Looking at each loss makes a GPU wait for it, and has no place in a graph. So the sums
@@ -118,6 +138,8 @@ class Training:
         history: list[Record] = []
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
+            if self.step == 0:
+                self.untrained = self._judge()
             if not self.finished:
                 self._prepare()
             for observer in observers:
@@ -132,10 +154,13 @@ class Training:
                     self.load_state_dict(good)
                     self.watchful, good = True, None
                 elif self.step % self.budget.steps_per_epoch == 0:
+                    known = len(self.warnings)
                     records = self._end_epoch()
                     history += records
                     for observer in observers:
                         observer.epoch_ended(self, records)
+                        for warning in self.warnings[known:]:
+                            observer.warned(self, warning)
                     good = None if self.watchful else self.state_dict()
             for observer in observers:
                 observer.ended(self)
@@ -144,6 +169,30 @@ class Training:
     def use_best(self) -> None:
         """Give the autoencoder the weights with the best validation ELBO."""
         self.autoencoder.load_state_dict(self.best.weights)
+
+    def conclude(self) -> None:
+        """Give the autoencoder the weights that are kept; :attr:`warnings` are of them then.
+
+        With early stopping the best weights are kept, else the last.
+        """
+        stops = self.spec.early_stopping is not None
+        if stops:
+            self.use_best()
+        epoch = self.best.epoch if stops else self.epoch
+        kept, found = self._judge(), []
+        said = [warning for warning in self.warnings if warning.kind == "posterior_collapse"]
+        if (said or self.collapse.collapsed) and self._silent_nats() is not None:
+            found.append(said[0] if said else self._collapsed())
+        if self.untrained is not None and kept.worse_than(self.untrained):
+            elbos = kept.mean_elbo, self.untrained.mean_elbo
+            found.append(worse_than_untrained(self.spec, epoch, *elbos))
+        if 0 < self.best.epoch < epoch:
+            last = self._weights()
+            self.use_best()
+            if kept.worse_than(self._judge()):
+                found.append(better_earlier(epoch, self.elbo, self.best.epoch, self.best.elbo))
+            self.autoencoder.load_state_dict(last)
+        self.warnings = found
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all that :meth:`load_state_dict` needs to go on as if never interrupted."""
@@ -155,6 +204,10 @@ class Training:
             "tally": self.tally.state_dict(),
             "best": self.best._asdict(),
             "random": stream_state(self.device),
+            "elbo": self.elbo,
+            "untrained": self.untrained and self.untrained._asdict(),
+            "silent_nats": self.collapse.nats,
+            "warnings": [asdict(warning) for warning in self.warnings],
             **({} if self.probabilities is None else {"probabilities": self.probabilities}),
         }
 
@@ -166,6 +219,10 @@ class Training:
         self.take_step.optimiser.load_state_dict(state["optimiser"])
         self.tally.load_state_dict(state["tally"])
         self.best = Best(**state["best"])
+        self.elbo = state["elbo"]
+        self.untrained = state["untrained"] and Judgement(**state["untrained"])
+        self.collapse.nats = state["silent_nats"]
+        self.warnings = [FitWarning(**warning) for warning in state["warnings"]]
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
 
@@ -261,13 +318,46 @@ class Training:
         validation = evaluate(self.autoencoder, self.splits.validation, self.objective, beta=beta)
         self.tally.reset()
         self.seconds = time.monotonic() - self._started
-        patient = self.spec.early_stopping
-        if validation.elbo > self.best.elbo + (patient.min_delta if patient else 0.0):
-            self.best = Best(validation.elbo, self.epoch, self._weights())
+        self.elbo = validation.elbo
+        if is_better(self.elbo, self.best.elbo, self.spec):
+            self.best = Best(self.elbo, self.epoch, self._weights())
+        self._watch_for_collapse(validation)
         return [
             Record.of(train, split="train", seconds=self.seconds, **where),
             Record.of(validation, split="validation", seconds=self.seconds, **where),
         ]
+
+    def _watch_for_collapse(self, validation: Summary) -> None:
+        """Warn of a collapsed posterior, once, when nothing is left that may still revive it."""
+        self.collapse.see(silent_nats(self.autoencoder, self.splits.validation, validation))
+        if self.epoch >= self.settled and self.collapse.collapsed and not self.warnings:
+            self.warnings.append(self._collapsed())
+
+    def _collapsed(self) -> FitWarning:
+        epochs, nats = self.collapse.window, max(self.collapse.nats)
+        return posterior_collapse(self.autoencoder, self.spec, self.epoch, epochs, nats)
+
+    def _silent_nats(self) -> float | None:
+        data = self.splits.validation
+        return silent_nats(
+            self.autoencoder, data, evaluate(self.autoencoder, data, self.objective)
+        )
+
+    def _judge(self) -> Judgement:
+        """The weights as they are, with the settings of the last step of the budget."""
+        step = self.take_step
+        now = step.written
+        step.set(step.settings_at(self.budget.steps - 1, self.budget))
+        beta = step.beta.item()
+        found = judged(self.autoencoder, self.splits.validation, self.objective, beta)
+        if now is not None:
+            step.set(now)
+        return found
+
+    def _settings(self, step: int) -> tuple[float, float]:
+        """β and the objective's own setting."""
+        beta, _, setting = self.take_step.settings_at(step, self.budget)
+        return beta, setting
 
     def _out_of_patience(self) -> bool:
         patient = self.spec.early_stopping
@@ -313,6 +403,47 @@ def rehearse(
     except Exception as error:  # Pyro raises whatever a program does wrong
         raise SpecError(f"{autoencoder.source}{reason(error)}") from error
     return objective, Layout.of(terms)
+
+
+def require_batches_that_train(
+    autoencoder: Autoencoder, objective: Objective, data: Dataset, size: int
+) -> None:
+    """Refuse batches of one observation, where one alone cannot be trained on.
+
+    As with batch normalisation, which has no variance then.
+
+    Raises:
+        SpecError: Says which batch size would do.
+    """
+    count = len(data)
+    if size > 1 and count % size != 1:
+        return
+    device = next(autoencoder.parameters()).device
+    modes = {module: module.training for module in autoencoder.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in autoencoder.buffers()]
+    autoencoder.train()
+    try:
+        with torch.no_grad(), seeded(0, device), pyro.validation_enabled(False):
+            objective.loss_and_terms(autoencoder, data.batch(torch.arange(1)).to(device))
+    except Exception as error:  # networks raise whatever they like
+        others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
+        choice = next((b for b in others if b > 1 and count % b != 1), 2)
+        raise SpecError(
+            f"inference.batch_size = {size} and {count} training data make "
+            f"{'batches' if size == 1 else 'a last batch'} of one observation, which cannot be "
+            f"trained on alone: {reason(error)}; choose inference.batch_size = {choice}"
+        ) from None
+    finally:
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def is_better(elbo: float, best: float, spec: InferenceSpec) -> bool:
+    """Whether a validation ELBO is the best so far, by as much as early stopping asks for."""
+    stop = spec.early_stopping
+    return elbo > best + (stop.min_delta if stop else 0.0)
 
 
 def resident(splits: Splits, device: torch.device) -> Splits:

@@ -314,6 +314,24 @@ def assert_same_weights(run: Path, first: str, second: str) -> None:
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_an_absurd_end_is_said_and_written_down(
+    command: Any, counts: Path, overrides: Any
+) -> None:
+    words = overrides("inference.optimiser.learning_rate=1e3")
+    outcome = command("--data", counts, "--output", "run", *words)
+    assert outcome.status == 0
+    assert "training has made the model worse" in " ".join(outcome.out.split())
+    described = read_run(Path("run"))
+    warning = described["warnings"][0]
+    assert warning["kind"] == "worse_than_untrained"
+    assert warning["numbers"]["elbo"] < warning["numbers"]["elbo_untrained"]
+    assert described["weights"]["kept"] == "last"
+    validation = [r["elbo"] for r in records(Path("run")) if r["split"] == "validation"]
+    assert described["weights"]["validation_elbo"] == validation[-1]
+    assert described["weights"]["best_validation_elbo"] == max(validation)
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_describes_itself(train: Any, counts: Path) -> None:
     run = train("mixture", "svi", "--seed", "4")
     described = read_run(run)

@@ -1,0 +1,129 @@
+"""Posterior collapse, noticed while training: codes that say nothing of the observations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.data import Dataset
+from pyrovae.diagnosis.information import mutual_information
+from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.evaluation import ACTIVE_VARIANCE, codes, evaluating, observations
+from pyrovae.schedules import Budget
+from pyrovae.tally import Summary
+
+# Var E[z_d | x] <= E[z_d | x]² <= 2 KL under a standard normal prior, so that a dimension below
+# this is inactive by the rule of Burda et al. (2016) as well.
+NATS_PER_DIM = ACTIVE_VARIANCE / 2
+# Many dimensions that each say next to nothing may together say something.
+MOST_NATS = 0.1
+# A guide whose family does not hold the prior keeps a KL: 0.048 nats in each dimension of a normal
+# guide under a Laplace prior, 0.051 of a von Mises-Fisher in three. Untrained guides have more.
+FLOOR_PER_DIM = 0.06
+# Each of these codes is scored under each of their observations; of fewer the estimate is noise.
+DATA, MIN_DATA = 64, 20
+# A plateau from which a fit escapes lasts a few hundred steps, if the learning rate is sensible.
+STEPS, SHARE, MIN_EPOCHS = 1000, 0.2, 5
+
+
+class CollapseWatch:
+    """Counts the epochs in a row in which the code said nothing.
+
+    The posterior has collapsed if it said nothing for ``window`` epochs, the KL not growing all
+    the while, as it does in a fit that leaves a plateau. The window is a fifth of the budget or
+    1000 steps, whichever is shorter, and at least five epochs.
+
+    Args:
+        budget: How long training lasts.
+
+    Attributes:
+        nats: Those of the last epochs, ``window`` at most; empty if the last epoch had a code
+            that said something.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        wanted = min(SHARE * budget.epochs, STEPS / budget.steps_per_epoch)
+        self.window = max(MIN_EPOCHS, math.ceil(wanted))
+        self.nats: list[float] = []
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the epochs so far are enough to say so."""
+        return len(self.nats) == self.window and self.nats[-1] <= 2 * self.nats[0]
+
+    def see(self, nats: float | None) -> None:
+        """Take in an epoch's :func:`silent_nats`."""
+        self.nats = [] if nats is None else [*self.nats, abs(nats)][-self.window :]
+
+
+def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: Summary) -> float | None:
+    r"""Nats that a code says of its observation, if they are next to none; else None.
+
+    They are bounded by the KL from the prior,
+
+    .. math::
+        I(x; z) = \mathbb{E}_x \operatorname{KL}(q(z \mid x), q(z))
+        \le \mathbb{E}_x \operatorname{KL}(q(z \mid x), p(z)),
+
+    and next to none if that is at most 0.005 in each latent dimension. A guide whose family does
+    not hold the prior has a KL above zero even where x changes nothing: up to 0.06 nats for each
+    dimension, :math:`I(x; z)` itself is estimated. (Not above that: a guide that has not learned
+    yet says nothing either, and has not collapsed.) The code of a guide that is a point has
+    neither; it says nothing if it is the same for all observations.
+
+    Args:
+        autoencoder: Model and guide.
+        data: The split.
+        summary: Of the split.
+
+    References:
+        Hoffman and Johnson (2016), *ELBO surgery*; Poole et al. (2019), arXiv:1905.06922.
+    """
+    few = data.first(DATA)
+    if "point" in summary.kl_kind.values():
+        z = codes(autoencoder, few)
+        return 0.0 if torch.allclose(z, z[:1], rtol=1e-4, atol=1e-6) else None
+    if summary.kl_per_dim is not None:
+        dims = len(summary.kl_per_dim)
+        if max(summary.kl_per_dim) <= NATS_PER_DIM:
+            return summary.kl
+    else:
+        dims = codes(autoencoder, data.first(1)).shape[1]
+        if summary.kl <= _next_to_none(dims):
+            return summary.kl
+    if len(few) < MIN_DATA or not summary.kl <= FLOOR_PER_DIM * dims:
+        return None
+    information = _information(autoencoder, few)
+    return information if abs(information) <= _next_to_none(dims) else None
+
+
+def settled_from(settings: list[Any]) -> int:
+    """The first epoch from which on the settings of the objective stay as they are at the end.
+
+    Args:
+        settings: Of the last step of each epoch.
+
+    Example:
+        >>> settled_from([0.0, 0.5, 1.0, 1.0])
+        3
+    """
+    changing = [epoch for epoch, each in enumerate(settings, 1) if each != settings[-1]]
+    return max(changing, default=0) + 1
+
+
+def _next_to_none(dims: int) -> float:
+    return min(MOST_NATS, NATS_PER_DIM * dims)
+
+
+def _information(autoencoder: Autoencoder, data: Dataset) -> float:
+    """An estimate of I(x; z) in nats, or NaN where the programs do not permit one."""
+    device = next(autoencoder.parameters()).device
+    x = observations(data, torch.arange(len(data))).to(device)
+    try:
+        with evaluating(autoencoder, device):
+            return mutual_information(LocalPosterior(autoencoder, x)).lower.mean().item()
+    except Exception:  # no training ends because a program can be fitted and not be examined
+        return math.nan

@@ -1,0 +1,110 @@
+"""Fits that go badly, named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pyrovae.autoencoder import Autoencoder
+from pyrovae.specs import InferenceSpec
+from pyrovae.specs.inference import ConstantBetaSpec, LinearBetaSpec
+from pyrovae.specs.objectives import ELBOSpec
+
+Kind = Literal["posterior_collapse", "worse_than_untrained", "better_earlier"]
+
+
+@dataclass(frozen=True)
+class FitWarning:
+    """A fit that goes or went badly.
+
+    Attributes:
+        kind: What is wrong.
+        epoch: Finished epochs when it was noticed.
+        numbers: What shows it, in nats per datum if not said otherwise.
+        finding: The same in words.
+        advice: What to try.
+    """
+
+    kind: Kind
+    epoch: int
+    numbers: dict[str, float]
+    finding: str
+    advice: str
+
+
+def posterior_collapse(
+    autoencoder: Autoencoder, spec: InferenceSpec, epoch: int, epochs: int, nats: float
+) -> FitWarning:
+    """The codes have said nothing of the observations for some epochs, at most so many nats."""
+    return FitWarning(
+        "posterior_collapse",
+        epoch,
+        {"epochs": float(epochs), "nats": nats},
+        f"the posterior has collapsed: for {epochs} epochs the code has said at most "
+        f"{nats:.2g} nats of an observation, and the decoder does without it",
+        f"unless there is no structure in the data to be found, try {_instead(autoencoder, spec)}",
+    )
+
+
+def worse_than_untrained(
+    spec: InferenceSpec, epoch: int, elbo: float, untrained: float
+) -> FitWarning:
+    """The weights that are kept are worse than those that training began with."""
+    rate = spec.optimiser.learning_rate
+    clip = (
+        "inference.clip_norm = 1"
+        if spec.clip_norm is None
+        else f"a lower inference.clip_norm than {spec.clip_norm:g}"
+    )
+    return FitWarning(
+        "worse_than_untrained",
+        epoch,
+        {"elbo": elbo, "elbo_untrained": untrained},
+        f"training has made the model worse: validation ELBO {nats(elbo)} at the end, "
+        f"{nats(untrained)} before the first step",
+        f"try a lower inference.optimiser.learning_rate than {rate:g}, or {clip}",
+    )
+
+
+def better_earlier(epoch: int, elbo: float, best: int, best_elbo: float) -> FitWarning:
+    """The last weights, which are kept, are worse than those of an earlier epoch."""
+    return FitWarning(
+        "better_earlier",
+        epoch,
+        {"elbo": elbo, "best_epoch": float(best), "best_elbo": best_elbo},
+        f"the weights were better earlier: validation ELBO {nats(best_elbo)} after epoch {best}, "
+        f"{nats(elbo)} after epoch {epoch}, whose weights are kept",
+        "to keep the best, declare inference.early_stopping",
+    )
+
+
+def nats(value: float) -> str:
+    """A number of nats, with as many digits as can be read.
+
+    Example:
+        >>> nats(-98.853), nats(-3.1e29)
+        ('-98.85', '-3.1e+29')
+    """
+    return f"{value:.2f}" if abs(value) < 1e7 else f"{value:.3g}"
+
+
+def _instead(autoencoder: Autoencoder, spec: InferenceSpec) -> str:
+    """What may keep a posterior from collapsing, of what is not done already."""
+    options = []
+    if isinstance(spec.beta, ConstantBetaSpec):
+        options.append("a KL weight that rises from zero (inference.beta.kind = 'linear')")
+    elif isinstance(spec.beta, LinearBetaSpec):
+        options.append(f"more inference.beta.warmup_epochs than {spec.beta.warmup_epochs:g}")
+    if isinstance(spec.objective, ELBOSpec):
+        options.append("a KL that is free up to a floor (inference.objective.kind = 'free_bits')")
+    declaration = autoencoder.declaration
+    if declaration is None:
+        options += [
+            "a decoder that can do less without its code, and that does not start at the mean of "
+            "the data"
+        ]
+    else:
+        if declaration.model.output_bias == "data_mean":
+            options.append("model.output_bias = 'random'")
+        options.append("a smaller decoder (model.decoder.widths)")
+    return f"{'; '.join(options[:-1])}; or {options[-1]}" if len(options) > 1 else options[0]
