@@ -41,21 +41,23 @@ class VAE(Autoencoder):
         prior: p(z).
         decoder: Network from codes to the likelihood's numbers.
         likelihood: p(x | z).
-        guide: q(z | x), with its encoder.
+        guide: q(z | x), an encoder and a family.
 
     Raises:
         SpecError: Prior and guide have codes of different lengths.
 
     Example:
-        >>> from pyrovae.guides import DiagonalGuide
+        >>> from pyrovae.families import DiagonalNormal
+        >>> from pyrovae.guides import Guide
         >>> from pyrovae.likelihoods import BernoulliLikelihood
         >>> from pyrovae.networks import MLPDecoder, MLPEncoder
         >>> from pyrovae.priors import MixturePrior
+        >>> encoder = MLPEncoder((1, 8, 8))
         >>> vae = VAE(
         ...     prior=MixturePrior(latent_dim=2, components=3),
         ...     decoder=MLPDecoder(2, shape=(1, 8, 8)),
         ...     likelihood=BernoulliLikelihood(shape=(1, 8, 8)),
-        ...     guide=DiagonalGuide(MLPEncoder((1, 8, 8)), latent_dim=2),
+        ...     guide=Guide(encoder, DiagonalNormal(encoder.features, dims=2)),
         ... )
         >>> vae.sample(5).shape
         torch.Size([5, 1, 8, 8])

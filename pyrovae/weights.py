@@ -13,6 +13,7 @@ from safetensors.torch import save as to_bytes
 from pyrovae.autoencoder import Autoencoder, Declaration
 from pyrovae.building import declared
 from pyrovae.errors import CheckpointError, SpecError
+from pyrovae.guides import Guide
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
 from pyrovae.vae import VAE
@@ -70,6 +71,9 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     """
     with _opened(Path(path)) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, part in autoencoder.named_modules():
+        if isinstance(part, Guide):
+            part.rename(weights, f"{name}.")
     own = {name: value.shape for name, value in autoencoder.state_dict().items()}
     for name in own.keys() | weights.keys():
         theirs = weights[name].shape if name in weights else None

@@ -14,7 +14,8 @@ from torch.distributions import MultivariateNormal
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
 from pyrovae.autoencoder import Declaration
 from pyrovae.building import declared
-from pyrovae.guides import DiagonalGuide, FlowGuide, FullRankGuide, LowRankGuide
+from pyrovae.families import DiagonalNormal, FlowFamily, FullRankNormal, LowRankNormal
+from pyrovae.guides import Guide
 from pyrovae.likelihoods import NormalLikelihood
 from pyrovae.networks import MLPDecoder, MLPEncoder
 from pyrovae.priors import FlowPrior, MixturePrior, NormalPrior
@@ -125,12 +126,12 @@ def make_linear_gaussian() -> MakeLinearGaussian:
         data: int = 6,
     ) -> LinearGaussian:
         latent_dim, columns = 2, 5
-        family = {"diagonal": DiagonalGuide, "full_rank": FullRankGuide}[guide]
+        family = {"diagonal": DiagonalNormal, "full_rank": FullRankNormal}[guide]
         vae = VAE(
             prior=NormalPrior(latent_dim) if prior == "normal" else mixture_of_one(latent_dim),
             decoder=MLPDecoder(latent_dim, (columns,), widths=()),
             likelihood=NormalLikelihood((columns,), noise="fixed", scale=0.5),
-            guide=family(MLPEncoder((columns,), widths=()), latent_dim),
+            guide=Guide(MLPEncoder((columns,), widths=()), family(columns, latent_dim)),
         ).double()
         with torch.no_grad():
             weight = torch.randn(columns, latent_dim, dtype=torch.float64)
@@ -138,7 +139,7 @@ def make_linear_gaussian() -> MakeLinearGaussian:
             correlated = orthogonal @ torch.tensor([[1.0, 0.0], [0.5, 0.4]]).double()
             vae.decoder.last.weight.copy_(orthogonal if guide == "diagonal" else correlated)
         oracle = LinearGaussian(vae, vae.sample(data))
-        make_exact(vae.posterior, oracle)
+        make_exact(vae.posterior.family, oracle)
         return oracle
 
     return make
@@ -152,18 +153,18 @@ def mixture_of_one(latent_dim: int) -> MixturePrior:
 
 
 @torch.no_grad()
-def make_exact(guide: DiagonalGuide | FullRankGuide, oracle: LinearGaussian) -> None:
-    """Set a guide's linear maps to the exact posterior, whose covariance no datum changes."""
+def make_exact(family: DiagonalNormal | FullRankNormal, oracle: LinearGaussian) -> None:
+    """Set a family's linear maps to the exact posterior, whose covariance no datum changes."""
     weight, bias = oracle.vae.decoder.last.weight, oracle.vae.decoder.last.bias
     posterior = oracle.posterior
     gain = posterior.covariance_matrix[0] @ weight.T / oracle.noise.square()
     scale_tril = posterior.scale_tril[0]
-    set_linear(guide.loc, gain, -gain @ bias)
+    set_linear(family.loc, gain, -gain @ bias)
     raw = [raw_scale(scale) for scale in scale_tril.diagonal().tolist()]
-    set_linear(guide.scale, 0.0, torch.tensor(raw, dtype=torch.float64))
-    if isinstance(guide, FullRankGuide):
+    set_linear(family.scale, 0.0, torch.tensor(raw, dtype=torch.float64))
+    if isinstance(family, FullRankNormal):
         below = scale_tril / scale_tril.diagonal().unsqueeze(-1)  # in units of the row's scale
-        set_linear(guide.below, 0.0, below.flatten())
+        set_linear(family.below, 0.0, below.flatten())
 
 
 def set_linear(layer: nn.Linear, weight: Tensor | float, bias: Tensor) -> None:
@@ -304,12 +305,13 @@ def make_vae() -> MakeVAE:
                 # Away from zeros and equal numbers, where two mistakes may cancel; small enough
                 # to keep pseudo-inputs within their bounds.
                 parameter.add_(0.02 * torch.randn_like(parameter))
-            if isinstance(vae.posterior, FullRankGuide):  # starts without correlations
-                vae.posterior.below.weight.normal_()
-            if isinstance(vae.posterior, LowRankGuide):
-                vae.posterior.factor.weight.normal_()
-            for part in (vae.prior, vae.posterior):
-                if isinstance(part, (FlowPrior, FlowGuide)):  # starts as the identity
+            family = vae.posterior.family
+            if isinstance(family, FullRankNormal):  # starts without correlations
+                family.below.weight.normal_()
+            if isinstance(family, LowRankNormal):
+                family.factor.weight.normal_()
+            for part in (vae.prior, family):
+                if isinstance(part, (FlowPrior, FlowFamily)):  # starts as the identity
                     bend(part.transform)
         return vae
 

@@ -29,7 +29,7 @@ def as_data(x: Tensor) -> Dataset:
 
 def widen(vae: VAE) -> None:
     with torch.no_grad():
-        vae.posterior.scale.bias += 0.3
+        vae.posterior.family.scale.bias += 0.3
 
 
 @pytest.mark.parametrize("samples", [1, 3, 5000])

@@ -27,19 +27,19 @@ both_priors = pytest.mark.parametrize("prior", ["normal", "mixture"])
 
 
 def shift_mean(vae: VAE) -> None:
-    vae.posterior.loc.bias += 0.3
+    vae.posterior.family.loc.bias += 0.3
 
 
 def stretch_mean(vae: VAE) -> None:
-    vae.posterior.loc.weight *= 1.3
+    vae.posterior.family.loc.weight *= 1.3
 
 
 def widen(vae: VAE) -> None:
-    vae.posterior.scale.bias += 0.5
+    vae.posterior.family.scale.bias += 0.5
 
 
 def forget_correlation(vae: VAE) -> None:
-    vae.posterior.below.bias.zero_()
+    vae.posterior.family.below.bias.zero_()
 
 
 def change_decoder(vae: VAE) -> None:

@@ -13,7 +13,8 @@ from torch.nn.functional import normalize
 
 from pyrovae import VAE
 from pyrovae.errors import SpecError
-from pyrovae.guides import DiagonalGuide, FullRankGuide
+from pyrovae.families import DiagonalNormal, FullRankNormal
+from pyrovae.guides import Guide
 from pyrovae.networks import (
     ConvDecoder,
     ConvEncoder,
@@ -130,7 +131,7 @@ def test_a_mixture_of_one_standard_component_is_the_normal_prior(latent_dim: int
     mixture = MixturePrior(latent_dim, components=1).double()
     nn.init.zeros_(mixture.loc)
     nn.init.constant_(mixture.raw_scale, raw_scale(1.0))
-    guide = DiagonalGuide(MLPEncoder((4,)), latent_dim)
+    guide = Guide(MLPEncoder((4,), (5,)), DiagonalNormal(5, latent_dim))
     z = torch.randn(7, latent_dim).double()
     normal = NormalPrior(latent_dim).double()(guide).log_prob(z)
     torch.testing.assert_close(mixture(guide).log_prob(z).detach(), normal, **EXACT)
@@ -143,7 +144,7 @@ def test_a_mixture_weighs_its_components_by_the_softmax_of_its_logits() -> None:
     z = torch.randn(7, 2).double()
     normals = dist.Normal(prior.loc, positive(prior.raw_scale)).to_event(1)
     by_hand = (prior.logits.softmax(0) * normals.log_prob(z[:, None]).exp()).sum(-1).log()
-    guide = DiagonalGuide(MLPEncoder((4,)), 2)
+    guide = Guide(MLPEncoder((4,), (5,)), DiagonalNormal(5, 2))
     torch.testing.assert_close(prior(guide).log_prob(z), by_hand, **EXACT)
 
 
@@ -179,18 +180,17 @@ def test_pseudo_inputs_of_real_valued_data_have_no_bounds() -> None:
     assert torch.equal(VampPrior(2, u).data(), u)
 
 
-def test_full_rank_starts_as_the_diagonal_guide() -> None:
-    encoder = MLPEncoder((5,), widths=(4,))
-    full_rank, diagonal = FullRankGuide(encoder, 3).double(), DiagonalGuide(encoder, 3).double()
+def test_full_rank_starts_as_the_diagonal_normal() -> None:
+    full_rank, diagonal = FullRankNormal(5, 3).double(), DiagonalNormal(5, 3).double()
     diagonal.load_state_dict(full_rank.state_dict(), strict=False)
-    x, z = torch.randn(6, 5).double(), torch.randn(6, 3).double()
-    torch.testing.assert_close(full_rank(x).log_prob(z), diagonal(x).log_prob(z), **EXACT)
+    h, z = torch.randn(6, 5).double(), torch.randn(6, 3).double()
+    torch.testing.assert_close(full_rank(h).log_prob(z), diagonal(h).log_prob(z), **EXACT)
 
 
-def test_the_covariance_of_the_full_rank_guide_is_that_of_its_factor() -> None:
-    guide = FullRankGuide(MLPEncoder((5,), widths=(4,)), 3).double()
-    nn.init.normal_(guide.below.weight)
-    q = guide(torch.randn(6, 5).double())
+def test_the_covariance_of_the_full_rank_normal_is_that_of_its_factor() -> None:
+    family = FullRankNormal(5, 3).double()
+    nn.init.normal_(family.below.weight)
+    q = family(torch.randn(6, 5).double())
     assert torch.equal(q.scale_tril.triu(1), torch.zeros(6, 3, 3))
     assert q.scale_tril.tril(-1).any()
     assert (q.scale_tril.diagonal(dim1=-2, dim2=-1) >= SCALE_FLOOR).all()

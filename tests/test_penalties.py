@@ -63,8 +63,8 @@ def vae(make_vae: Any) -> VAE:
     """With a KL of its own in each dimension."""
     vae = make_vae()
     with torch.no_grad():
-        vae.posterior.loc.bias.copy_(torch.tensor([0.1, 2.0]))
-        vae.posterior.loc.weight.normal_()
+        vae.posterior.family.loc.bias.copy_(torch.tensor([0.1, 2.0]))
+        vae.posterior.family.loc.weight.normal_()
     return vae
 
 
@@ -256,9 +256,9 @@ def test_the_number_of_data_moves_the_loss_and_not_its_gradient(vae: VAE) -> Non
 
 def test_codes_that_ignore_the_data_have_no_information_about_them(make_vae: Any) -> None:
     vae = make_vae("normal", "full_rank")
-    for head in (vae.posterior.loc, vae.posterior.scale, vae.posterior.below):
+    for head in (vae.posterior.family.loc, vae.posterior.family.scale, vae.posterior.family.below):
         nn.init.zeros_(head.weight)
-    nn.init.normal_(vae.posterior.below.bias)
+    nn.init.normal_(vae.posterior.family.below.bias)
     parts = decomposition(vae, vae.sample(500).repeat(4, 1))
     assert parts.mutual_information.abs().max() < 1e-9
     covariance = vae.encode(vae.sample(1)).covariance_matrix[0]

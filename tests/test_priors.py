@@ -11,15 +11,16 @@ from scipy import stats
 from torch import Tensor, nn
 
 from pyrovae import ModelSpec
+from pyrovae.families import DiagonalNormal
 from pyrovae.flows import FlowDistribution
-from pyrovae.guides import DiagonalGuide
+from pyrovae.guides import Guide
 from pyrovae.networks import MLPEncoder
 from pyrovae.priors import FlowPrior, LaplacePrior, NormalPrior, Prior, StudentTPrior
 from pyrovae.priors.building import build_prior
 from pyrovae.scale import positive
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64
-GUIDE = DiagonalGuide(MLPEncoder((4,)), 3)
+GUIDE = Guide(MLPEncoder((4,), (5,)), DiagonalNormal(5, 3))
 STANDARD = {
     "normal": (NormalPrior, stats.norm()),
     "laplace": (LaplacePrior, stats.laplace()),

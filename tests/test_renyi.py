@@ -26,7 +26,7 @@ particle_counts = pytest.mark.parametrize("particles", [1, 2, 7])
 
 def widen(vae: VAE, by: float = 0.5) -> None:
     with torch.no_grad():
-        vae.posterior.scale.bias += by
+        vae.posterior.family.scale.bias += by
 
 
 def flat_gradient(vae: VAE) -> Tensor:
@@ -206,7 +206,7 @@ def nearly_exact(make_linear_gaussian: Any) -> Any:
     oracle = make_linear_gaussian("full_rank", data=2)
     widen(oracle.vae, by=0.2)
     with torch.no_grad():
-        oracle.vae.posterior.loc.bias += 0.05
+        oracle.vae.posterior.family.loc.bias += 0.05
     return oracle
 
 

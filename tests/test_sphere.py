@@ -16,8 +16,9 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import normalize
 
 from pyrovae.errors import SpecError
-from pyrovae.guides import VonMisesFisherGuide
-from pyrovae.guides.von_mises_fisher import MAX_CONCENTRATION, bounded
+from pyrovae.families import VonMisesFisherFamily
+from pyrovae.families.von_mises_fisher import MAX_CONCENTRATION, bounded
+from pyrovae.guides import Guide
 from pyrovae.networks import MLPEncoder
 from pyrovae.polar import PolarAngle
 from pyrovae.priors import HypersphericalPrior, VampPrior
@@ -356,8 +357,8 @@ def test_a_small_vector_has_a_direction_and_a_gradient() -> None:
     assert vector.grad.any(-1).all()
 
 
-def make_guide(dim: int) -> VonMisesFisherGuide:
-    return VonMisesFisherGuide(MLPEncoder((5,), widths=(6,)), dim)
+def make_guide(dim: int) -> Guide:
+    return Guide(MLPEncoder((5,), widths=(6,)), VonMisesFisherFamily(6, dim))
 
 
 @every_dim
@@ -368,7 +369,7 @@ def test_a_guide_has_a_finite_density_and_gradient_however_large_its_numbers(
 ) -> None:
     guide = make_guide(dim).to(dtype)
     with torch.no_grad():
-        for head in (guide.loc, guide.concentration):
+        for head in (guide.family.loc, guide.family.concentration):
             head.weight.mul_(size)
             head.bias.mul_(size)
     q: Any = guide(torch.randn(16, 5, dtype=dtype))

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.errors import SpecError
-from pyrovae.guides import DiagonalGuide
+from pyrovae.families import DiagonalNormal
+from pyrovae.guides import Guide
 from pyrovae.likelihoods import BernoulliLikelihood
 from pyrovae.networks import MLPDecoder, MLPEncoder
 from pyrovae.priors import NormalPrior
@@ -262,7 +263,7 @@ def test_codes_of_different_lengths_are_refused() -> None:
             prior=NormalPrior(2),
             decoder=MLPDecoder(2, SHAPE),
             likelihood=BernoulliLikelihood(SHAPE),
-            guide=DiagonalGuide(MLPEncoder(SHAPE), latent_dim=3),
+            guide=Guide(MLPEncoder(SHAPE, (4,)), DiagonalNormal(4, 3)),
         )
 
 

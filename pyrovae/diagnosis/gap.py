@@ -16,7 +16,15 @@ from pyrovae.diagnosis.importance import standard_error
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
-from pyrovae.guides import FlowGuide, FullRankGuide, Guide, MixtureGuide, VonMisesFisherGuide
+from pyrovae.families import (
+    FlowFamily,
+    FullRankNormal,
+    Head,
+    MixtureFamily,
+    VonMisesFisherFamily,
+)
+from pyrovae.guides import Guide
+from pyrovae.networks import Encoder
 from pyrovae.vae import VAE
 
 # On digits within 0.01 nats of five times as many steps with four times as many draws. What is
@@ -187,8 +195,8 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
     return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, _richer(guide))
 
 
-class Free(nn.Module):
-    """Numbers of its own for each datum, where a network was.
+class Free(Encoder):
+    """Numbers of its own for each observation, where a network was.
 
     Args:
         value: Where they start, ``(data, outputs)``.
@@ -196,44 +204,43 @@ class Free(nn.Module):
 
     def __init__(self, value: Tensor) -> None:
         super().__init__()
+        self.features = value.shape[-1]
         self.value = nn.Parameter(value.clone())
 
-    def forward(self, _: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The numbers, whatever is given."""
         return self.value
 
 
 def freed(guide: Guide, x: Tensor) -> Guide:
-    """The guide with parameters for each datum of ``x``, ``(data, *shape)``, and no others.
+    """The guide with parameters for each observation of ``x``, ``(data, *shape)``, and no others.
 
-    It starts as the guide is at ``x``. Free are what the encoder gives, which for a flow is the
-    context, and what each of the linear maps on top of it gives. The latter could be reached
-    through the former only where there are as many features as outputs, and no faster.
+    It starts as the guide is at ``x``. Free are the encoder's features, which for a flow are the
+    context, and what each head of the family makes of them. The latter could be reached through
+    the former only where there are as many features as outputs, and no faster.
     """
-    encoder: Any = guide.encoder
-    features = encoder(x)
-    free = copy.deepcopy(guide).requires_grad_(False)
-    free.encoder = Free(features)
-    for name, head in guide.named_children():
-        if isinstance(head, nn.Linear):
-            setattr(free, name, Free(head(features)))
-    return free
+    features = guide.encoder(x)
+    family = copy.deepcopy(guide.family).requires_grad_(False)
+    for name, head in guide.family.named_children():
+        if isinstance(head, Head):
+            setattr(family, name, Free(head(features)))
+    return Guide(Free(features), family)
 
 
 def encoded_guide(autoencoder: Autoencoder) -> Guide:
     """The guide, whose encoder can be set free.
 
     Raises:
-        SpecError: It is a program, or a part without an encoder.
+        SpecError: It is a program, or no encoder with a family.
     """
     guide = autoencoder.posterior if isinstance(autoencoder, VAE) else None
-    if not isinstance(guide, Guide) or not isinstance(getattr(guide, "encoder", None), nn.Module):
-        raise SpecError(
-            "the guide is a program without an encoder that could be set free for each datum, so "
-            "the best member of its family cannot be sought: give it a guide made of parts, or "
-            "judge it by the gap as a whole, log p(x) - ELBO"
-        )
-    return guide
+    if isinstance(guide, Guide):
+        return guide
+    raise SpecError(
+        "the guide is a program without an encoder that could be set free for each datum, so "
+        "the best member of its family cannot be sought: give it a guide made of parts, or "
+        "judge it by the gap as a whole, log p(x) - ELBO"
+    )
 
 
 def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -289,14 +296,14 @@ def _log_weight(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
 
 def _richer(guide: Guide) -> str:
     """A family that holds the guide's, or that bends further."""
-    match guide:
-        case FlowGuide():
+    match guide.family:
+        case FlowFamily():
             return "more inference.guide.layers, or wider ones,"
-        case FullRankGuide():
+        case FullRankNormal():
             return "inference.guide.kind 'iaf', 'spline' or 'mixture'"
-        case MixtureGuide():
+        case MixtureFamily():
             return "more inference.guide.components, or inference.guide.kind 'iaf' or 'spline',"
-        case VonMisesFisherGuide():
+        case VonMisesFisherFamily():
             return (
                 "no guide of the package on the sphere does better; codes off it, with "
                 "model.prior.kind 'normal' and inference.guide.kind 'full_rank',"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pyrovae.guides.abstract import Guide
-from pyrovae.guides.delta import DeltaGuide
-from pyrovae.guides.diagonal import DiagonalGuide
-from pyrovae.guides.full_rank import FullRankGuide
-from pyrovae.guides.iaf import IAFGuide
-from pyrovae.guides.laplace import LaplaceGuide
-from pyrovae.guides.low_rank import LowRankGuide
-from pyrovae.guides.mixture import MixtureGuide
-from pyrovae.guides.spline import SplineGuide
-from pyrovae.guides.von_mises_fisher import VonMisesFisherGuide
+from pyrovae.errors import SpecError
+from pyrovae.families import (
+    DeltaFamily,
+    DiagonalNormal,
+    Family,
+    FullRankNormal,
+    InverseAutoregressiveFlow,
+    LaplaceFamily,
+    LowRankNormal,
+    MixtureFamily,
+    SplineFlow,
+    VonMisesFisherFamily,
+)
+from pyrovae.guides.guide import Guide
 from pyrovae.networks import Encoder
 from pyrovae.specs.guides import (
     DeltaGuideSpec,
@@ -33,26 +37,38 @@ def build_guide(spec: GuideSpec, encoder: Encoder, latent_dim: int) -> Guide:
     """q(z | x), given its encoder.
 
     Raises:
-        SpecError: A guide that codes of this length cannot have.
+        SpecError: A guide that latents of this length cannot have.
+    """
+    try:
+        return Guide(encoder, build_family(spec, encoder.features, latent_dim))
+    except SpecError as error:
+        raise SpecError(f"inference.guide: {error}") from None
+
+
+def build_family(spec: GuideSpec, features: int, dims: int) -> Family:
+    """The family that a guide's specification names.
+
+    Raises:
+        SpecError: A family that latents of this length cannot have.
     """
     match spec:
         case DeltaGuideSpec():
-            return DeltaGuide(encoder, latent_dim)
+            return DeltaFamily(features, dims)
         case DiagonalGuideSpec():
-            return DiagonalGuide(encoder, latent_dim)
+            return DiagonalNormal(features, dims)
         case LaplaceGuideSpec():
-            return LaplaceGuide(encoder, latent_dim)
+            return LaplaceFamily(features, dims)
         case LowRankGuideSpec():
-            return LowRankGuide(encoder, latent_dim, spec.rank)
+            return LowRankNormal(features, dims, spec.rank)
         case FullRankGuideSpec():
-            return FullRankGuide(encoder, latent_dim)
+            return FullRankNormal(features, dims)
         case VonMisesFisherGuideSpec():
-            return VonMisesFisherGuide(encoder, latent_dim)
+            return VonMisesFisherFamily(features, dims)
         case MixtureGuideSpec():
-            return MixtureGuide(encoder, latent_dim, spec.components)
+            return MixtureFamily(features, dims, spec.components)
         case IAFGuideSpec():
-            return IAFGuide(encoder, latent_dim, spec.layers, spec.widths)
+            return InverseAutoregressiveFlow(features, dims, spec.layers, spec.widths)
         case SplineGuideSpec():
-            return SplineGuide(encoder, latent_dim, spec.layers, spec.widths)
+            return SplineFlow(features, dims, spec.layers, spec.widths)
         case _:
             assert_never(spec)

@@ -57,11 +57,11 @@ SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "more directions than dimensions": (
         ["vae", "low_rank", "--set", "inference.guide.rank=9"],
-        ["inference.guide.rank = 9", "8", "'full_rank'"],
+        ["inference.guide", "rank = 9", "8", "'full_rank'"],
     ),
     "an odd code in two halves": (
         ["vae", "spline", "--set", "model.latent_dim=7"],
-        ["model.latent_dim = 7", "'spline'", "even", "'iaf'"],
+        ["inference.guide", "latent_dim = 7", "'spline'", "even", "'iaf'"],
     ),
     "a batch of one to compare": (
         ["vae", "tc", "--set", "inference.batch_size=1"],

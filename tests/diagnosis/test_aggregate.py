@@ -38,7 +38,7 @@ def test_an_exact_guide_on_data_of_the_model_gives_the_prior(
 def test_a_shift_is_found(make_linear_gaussian: Any, shift: float, grade: str) -> None:
     oracle = make_linear_gaussian("diagonal", data=1200)
     with torch.no_grad():
-        oracle.vae.posterior.loc.bias[1] += shift
+        oracle.vae.posterior.family.loc.bias[1] += shift
     found = check_aggregate(oracle.vae, oracle.x)
     expected = 1 - 2 * stats.norm.sf(shift / 2)  # of two normals of variance one
     assert abs(found.distances[1] - expected) < 4 * (0.5 / 1200) ** 0.5
@@ -90,8 +90,8 @@ def test_noise_is_not_a_difference() -> None:
 
 def test_codes_that_do_not_vary(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=60)
-    nn.init.zeros_(oracle.vae.posterior.loc.weight)
-    nn.init.constant_(oracle.vae.posterior.scale.bias, -100.0)
+    nn.init.zeros_(oracle.vae.posterior.family.loc.weight)
+    nn.init.constant_(oracle.vae.posterior.family.scale.bias, -100.0)
     found = check_aggregate(oracle.vae, oracle.x)
     assert found.verdict().grade == "FAIL"
     assert all(np.isfinite(number.value) for number in found.numbers())
@@ -115,6 +115,6 @@ def test_few_data_and_codes_without_density_are_refused(make_linear_gaussian: An
     oracle = make_linear_gaussian(data=50)
     with pytest.raises(DataError, match="at least 50 are needed"):
         check_aggregate(oracle.vae, oracle.x[:49])
-    nn.init.constant_(oracle.vae.posterior.loc.bias, torch.inf)
+    nn.init.constant_(oracle.vae.posterior.family.loc.bias, torch.inf)
     with pytest.raises(DataError, match=r"no finite log p\(z\)"):
         check_aggregate(oracle.vae, oracle.x)

@@ -28,12 +28,12 @@ starts = pytest.mark.parametrize("start", ["guide", "prior"])
 
 @torch.no_grad()
 def shift(vae: Any) -> None:
-    vae.posterior.loc.bias += 0.2
+    vae.posterior.family.loc.bias += 0.2
 
 
 @torch.no_grad()
 def widen(vae: Any) -> None:
-    vae.posterior.scale.bias += 0.7
+    vae.posterior.family.scale.bias += 0.7
 
 
 def evidence(oracle: Any, x: Tensor) -> Tensor:

@@ -54,12 +54,12 @@ def test_the_posterior_is_calibrated(
 def scale_by(oracle: Any, factor: float) -> None:
     """Make the guide wider or narrower; its location stays."""
     raw = [raw_scale(factor * s) for s in oracle.posterior.scale_tril[0].diagonal().tolist()]
-    oracle.vae.posterior.scale.bias.copy_(torch.tensor(raw))
+    oracle.vae.posterior.family.scale.bias.copy_(torch.tensor(raw))
 
 
 @torch.no_grad()
 def shift_by(oracle: Any, deviations: float) -> None:
-    oracle.vae.posterior.loc.bias += deviations * oracle.posterior.stddev[0]
+    oracle.vae.posterior.family.loc.bias += deviations * oracle.posterior.stddev[0]
 
 
 @BOTH
@@ -111,7 +111,7 @@ def test_a_correlation_that_the_guide_lacks_is_seen_by_the_joint_density(
         weight = columns @ torch.tensor([[1.5, 1.5], [0.0, 0.2]]).double()
         oracle.vae.decoder.last.weight.copy_(weight)
         gain = oracle.posterior.covariance_matrix[0] @ oracle.vae.decoder.last.weight.T
-        guide = oracle.vae.posterior
+        guide = oracle.vae.posterior.family
         guide.loc.weight.copy_(gain / oracle.noise.square())
         guide.loc.bias.copy_(-guide.loc.weight @ oracle.vae.decoder.last.bias)
         stddev = oracle.posterior.stddev[0]  # the right marginals, uncorrelated
@@ -128,7 +128,7 @@ def test_a_correlation_that_the_guide_lacks_is_seen_by_the_joint_density(
 @torch.no_grad()
 def collapse(oracle: Any, dimension: int) -> None:
     oracle.vae.decoder.last.weight[:, dimension] = 0.0
-    guide = oracle.vae.posterior
+    guide = oracle.vae.posterior.family
     for layer in (guide.loc, guide.scale):
         layer.weight[dimension] = 0.0
     guide.loc.bias[dimension] = 0.0
@@ -159,7 +159,7 @@ def test_a_guide_that_ignores_the_data_but_is_not_the_prior_is_no_collapse(
     oracle = make_linear_gaussian("diagonal")
     collapse(oracle, 0)
     with torch.no_grad():
-        oracle.vae.posterior.scale.bias[0] = raw_scale(0.5)
+        oracle.vae.posterior.family.scale.bias[0] = raw_scale(0.5)
     found = check_calibration(oracle.vae, oracle.x)
     assert found.active.all()
     assert found.verdict().grade == "FAIL"

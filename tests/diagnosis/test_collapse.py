@@ -60,7 +60,7 @@ def test_dimensions_are_independent_for_a_diagonal_guide(make_linear_gaussian: A
 def test_few_data_show_a_lower_bound_only(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=20)
     with torch.no_grad():
-        oracle.vae.posterior.scale.bias.fill_(-8.0)  # a narrow guide tells all data apart
+        oracle.vae.posterior.family.scale.bias.fill_(-8.0)  # a narrow guide tells all data apart
     found = check_collapse(oracle.vae, oracle.x)
     assert found.information is not None
     assert found.information.lower == pytest.approx(math.log(20), abs=0.1)
@@ -72,7 +72,7 @@ def test_few_data_show_a_lower_bound_only(make_linear_gaussian: Any) -> None:
 def collapse(oracle: Any, dimension: int) -> None:
     """The decoder ignores a dimension, and the guide is the prior there."""
     oracle.vae.decoder.last.weight[:, dimension] = 0.0
-    guide = oracle.vae.posterior
+    guide = oracle.vae.posterior.family
     guide.loc.weight[dimension] = 0.0
     guide.loc.bias[dimension] = 0.0
     guide.scale.weight[dimension] = 0.0
@@ -84,7 +84,7 @@ def test_a_collapsed_dimension_is_reported(make_linear_gaussian: Any, guide: Any
     oracle = make_linear_gaussian(guide, data=200)
     if guide == "full_rank":
         with torch.no_grad():
-            oracle.vae.posterior.below.bias.zero_()
+            oracle.vae.posterior.family.below.bias.zero_()
     collapse(oracle, 0)
     found = check_collapse(oracle.vae, oracle.x)
     assert found.active.tolist() == [False, True]
@@ -108,8 +108,8 @@ def test_a_kl_below_the_threshold_does_not_pass_with_its_variance(
     collapse(oracle, 0)
     with torch.no_grad():  # means of variance 0.015, which are 0.0075 nats
         first = oracle.x[:, 0]
-        oracle.vae.posterior.loc.weight[0, 0] = 0.015**0.5 / first.std()
-        oracle.vae.posterior.loc.bias[0] = -(0.015**0.5 / first.std()) * first.mean()
+        oracle.vae.posterior.family.loc.weight[0, 0] = 0.015**0.5 / first.std()
+        oracle.vae.posterior.family.loc.bias[0] = -(0.015**0.5 / first.std()) * first.mean()
     found = check_collapse(oracle.vae, oracle.x)
     assert found.varies.all()
     assert found.informs.tolist() == [False, True]
@@ -122,14 +122,14 @@ def test_a_flow_that_is_collapsed_is_not_active(make_vae: Any) -> None:
     vae = make_vae("normal", "iaf")
     x = vae.sample(200)
     with torch.no_grad():
-        vae.posterior.loc.weight.zero_()
-        vae.posterior.scale.weight.zero_()
-        vae.posterior.scale.bias.fill_(raw_scale(1.0))  # means of 50 draws vary by 1/50
-        for parameter in vae.posterior.transform.parameters():
+        vae.posterior.family.loc.weight.zero_()
+        vae.posterior.family.scale.weight.zero_()
+        vae.posterior.family.scale.bias.fill_(raw_scale(1.0))  # means of 50 draws vary by 1/50
+        for parameter in vae.posterior.family.transform.parameters():
             parameter.zero_()
     assert not check_collapse(vae, x).varies.any()
     with torch.no_grad():
-        vae.posterior.loc.weight[0].normal_(std=5.0)
+        vae.posterior.family.loc.weight[0].normal_(std=5.0)
     assert check_collapse(vae, x).varies.tolist() == [True, False]
 
 

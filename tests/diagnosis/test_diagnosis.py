@@ -93,15 +93,16 @@ def test_nor_does_what_takes_minutes(
 
 def shift(vae: VAE) -> None:
     """By half of a standard deviation."""
-    vae.posterior.loc.bias += 0.5 * vae.encode(torch.zeros(1, 5).double()).variance[0].sqrt()
+    q: Any = vae.encode(torch.zeros(1, 5).double())
+    vae.posterior.family.loc.bias += 0.5 * q.variance[0].sqrt()
 
 
 def narrow(vae: VAE) -> None:
     """By a fifth."""
     from pyrovae.scale import positive, raw_scale
 
-    scales = positive(vae.posterior.scale.bias).tolist()
-    vae.posterior.scale.bias.copy_(torch.tensor([raw_scale(0.8 * s) for s in scales]))
+    scales = positive(vae.posterior.family.scale.bias).tolist()
+    vae.posterior.family.scale.bias.copy_(torch.tensor([raw_scale(0.8 * s) for s in scales]))
 
 
 def posterior_marginals(oracle: Any) -> Normal:

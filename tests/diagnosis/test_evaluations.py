@@ -27,7 +27,7 @@ class Data(Dataset):
 
 @torch.no_grad()
 def widen(vae: Any) -> None:
-    vae.posterior.scale.bias += 0.3
+    vae.posterior.family.scale.bias += 0.3
 
 
 @pytest.mark.parametrize("prior", ["normal", "mixture"])

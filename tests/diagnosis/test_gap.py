@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from pyrovae.diagnosis.gap import Gap, check_gap, freed, gradients
 from pyrovae.diagnosis.importance import bounds, draw_weighted
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
-from pyrovae.guides import DiagonalGuide, FlowGuide
+from pyrovae.families import DiagonalNormal, Family, FlowFamily, Head
+from pyrovae.guides import Guide
 from pyrovae.networks import MLPEncoder
 from pyrovae.scale import raw_positive
 
@@ -42,13 +44,13 @@ def correlated(make_linear_gaussian: Any) -> Any:
     """
     oracle = make_linear_gaussian("full_rank", data=20)
     posterior = oracle.posterior
-    guide = DiagonalGuide(MLPEncoder((5,), widths=()), 2).double()
+    guide = Guide(MLPEncoder((5,), widths=()), DiagonalNormal(5, 2)).double()
     with torch.no_grad():
-        exact = oracle.vae.posterior
-        guide.loc.load_state_dict(exact.loc.state_dict())
-        guide.loc.bias[0] += 0.3
-        guide.scale.weight.zero_()
-        guide.scale.bias.copy_(raw_positive(0.5 * best_scale(posterior)[0]))
+        exact = oracle.vae.posterior.family
+        guide.family.loc.load_state_dict(exact.loc.state_dict())
+        guide.family.loc.bias[0] += 0.3
+        guide.family.scale.weight.zero_()
+        guide.family.scale.bias.copy_(raw_positive(0.5 * best_scale(posterior)[0]))
     oracle.vae.posterior = guide
     return oracle
 
@@ -104,8 +106,8 @@ def test_a_wrong_encoder_of_a_family_that_holds_the_posterior_is_all_of_the_gap(
 ) -> None:
     oracle = make_linear_gaussian("full_rank")
     with torch.no_grad():
-        oracle.vae.posterior.loc.bias += 0.5
-        oracle.vae.posterior.below.bias.zero_()
+        oracle.vae.posterior.family.loc.bias += 0.5
+        oracle.vae.posterior.family.below.bias.zero_()
     elbo = exact_elbo(oracle.vae.encode(oracle.x), oracle)
     gap = check_gap(oracle.vae, oracle.x, elbo, oracle.evidence)
     assert gap.gap.min() > 0.5
@@ -163,11 +165,36 @@ def test_a_freed_guide_starts_where_the_encoder_is_and_has_numbers_for_each_datu
     free.encoder.value[1] += 0.5
     changed = (free(x).log_prob(z) - vae.encode(x).log_prob(z)).abs().amax(0) > 1e-6
     # The context of a flow; all that others make of their features are linear maps.
-    assert changed.tolist() == [False, isinstance(vae.posterior, FlowGuide), False]
+    assert changed.tolist() == [False, isinstance(vae.posterior.family, FlowFamily), False]
     for value in moved:
         value[1] += 0.5
     changed = (free(x).log_prob(z) - vae.encode(x).log_prob(z)).abs().amax(0) > 1e-6
     assert changed.tolist() == [False, True, False]
+
+
+class Bent(Family):
+    """A normal whose location bends, by layers that no features go into."""
+
+    formula = "Normal(bent loc(h), 1)"
+
+    def __init__(self, features: int, dims: int) -> None:
+        super().__init__(features, dims)
+        self.loc = Head(features, 7)
+        self.out = torch.nn.Linear(7, dims)
+
+    def forward(self, features: Tensor) -> Any:
+        loc = self.out(self.loc(features).tanh())
+        return dist.Normal(loc, torch.ones_like(loc)).to_event(1)
+
+
+@torch.no_grad()
+def test_a_family_of_ones_own_is_freed_in_its_features_and_heads() -> None:
+    guide = Guide(MLPEncoder((5,), widths=(4,)), Bent(4, 2)).double()
+    x, z = torch.rand(3, 5).double(), torch.randn(3, 2).double()
+    free = freed(guide, x)
+    torch.testing.assert_close(free(x).log_prob(z), guide(x).log_prob(z))
+    moved = {name for name, value in free.named_parameters() if value.requires_grad}
+    assert moved == {"encoder.value", "family.loc.value"}
 
 
 def test_the_encoder_is_kept_where_nothing_better_is_found(
@@ -236,6 +263,6 @@ def test_what_has_no_encoder_or_too_few_data_is_refused(make_vae: Any) -> None:
     vae = make_vae()
     with pytest.raises(DataError, match="at least 2 data, here 1"):
         check_gap(vae, vae.sample(1), torch.zeros(1), torch.zeros(1))
-    vae.posterior.encoder = None
+    vae.posterior = torch.nn.Identity()
     with pytest.raises(SpecError, match="without an encoder"):
         check_gap(vae, torch.zeros(2, 5).double(), torch.zeros(2), torch.zeros(2))

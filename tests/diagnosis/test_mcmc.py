@@ -64,7 +64,7 @@ def test_the_log_density_is_that_of_the_draws(make_linear_gaussian: Any) -> None
 def test_a_shifted_guide_is_found(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=20)
     with torch.no_grad():
-        oracle.vae.posterior.loc.bias += 0.5 * oracle.posterior.variance.sqrt()[0]
+        oracle.vae.posterior.family.loc.bias += 0.5 * oracle.posterior.variance.sqrt()[0]
     found = check_mcmc(oracle.vae, oracle.x, warmup=30, draws=50)
     np.testing.assert_allclose(found.mean_shift.mean(0), 0.5, atol=0.08)
     assert found.verdict().grade != "ok"
@@ -74,7 +74,7 @@ def test_a_shifted_guide_is_found(make_linear_gaussian: Any) -> None:
 def test_a_narrow_guide_is_found(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=20)
     with torch.no_grad():  # softplus(raw) is the scale
-        raw = oracle.vae.posterior.scale.bias
+        raw = oracle.vae.posterior.family.scale.bias
         raw.copy_(torch.log(torch.expm1(0.6 * torch.nn.functional.softplus(raw))))
     found = check_mcmc(oracle.vae, oracle.x, warmup=30, draws=50)
     np.testing.assert_allclose(found.scale_ratio.mean(0), 0.6, atol=0.04)

@@ -61,11 +61,12 @@ def test_every_variant_can_be_fitted(few_digits: Splits, guide: str) -> None:
     spec = InferenceSpec(epochs=1, guide={"kind": guide, "encoder": network})
     for one in variants(spec).values():
         vae = build(model, one, few_digits)
-        before = vae.posterior.state_dict()["loc.weight"].clone() if guide != "mixture" else None
+        mixture = guide == "mixture"
+        before = None if mixture else vae.posterior.family.state_dict()["loc.weight"].clone()
         records = fit(vae, few_digits)
         assert len(records) == 2
         if before is not None:
-            assert not torch.equal(before, vae.posterior.state_dict()["loc.weight"])
+            assert not torch.equal(before, vae.posterior.family.state_dict()["loc.weight"])
 
 
 @pytest.mark.parametrize("guide", ["iaf", "spline"])
@@ -156,14 +157,14 @@ def test_a_decoder_with_an_edge_makes_one_step(make_vae: Any, bits: Splits) -> N
     with torch.no_grad():
         for parameter in vae.decoder.parameters():
             parameter.mul_(100.0)
-        vae.posterior.loc.weight.mul_(10.0)
+        vae.posterior.family.loc.weight.mul_(10.0)
     assert ablate({"": vae}, bits).columns[""].largest_step.value > smooth + 1
 
 
 def test_codes_that_do_not_move_have_no_steps(make_vae: Any, bits: Splits) -> None:
     vae = make_vae()
     with torch.no_grad():
-        vae.posterior.loc.weight.zero_()
+        vae.posterior.family.loc.weight.zero_()
     column = ablate({"": vae}, bits).columns[""]
     assert column.active == 0
     assert column.largest_step.value != column.largest_step.value  # not a number

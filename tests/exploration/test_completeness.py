@@ -33,16 +33,16 @@ def is_chance(share: Share, draws: int) -> bool:
 @torch.no_grad()
 def set_guide(vae: Any, loc: float | None = None, scale: float = 1.0, shift: float = 0.0) -> None:
     """Codes moved and stretched; with ``loc`` zero the same for all data."""
-    vae.posterior.loc.weight.mul_(scale if loc is None else loc)
-    vae.posterior.loc.bias.mul_(scale if loc is None else loc).add_(shift)
+    vae.posterior.family.loc.weight.mul_(scale if loc is None else loc)
+    vae.posterior.family.loc.bias.mul_(scale if loc is None else loc).add_(shift)
 
 
 @torch.no_grad()
 def set_constant(vae: Any, scale: float) -> None:
     """Make q(z | x) the same normal around zero for all data."""
     set_guide(vae, loc=0.0)
-    vae.posterior.scale.weight.zero_()
-    vae.posterior.scale.bias.fill_(float(np.log(np.expm1(scale))))
+    vae.posterior.family.scale.weight.zero_()
+    vae.posterior.family.scale.bias.fill_(float(np.log(np.expm1(scale))))
 
 
 @pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
@@ -257,7 +257,7 @@ def test_handwritten_codes_are_vectors_of_all_sites(vectorisable: bool) -> None:
 def test_codes_that_are_no_numbers_are_refused(make_vae: Any) -> None:
     vae = make_vae()
     with torch.no_grad():
-        vae.posterior.loc.bias.fill_(torch.nan)
+        vae.posterior.family.loc.bias.fill_(torch.nan)
     with pytest.raises(DataError, match="drawn from the guide are not all finite"):
         sample_both(vae, torch.rand(50, 5).double())
 

@@ -98,7 +98,7 @@ def test_shares_and_differences_are_what_they_say(digits: Splits) -> None:
     before = build("vae", spec["off"], cut)
     after = build("vae", spec["on"].model_copy(update={"seed": 1}), cut)
     with torch.no_grad():  # codes that vary, as of a fitted encoder
-        after.posterior.loc.weight.mul_(5)  # type: ignore[union-attr, operator]
+        after.posterior.family.loc.weight.mul_(5)  # type: ignore[union-attr, operator]
     seen = after.contract.apply(cut)
     found = debias(before, after, seen, [2], **FEW)
     assert found.resampling == KERNEL

@@ -65,7 +65,7 @@ def test_regret_is_what_a_shifted_encoder_loses(make_linear_gaussian: Any) -> No
     oracle = make_linear_gaussian("full_rank")
     shift = torch.tensor([0.6, -0.9]).double()
     with torch.no_grad():
-        oracle.vae.posterior.loc.bias += shift
+        oracle.vae.posterior.family.loc.bias += shift
     lost = 0.5 * shift @ oracle.posterior.precision_matrix[0] @ shift
     seen = see(oracle.vae, oracle.x)
     # log w of a shifted q is normal with twice that as its variance; 500 draws.

@@ -47,11 +47,11 @@ def fit_to(oracle: Any, beta: float) -> Any:
     noise = beta * oracle.noise.square()
     precision = 1 + weight.square().sum(0) / noise
     gain = weight.T / (noise * precision).unsqueeze(-1)
-    vae.posterior.loc.weight.copy_(gain)
-    vae.posterior.loc.bias.copy_(-gain @ bias)
-    vae.posterior.scale.weight.zero_()
+    vae.posterior.family.loc.weight.copy_(gain)
+    vae.posterior.family.loc.bias.copy_(-gain @ bias)
+    vae.posterior.family.scale.weight.zero_()
     raw = [raw_scale(scale) for scale in precision.rsqrt().tolist()]
-    vae.posterior.scale.bias.copy_(torch.tensor(raw))
+    vae.posterior.family.scale.bias.copy_(torch.tensor(raw))
     return vae
 
 
@@ -92,9 +92,9 @@ def test_a_guide_that_is_the_prior_has_no_rate_and_the_worst_distortion(
 ) -> None:
     models, oracle = optima(make_linear_gaussian, [1.0, 1e9])
     with torch.no_grad():
-        models[1e9].posterior.scale.bias.fill_(raw_scale(1.0))
-        models[1e9].posterior.loc.weight.zero_()
-        models[1e9].posterior.loc.bias.zero_()
+        models[1e9].posterior.family.scale.bias.fill_(raw_scale(1.0))
+        models[1e9].posterior.family.loc.weight.zero_()
+        models[1e9].posterior.family.loc.bias.zero_()
     found = sweep(models, splits(oracle.x)).places
     assert found[1e9].rate.value == pytest.approx(0.0, abs=1e-9)
     assert found[1e9].active == 0

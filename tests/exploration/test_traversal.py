@@ -24,7 +24,7 @@ from pyrovae.scale import raw_scale
 def collapse(vae: VAE, dim: int) -> None:
     """Make guide and decoder ignore a dimension."""
     vae.decoder.last.weight[:, dim] = 0
-    guide: Any = vae.posterior
+    guide: Any = vae.posterior.family
     for part, bias in ((guide.loc, 0.0), (guide.scale, raw_scale(1.0))):
         part.weight[dim], part.bias[dim] = 0, bias
 
@@ -43,7 +43,7 @@ def test_kl_counts_before_variance(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("diagonal", data=50)
     collapse(oracle.vae, 0)
     with torch.no_grad():  # its mean never varies, yet it is far from the prior
-        oracle.vae.posterior.loc.bias[0] = 10.0
+        oracle.vae.posterior.family.loc.bias[0] = 10.0
     found = traverse(oracle.vae, oracle.x)
     assert found.names == ["z[0]", "z[1]"]
     assert found.kl[0] > 49
@@ -86,7 +86,7 @@ def test_what_dimensions_are_called_does_not_matter(make_vae) -> None:
     vae, x = make_vae(), torch.rand(30, 5).double()
     first = traverse(vae, x)
     with torch.no_grad():
-        guide: Any = vae.posterior
+        guide: Any = vae.posterior.family
         weight = next(p for p in vae.decoder.parameters() if p.ndim == 2 and p.shape[1] == 2)
         weight.copy_(weight.flip(1))
         for part in (guide.loc, guide.scale):

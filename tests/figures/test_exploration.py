@@ -76,7 +76,7 @@ def test_samples_of_anything_are_drawn(shape: tuple[int, ...], dims: int) -> Non
 def test_samples_outside_are_outlined_and_their_codes_crossed(count: int) -> None:
     vae, data = untrained()
     with torch.no_grad():
-        vae.posterior.loc.weight.mul_(30)
+        vae.posterior.family.loc.weight.mul_(30)
     found = look(vae, data, count)
     figure = completeness_figure.samples(found, data.train)
     grids, planes = figure.axes[:2], figure.axes[2:]

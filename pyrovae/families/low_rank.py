@@ -1,4 +1,4 @@
-"""Normal guide whose latent dimensions are correlated along a few directions."""
+"""Normal whose latent dimensions are correlated along a few directions."""
 
 from __future__ import annotations
 
@@ -11,35 +11,33 @@ from torch import Tensor, nn
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal, register_kl
 
 from pyrovae.errors import SpecError
-from pyrovae.guides.location_scale import LocationScaleGuide
-from pyrovae.networks import Encoder
+from pyrovae.families.abstract import Head
+from pyrovae.families.location_scale import LocationScaleFamily
 
 
-class LowRankGuide(LocationScaleGuide):
+class LowRankNormal(LocationScaleFamily):
     r"""Normal whose covariance is a diagonal plus a matrix of low rank.
 
     .. math::
-        q(z \mid x) = \mathcal{N}(z \mid \mu(x), \operatorname{diag} \sigma(x)^2
-        + V(x) V(x)^\top), \qquad V(x) = \operatorname{diag} \sigma(x)\, B(x)
+        p(z \mid h) = \mathcal{N}(z \mid \mu(h), \operatorname{diag} \sigma(h)^2
+        + V(h) V(h)^\top), \qquad V(h) = \operatorname{diag} \sigma(h)\, B(h)
 
-    :math:`B`, ``latent_dim`` × ``rank``, is in units of the scale of its row, so that an error
-    of the network in it does no more harm to a narrow posterior than to a wide one. It starts
+    :math:`B`, ``dims`` × ``rank``, is in units of the scale of its row, so that an error
+    of the network in it does no more harm to a narrow distribution than to a wide one. It starts
     small and random: at :math:`B = 0` the expected gradient to it vanishes, since the covariance
     is even in it, and columns that start alike would stay alike.
 
     Args:
-        encoder: Network from data to features.
-        latent_dim: Length of the code.
+        features: Length of the feature vector.
+        dims: Length of the latent.
         rank: Number of columns of :math:`V`.
 
     Raises:
-        SpecError: The rank is above the length of the code.
+        SpecError: The rank is above the length of the latent.
 
     Example:
         >>> import torch
-        >>> from pyrovae.networks import MLPEncoder
-        >>> guide = LowRankGuide(MLPEncoder((16,), widths=[8]), latent_dim=3, rank=1)
-        >>> guide(torch.zeros(5, 16)).cov_factor.shape
+        >>> LowRankNormal(features=8, dims=3, rank=1)(torch.zeros(5, 8)).cov_factor.shape
         torch.Size([5, 3, 1])
 
     References:
@@ -47,24 +45,23 @@ class LowRankGuide(LocationScaleGuide):
         Structure*, arXiv:1701.03208.
     """
 
-    formula = "Normal(loc(x), diag scale(x)² + V(x) V(x)ᵀ)"
+    formula = "Normal(loc(h), diag scale(h)² + V(h) V(h)ᵀ)"
 
-    def __init__(self, encoder: Encoder, latent_dim: int, rank: int = 2) -> None:
-        if rank > latent_dim:
+    def __init__(self, features: int, dims: int, rank: int = 2) -> None:
+        if rank > dims:
             raise SpecError(
-                f"inference.guide.rank = {rank}: more than the length of the code, "
-                f"{latent_dim}, adds nothing; choose a smaller rank, or inference.guide.kind "
-                "'full_rank'"
+                f"rank = {rank}: more than the length of the latent, {dims}, adds nothing; choose "
+                "a smaller rank, or 'full_rank'"
             )
-        super().__init__(encoder, latent_dim)
+        super().__init__(features, dims)
         self.rank = rank
-        self.factor = nn.Linear(encoder.features, latent_dim * rank)
+        self.factor = Head(features, dims * rank)
         nn.init.zeros_(self.factor.weight)
         nn.init.normal_(self.factor.bias, std=0.1)  # a hundredth of the variance
 
-    def family(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
+    def around(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
         """Dimensions correlated along the columns of V."""
-        factor = self.factor(features).unflatten(-1, (self.latent_dim, self.rank))
+        factor = self.factor(features).unflatten(-1, (self.dims, self.rank))
         return dist.LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * factor, scale.square())
 
 

@@ -1,4 +1,4 @@
-"""Normal guide with correlated latent dimensions."""
+"""Normal with correlated latent dimensions."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, register_kl
 
-from pyrovae.guides.location_scale import LocationScaleGuide
-from pyrovae.networks import Encoder
+from pyrovae.families.abstract import Head
+from pyrovae.families.location_scale import LocationScaleFamily
 
 
-class FullRankGuide(LocationScaleGuide):
+class FullRankNormal(LocationScaleFamily):
     r"""Normal with a full covariance, through its lower-triangular factor.
 
     .. math::
-        q(z \mid x) = \mathcal{N}(z \mid \mu(x), L(x) L(x)^\top), \qquad
-        L(x) = \operatorname{diag} \sigma(x)\, (I + B(x))
+        p(z \mid h) = \mathcal{N}(z \mid \mu(h), L(h) L(h)^\top), \qquad
+        L(h) = \operatorname{diag} \sigma(h)\, (I + B(h))
 
     What lies below the diagonal, strictly lower-triangular :math:`B`, is in units of the scale
-    of its row, so that an error of the network in it does no more harm to a narrow posterior
-    than to a wide one; it starts at zero, as a diagonal guide.
+    of its row, so that an error of the network in it does no more harm to a narrow distribution
+    than to a wide one; it starts at zero, as a diagonal normal.
 
     Args:
-        encoder: Network from data to features.
-        latent_dim: Length of the code.
+        features: Length of the feature vector.
+        dims: Length of the latent.
 
     Example:
-        >>> from pyrovae.networks import MLPEncoder
-        >>> q = FullRankGuide(MLPEncoder((16,), widths=[8]), latent_dim=3)(torch.zeros(5, 16))
-        >>> q.scale_tril.shape
+        >>> FullRankNormal(features=8, dims=3)(torch.zeros(5, 8)).scale_tril.shape
         torch.Size([5, 3, 3])
 
     References:
@@ -40,17 +38,17 @@ class FullRankGuide(LocationScaleGuide):
         arXiv:1906.02691, section 2.5.1.
     """
 
-    formula = "Normal(loc(x), L(x) L(x)ᵀ)"
+    formula = "Normal(loc(h), L(h) L(h)ᵀ)"
 
-    def __init__(self, encoder: Encoder, latent_dim: int) -> None:
-        super().__init__(encoder, latent_dim)
-        self.below = nn.Linear(encoder.features, latent_dim * latent_dim)
+    def __init__(self, features: int, dims: int) -> None:
+        super().__init__(features, dims)
+        self.below = Head(features, dims * dims)
         nn.init.zeros_(self.below.weight)
         nn.init.zeros_(self.below.bias)
 
-    def family(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
+    def around(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
         """Correlated dimensions."""
-        below = self.below(features).unflatten(-1, (self.latent_dim, self.latent_dim)).tril(-1)
+        below = self.below(features).unflatten(-1, (self.dims, self.dims)).tril(-1)
         scale_tril = scale.diag_embed() + scale.unsqueeze(-1) * below
         return dist.MultivariateNormal(loc, scale_tril=scale_tril)
 
