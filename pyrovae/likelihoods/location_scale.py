@@ -17,7 +17,15 @@ from pyrovae.specs.likelihoods import Noise, Scale
 from pyrovae.standardisation import Standardisation
 
 FIXED = 0.1
-"""Noise that is fixed, and by nothing but the data, as a part of their scale."""
+"""Noise that is fixed at a part of the data's scale, where no number is given."""
+
+START_OF_TABLES, START_OF_IMAGES = 1.0, 0.3
+"""Where learned noise starts, as a part of the data's scale.
+
+Of an image's many values, a few latents explain most at once, and noise that starts too high has
+far to fall. In a table of few columns, noise below what a fresh decoder makes of the code crushes
+latents: the decoder shrinks before the guide is narrow (docs/decisions/0015-units.md).
+"""
 
 
 class LocationScaleLikelihood(Likelihood):
@@ -39,8 +47,8 @@ class LocationScaleLikelihood(Likelihood):
         noise: Where :math:`\sigma` comes from: "fixed", one "learned" number for all values, one
             "per_variable", or "per_pixel" from the decoder, :math:`\sigma_i(z)`.
         scale: :math:`\sigma` where it is fixed, and where it starts otherwise, in the unit of x;
-            "data" for the scale of the data (a tenth of it where it is fixed): :math:`s_i`, or
-            the root mean square of them for one learned number.
+            "data" for a part of the data's scale, that is of :math:`s_i`, or of their root mean
+            square where one number is learned: 1 in tables, 0.3 in images, 0.1 where it is fixed.
 
     Attributes:
         family: Name of the density of one value.
@@ -68,12 +76,13 @@ class LocationScaleLikelihood(Likelihood):
         self.outputs = 2 if noise == "per_pixel" else 1
         self.formula = f"{self.family}(loc(z), {self._describe(scale)})"
         if scale == "data":
-            scale = FIXED if noise == "fixed" else 1.0
-        start = torch.full(tuple(shape) if noise == "per_variable" else (), raw_scale(scale))
+            start = START_OF_TABLES if len(shape) == 1 else START_OF_IMAGES
+            scale = FIXED if noise == "fixed" else start
+        raw = torch.full(tuple(shape) if noise == "per_variable" else (), raw_scale(scale))
         if noise in ("learned", "per_variable"):
-            self.raw_scale = nn.Parameter(start)
+            self.raw_scale = nn.Parameter(raw)
         else:
-            self.register_buffer("raw_scale", start, persistent=False)
+            self.register_buffer("raw_scale", raw, persistent=False)
 
     @abstractmethod
     def density(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:

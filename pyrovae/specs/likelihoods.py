@@ -51,7 +51,7 @@ class NormalLikelihoodSpec(Spec):
     """Real-valued data; ``scale`` is where the noise starts, or stays when ``fixed``.
 
     Left to the "data", noise is ``per_variable`` in tables and one ``learned`` number in images,
-    and starts at the data's scale.
+    and starts at the data's scale, or three tenths of it in images.
     """
 
     interval: ClassVar[Interval] = "unit"
