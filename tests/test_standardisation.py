@@ -18,8 +18,10 @@ from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit, load, sav
 from pyrovae.data import from_arrays
 from pyrovae.evaluation import evaluate
 from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
+from pyrovae.networks import MLPEncoder
 from pyrovae.scale import positive
 from pyrovae.standardisation import Standardisation
+from pyrovae.weights import load_weights
 
 LINEAR = {"kind": "mlp", "widths": []}
 UNITS = np.array([1.0, 2e4, 1e-3, 30.0, 500.0, 0.2])  # such as incomes beside ages
@@ -167,6 +169,37 @@ def test_a_scale_that_is_given_is_in_the_unit_of_the_data(noise: str) -> None:
     vae = build(ModelSpec.model_validate({"likelihood": likelihood}), "svi", from_arrays(x))
     density: Any = vae.likelihood(torch.zeros(vae.likelihood.outputs, 6)).base_dist
     torch.testing.assert_close(density.scale.detach(), torch.full_like(density.scale, 0.7))
+
+
+def test_grey_levels_start_at_their_own_scale_or_at_a_part_of_the_largest() -> None:
+    x = (100 + 9 * low_rank(0.3, rows=60)).clip(0, 255).astype(np.uint8).reshape(60, 2, 3)
+    data = from_arrays(x)
+    train = x[data.train.rows.numpy()]
+    for scale, expected in (("data", 0.3 * train.std()), (0.1, 25.5)):
+        likelihood = {"kind": "discretized_logistic", "scale": scale}
+        vae = build(ModelSpec.model_validate({"likelihood": likelihood}), "svi", data)
+        density: Any = vae.likelihood(torch.zeros(1, 1, 2, 3)).base_dist
+        torch.testing.assert_close(density.scale.detach(), torch.full((1, 2, 3), expected).float())
+        torch.testing.assert_close(density.loc, torch.full((1, 2, 3), train.mean()).float())
+
+
+def test_weights_of_grey_levels_without_units_are_of_a_part_of_the_largest(
+    tmp_path: Path,
+) -> None:
+    x = (100 + 9 * low_rank(0.3, rows=60)).clip(0, 255).astype(np.uint8).reshape(60, 2, 3)
+    likelihood = {"kind": "discretized_logistic", "scale": 0.1}
+    vae = fitted(from_arrays(x), likelihood)
+    save_file(
+        {n: v.clone() for n, v in vae.state_dict().items() if "standardisation" not in n},
+        tmp_path / "old.safetensors",
+    )
+    load_weights(vae, tmp_path / "old.safetensors")
+    z = torch.randn(5, 2)
+    density: Any = vae.decode(z).base_dist
+    torch.testing.assert_close(density.loc, 255 * vae.decoder(z)[:, 0])
+    images = torch.from_numpy(x[:, None]).float()
+    assert isinstance(vae.posterior.encoder, MLPEncoder)
+    torch.testing.assert_close(vae.posterior.encoder(images), (images / 255).flatten(1))
 
 
 @pytest.mark.parametrize("noise", ["data", "fixed", *NOISES])
