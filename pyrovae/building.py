@@ -8,19 +8,22 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Declaration
-from pyrovae.data import Splits, load_data
+from pyrovae.data import Dataset, Splits, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
 from pyrovae.guides.building import build_guide
 from pyrovae.likelihoods.building import build_likelihood
+from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.networks.building import build_decoder, build_encoder
 from pyrovae.priors.building import build_prior
 from pyrovae.randomness import seeded
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
+from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
+from pyrovae.standardisation import Standardisation
 from pyrovae.vae import VAE
 
 
@@ -62,43 +65,51 @@ def build(
     with seeded(inference.seed):
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
         examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device))
-        mean = seen.mean().cpu() if model.output_bias == "data_mean" else None
-        return declared(declaration, examples.cpu(), mean)
+        vae = declared(declaration, examples.cpu())
+    _start(vae, seen, model.output_bias)
+    return vae
 
 
-def declared(
-    declaration: Declaration, pseudo_inputs: Tensor | None = None, mean: Tensor | None = None
-) -> VAE:
+def _start(vae: VAE, data: Dataset, output_bias: OutputBias) -> None:
+    """Put units, and the last bias where that is asked for, where the training data are.
+
+    References:
+        Burda et al. (2016), *Importance Weighted Autoencoders*, arXiv:1509.00519, in whose
+        published code the last bias starts at the mean.
+    """
+    likelihood, decoder = vae.likelihood, vae.decoder
+    if isinstance(likelihood, LocationScaleLikelihood) and likelihood.standardisation is not None:
+        likelihood.standardisation.fit(data.mean(), data.deviation())
+    if output_bias == "data_mean":
+        decoder.start_at(likelihood.outputs_at(decoder.pooled(data.mean().cpu())))
+
+
+def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> VAE:
     """The autoencoder of resolved specifications and a known shape of data.
 
     Args:
         declaration: What to build.
         pseudo_inputs: Where a VampPrior starts; zeros by default, to be loaded over.
-        mean: Mean of the data, ``(*shape)``, around which p(x | z) is to start; by default it
-            starts at random.
 
     Raises:
         SpecError: Parts that do not fit.
-
-    References:
-        Burda et al. (2016), *Importance Weighted Autoencoders*, arXiv:1509.00519, in whose
-        published code the last bias starts at the mean.
     """
     model, inference, shape, levels = declaration
     likelihood = build_likelihood(model.likelihood, shape)
     encoder_spec = inference.guide.encoder
     if isinstance(encoder_spec, MirrorSpec):
         raise SpecError("an encoder of kind 'mirror' must be resolved before it is built")
+    encoder = build_encoder(encoder_spec, shape, levels or 1.0)
+    if isinstance(likelihood, LocationScaleLikelihood):
+        units = Standardisation(shape, likelihood.unit)
+        likelihood.standardisation = encoder.standardisation = units
+        encoder.levels = 1.0
     vae = VAE(
         prior=build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs),
         decoder=build_decoder(model.decoder, model.latent_dim, shape, likelihood.outputs),
         likelihood=likelihood,
-        guide=build_guide(
-            inference.guide, build_encoder(encoder_spec, shape, levels or 1.0), model.latent_dim
-        ),
+        guide=build_guide(inference.guide, encoder, model.latent_dim),
     )
-    if mean is not None:
-        vae.decoder.start_at(likelihood.outputs_at(vae.decoder.pooled(mean)))
     vae.contract = contract(model)
     vae.declaration = declaration
     return vae

@@ -228,6 +228,8 @@ def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
 def _network(spec: EncoderSpec) -> str:
     if isinstance(spec, MirrorSpec):
         return spec.kind
+    if not spec.widths:
+        return "linear"
     return f"{spec.kind} {'-'.join(map(str, spec.widths))} ({spec.activation})"
 
 

@@ -29,7 +29,7 @@ from pyrovae.judgement import Judgement, judged
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
 from pyrovae.precision import check_precision, tf32
-from pyrovae.randomness import set_stream_state, stream_state
+from pyrovae.randomness import seeded, set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
 from pyrovae.schedules import Budget

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder, Declaration
 from pyrovae.building import declared
@@ -16,6 +17,7 @@ from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.guides import Guide
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
+from pyrovae.standardisation import Standardisation
 from pyrovae.vae import VAE
 
 
@@ -74,6 +76,8 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     for name, part in autoencoder.named_modules():
         if isinstance(part, Guide):
             part.rename(weights, f"{name}.")
+    if not any("standardisation" in name for name in weights):
+        weights |= _as_they_are(autoencoder)
     own = {name: value.shape for name, value in autoencoder.state_dict().items()}
     for name in own.keys() | weights.keys():
         theirs = weights[name].shape if name in weights else None
@@ -83,6 +87,16 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
                 f"{_shape(own.get(name))} here: these are weights of another autoencoder"
             )
     autoencoder.load_state_dict(weights)
+
+
+def _as_they_are(autoencoder: Autoencoder) -> dict[str, Tensor]:
+    """Location 0 and scale 1, for weights of a version that fitted them to data as they are."""
+    return {
+        f"{name}.{key}": value
+        for name, module in autoencoder.named_modules(remove_duplicate=False)
+        if isinstance(module, Standardisation)
+        for key, value in Standardisation(module.loc.shape, module.unit).state_dict().items()
+    }
 
 
 def _declaration(path: Path) -> Declaration:

@@ -108,6 +108,21 @@ class Dataset:
             total += self._expected(index).sum(0, dtype=torch.float64)
         return total / len(self)
 
+    def deviation(self) -> Tensor:
+        """The standard deviation of each value as the model sees it, float64 ``shape``.
+
+        Exactly zero for a value that is the same in all data: it is taken around the first of
+        them.
+        """
+        total, squares = torch.zeros(2, *self.shape, dtype=torch.float64, device=self.x.device)
+        indices = torch.arange(len(self), device=self.rows.device)
+        first = self._expected(indices[:1]).double()
+        for index in indices.split(CHUNK // 8):  # eight times a byte
+            distance = self._expected(index).double() - first
+            total += distance.sum(0)
+            squares += distance.square().sum(0)
+        return (squares / len(self) - (total / len(self)).square()).clamp(min=0).sqrt()
+
     def label(self, index: Tensor) -> Tensor | None:
         """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
         return None if self.labels is None else self.labels[self._stored(index)]

@@ -29,6 +29,7 @@ from pyrovae.specs.likelihoods import (
     LikelihoodSpec,
     MultinomialLikelihoodSpec,
     NegativeBinomialLikelihoodSpec,
+    Noise,
     NormalLikelihoodSpec,
     PoissonLikelihoodSpec,
 )
@@ -46,9 +47,9 @@ def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
         case BetaLikelihoodSpec():
             return BetaLikelihood(shape)
         case NormalLikelihoodSpec():
-            return NormalLikelihood(shape, spec.noise, spec.scale)
+            return NormalLikelihood(shape, _noise(spec.noise, shape), spec.scale)
         case LaplaceLikelihoodSpec():
-            return LaplaceLikelihood(shape, spec.noise, spec.scale)
+            return LaplaceLikelihood(shape, _noise(spec.noise, shape), spec.scale)
         case CategoricalLikelihoodSpec():
             return CategoricalLikelihood(shape, _resolved("levels", spec.levels))
         case DiscretizedLogisticLikelihoodSpec():
@@ -62,6 +63,13 @@ def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
             return MultinomialLikelihood(shape, _resolved("total_count", spec.total_count))
         case _:
             assert_never(spec)
+
+
+def _noise(noise: Noise | Literal["data"], shape: Sequence[int]) -> Noise:
+    """Variables of a table differ in unit and so in noise; the values of an image do not."""
+    if noise == "data":
+        return "per_variable" if len(shape) == 1 else "learned"
+    return noise
 
 
 def _resolved(key: str, value: int | Literal["data"]) -> int:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import pyro.distributions as dist
 import torch
-from jaxtyping import Float
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import constraints
@@ -16,6 +15,7 @@ from torch.nn.functional import logsigmoid
 from pyrovae.likelihoods.doubled import SummedInFloat64
 from pyrovae.likelihoods.grey_levels import mean_level, variance_of_level
 from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
+from pyrovae.specs.likelihoods import Scale
 
 
 class DiscretizedLogistic(SummedInFloat64, dist.TorchDistribution):
@@ -103,17 +103,21 @@ class DiscretizedLogisticLikelihood(LocationScaleLikelihood):
     r"""Independent grey levels around the decoder's output.
 
     .. math::
-        p(x \mid z) = \prod_i \operatorname{DiscretizedLogistic}(x_i \mid N f_i(z), N s_i; N)
+        p(x \mid z) = \prod_i
+            \operatorname{DiscretizedLogistic}(x_i \mid m + s f_i(z), \sigma_i; N)
 
     Neighbouring levels are alike, and darkest and lightest have the mass of all that lies
-    beyond. Location and scale are in units of the largest intensity :math:`N`.
+    beyond. Networks compute in units of the data (:class:`LocationScaleLikelihood`), and by
+    default noise starts at their scale: where it is much larger, as a tenth of :math:`N` is for
+    pictures of little contrast, the posterior collapses before it has fallen.
 
     Args:
         shape: Shape of one observation.
         levels: :math:`N`, the largest intensity.
-        noise: Where :math:`s` comes from: one "learned" number for all values, or "per_pixel"
-            from the decoder, :math:`s_i(z)`.
-        scale: Where :math:`s` starts.
+        noise: Where :math:`\sigma` comes from: one "learned" number for all values, or
+            "per_pixel" from the decoder, :math:`\sigma_i(z)`.
+        scale: Where :math:`\sigma` starts, in units of :math:`N`; "data" for the scale of the
+            data.
 
     References:
         Kingma et al. (2016), *Improving Variational Inference with Inverse Autoregressive Flow*,
@@ -128,10 +132,11 @@ class DiscretizedLogisticLikelihood(LocationScaleLikelihood):
         shape: Sequence[int],
         levels: int,
         noise: Literal["learned", "per_pixel"] = "learned",
-        scale: float = 0.1,
+        scale: Scale = 0.1,
     ) -> None:
         super().__init__(shape, noise, scale)
         self.levels = levels
+        self.unit = float(levels)
         self.formula = f"{self.formula} on 0..{levels}"
         self.advice = (
             f"whole numbers from 0 to {levels}: set model.likelihood.levels to the largest "
@@ -139,9 +144,5 @@ class DiscretizedLogisticLikelihood(LocationScaleLikelihood):
         )
 
     def density(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-        """The logistic of the levels, from location and scale in units of the largest."""
-        return DiscretizedLogistic(self.levels * loc, self.levels * scale, self.levels)
-
-    def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
-        """The mean but for what the outer bins gather, which pull it towards the middle."""
-        return super().outputs_at(mean / self.levels)
+        """The logistic of the levels."""
+        return DiscretizedLogistic(loc, scale, self.levels)

@@ -13,9 +13,9 @@ class NormalLikelihood(LocationScaleLikelihood):
     r"""Independent real values with normal noise.
 
     .. math::
-        p(x \mid z) = \prod_i \mathcal{N}(x_i \mid f_i(z), s_i^2)
+        p(x \mid z) = \prod_i \mathcal{N}(x_i \mid m_i + s_i f_i(z), \sigma_i^2)
 
-    Arguments, and where :math:`s` comes from: :class:`LocationScaleLikelihood`.
+    Arguments, :math:`m`, :math:`s` and :math:`\sigma`: :class:`LocationScaleLikelihood`.
 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114,

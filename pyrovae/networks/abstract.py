@@ -7,15 +7,28 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pyrovae.standardisation import Standardisation
+
 
 class Encoder(nn.Module, ABC):
     """A network from data to features, on which a guide puts its parameters.
 
     Attributes:
         features: Length of the feature vector.
+        levels: The data's largest intensity; data are divided by it.
+        standardisation: How real-valued data are standardised before, if they are.
     """
 
     features: int
+
+    def __init__(self, levels: float = 1.0) -> None:
+        super().__init__()
+        self.levels = levels
+        self.standardisation: Standardisation | None = None
+
+    def scaled(self, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+        """Data ``(*batch, *shape)`` of about the size of one."""
+        return (x if self.standardisation is None else self.standardisation(x)) / self.levels
 
     @abstractmethod
     def forward(self, x: Float[Tensor, " ..."]) -> Float[Tensor, "*batch features"]:

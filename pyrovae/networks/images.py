@@ -54,15 +54,14 @@ class ImageEncoder(Encoder):
     def __init__(
         self, shape: Sequence[int], sizes: Sequence[tuple[int, int]], width: int, levels: float
     ) -> None:
-        super().__init__()
+        super().__init__(levels)
         self.shape = torch.Size(shape)
         self.features = torch.Size((width, *sizes[-1])).numel()
-        self.levels = levels
 
     def forward(self, x: Float[Tensor, " ..."]) -> Float[Tensor, "*batch features"]:
         """Features of images of shape ``(*batch, channels, height, width)``."""
         batch = x.shape[: x.ndim - len(self.shape)]
-        features = self.layers((x / self.levels).reshape(-1, *self.shape))
+        features = self.layers(self.scaled(x).reshape(-1, *self.shape))
         return features.reshape(*batch, self.features)
 
 

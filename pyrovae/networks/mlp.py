@@ -74,16 +74,15 @@ class MLPEncoder(Encoder):
         gated: bool = False,
         levels: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(levels)
         self.shape = torch.Size(shape)
         sizes = (self.shape.numel(), *widths)
         self.features = sizes[-1]
-        self.levels = levels
         self.layers = hidden_layers(sizes, nonlinearity, gated=gated)
 
     def forward(self, x: Float[Tensor, " ..."]) -> Float[Tensor, "*batch features"]:
         """Features of data of shape ``(*batch, *shape)``."""
-        return self.layers((x / self.levels).flatten(-len(self.shape)))
+        return self.layers(self.scaled(x).flatten(-len(self.shape)))
 
 
 class MLPDecoder(Decoder):

@@ -8,7 +8,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from pyrovae.specs.base import Spec
 
-Noise = Literal["fixed", "learned", "per_pixel"]
+Noise = Literal["fixed", "learned", "per_variable", "per_pixel"]
+Scale = PositiveFloat | Literal["data"]
 Interval = Literal["counts", "unit", "open_unit"]
 """Where a likelihood wants intensities 0..m: as they are, in [0, 1], or inside (0, 1)."""
 
@@ -47,13 +48,17 @@ class BetaLikelihoodSpec(Spec):
 
 
 class NormalLikelihoodSpec(Spec):
-    """Real-valued data; ``scale`` is where the noise starts, or stays when ``fixed``."""
+    """Real-valued data; ``scale`` is where the noise starts, or stays when ``fixed``.
+
+    Left to the "data", noise is ``per_variable`` in tables and one ``learned`` number in images,
+    and starts at the data's scale, or three tenths of it in images.
+    """
 
     interval: ClassVar[Interval] = "unit"
 
     kind: Literal["normal"] = "normal"
-    noise: Noise = "learned"
-    scale: PositiveFloat = 0.1
+    noise: Noise | Literal["data"] = "data"
+    scale: Scale = "data"
 
 
 class LaplaceLikelihoodSpec(Spec):
@@ -62,8 +67,8 @@ class LaplaceLikelihoodSpec(Spec):
     interval: ClassVar[Interval] = "unit"
 
     kind: Literal["laplace"] = "laplace"
-    noise: Noise = "learned"
-    scale: PositiveFloat = 0.1
+    noise: Noise | Literal["data"] = "data"
+    scale: Scale = "data"
 
 
 class CategoricalLikelihoodSpec(Spec):
@@ -76,14 +81,17 @@ class CategoricalLikelihoodSpec(Spec):
 
 
 class DiscretizedLogisticLikelihoodSpec(Spec):
-    """Grey levels 0..``levels`` around a location; the noise starts at ``scale`` × ``levels``."""
+    """Grey levels 0..``levels`` around a location.
+
+    Noise starts at ``scale`` × ``levels``; "data" takes the scale of the data.
+    """
 
     interval: ClassVar[Interval] = "counts"
 
     kind: Literal["discretized_logistic"] = "discretized_logistic"
     levels: PositiveInt | Literal["data"] = "data"
     noise: Literal["learned", "per_pixel"] = "learned"
-    scale: PositiveFloat = 0.1
+    scale: Scale = "data"
 
 
 class PoissonLikelihoodSpec(Spec):

@@ -10,13 +10,14 @@ from pyrovae.specs.base import Spec
 
 Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
+WidthsOrNone = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 
 
 class MLPSpec(Spec):
-    """Fully connected layers, gated or not."""
+    """Fully connected layers, gated or not; linear if there are no widths."""
 
     kind: Literal["mlp"] = "mlp"
-    widths: Widths = (200, 200)
+    widths: WidthsOrNone = (200, 200)
     activation: Activation = "relu"
     gated: bool = False
 

@@ -47,7 +47,7 @@ IN_MODEL: dict[str, tuple[str, list[str]]] = {
         '[likelihood]\ntotal_count = "dat"',
         ["likelihood.total_count = 'dat'", "'data'"],
     ),
-    "no items": ("[decoder]\nwidths = []", ["decoder.widths = []", "at least 1"]),
+    "no items": ('[decoder]\nkind = "conv"\nwidths = []', ["decoder.widths = []", "at least 1"]),
     "item": ("[decoder]\nwidths = [16, 0]", ["decoder.widths.1 = 0", "greater than 0"]),
     "only item": ("[decoder]\nwidths = [0]", ["decoder.widths.0 = 0", "greater than 0"]),
     "no list": ("[decoder]\nwidths = 16", ["decoder.widths = 16"]),
