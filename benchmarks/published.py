@@ -2,8 +2,9 @@
 
     python benchmarks/published.py --data-root DIR [--budget full] [--device cuda] [ROW ...]
 
-A row that has its line in published.jsonl for the same budget and seed is not run again; a
-training that was stopped is gone on with. published.md is the table of all lines.
+A row that has its line in published.jsonl for the same budget and seed is not run again, unless
+--again asks for it, and then both lines stay; a training that was stopped is gone on with.
+published.md is the table of all lines.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ ROWS = {
 def main() -> None:
     options = parser().parse_args()
     for name in options.rows or ROWS:
-        if not any(is_of(line, name, options) for line in read_lines()):
+        if options.again or not any(is_of(line, name, options) for line in read_lines()):
             run(name, options)
     write_table(read_lines())
 
@@ -81,6 +82,11 @@ def main() -> None:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="also rows that have their line; trained anew if --runs is new",
+    )
     parser.add_argument("--budget", choices=["reduced", "full"], default="reduced")
     parser.add_argument("--data-root", type=Path, default=Path("data"))
     parser.add_argument("--device", default="auto")
@@ -93,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(name: str, options: argparse.Namespace) -> None:
     """Train, estimate, and add the row's line."""
+    import torch
+
     folder = options.runs / f"{name}-{options.budget}-{options.seed}"
     train(ROWS[name], folder, options)
     line = {
@@ -103,6 +111,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         "published": ROWS[name].published,
         **measure(folder, options),
         "hardware": hardware(device_of(options)),
+        "torch": torch.__version__,
     }
     with lines_file().open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -201,11 +210,15 @@ def is_of(line: dict[str, Any], name: str, options: argparse.Namespace) -> bool:
 
 
 def write_table(lines: list[dict[str, Any]]) -> None:
-    """published.md, a table with a row for each line and for each row that was not run."""
+    """published.md, a table with a row for each line and for each row that was not run.
+
+    Lines of the same row stand together, the oldest first; the first lines had no torch version.
+    """
     columns = ("row", "published", "nll", "standard_error", "negative_elbo", "active_dimensions",
                "budget", "epochs", "seed", "images", "samples", "training_minutes",
-               "evaluation_minutes", "date", "hardware")  # fmt: skip
-    rows = [" | ".join(str(line[column]) for column in columns) for line in lines]
+               "evaluation_minutes", "date", "hardware", "torch")  # fmt: skip
+    lines = sorted(lines, key=lambda line: list(ROWS).index(line["row"]))
+    rows = [" | ".join(str(line.get(key, "not recorded")) for key in columns) for line in lines]
     missing = sorted(ROWS.keys() - {line["row"] for line in lines})
     rows += [f"{name} | {ROWS[name].published} | not run" for name in missing]
     header = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"

@@ -5,19 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyro
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from pyrovae import ModelSpec
+from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load_data
+from pyrovae.capture import capture
+from pyrovae.computation import Computation
+from pyrovae.data import from_arrays
 from pyrovae.families import DiagonalNormal
 from pyrovae.flows import FlowDistribution
 from pyrovae.guides import Guide
 from pyrovae.networks import MLPEncoder
-from pyrovae.priors import FlowPrior, LaplacePrior, NormalPrior, Prior, StudentTPrior
+from pyrovae.optimisers import Optimiser
+from pyrovae.priors import (
+    FlowPrior,
+    LaplacePrior,
+    NormalPrior,
+    Prior,
+    StudentTPrior,
+    VampPrior,
+)
 from pyrovae.priors.building import build_prior
 from pyrovae.scale import positive
+from pyrovae.specs.files import validate
+from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64
 GUIDE = Guide(MLPEncoder((4,), (5,)), DiagonalNormal(5, 3))
@@ -178,3 +192,94 @@ def test_a_flow_prior_says_its_density_for_its_own_draws() -> None:
     assert isinstance(p, FlowDistribution)
     z = p.rsample((7,))
     torch.testing.assert_close(p.log_prob(z), p.log_prob(z.clone()), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("levels", [1.0, 255.0])
+def test_pseudo_inputs_at_the_ends_of_the_data_have_the_gradient_of_the_loss(
+    levels: float,
+) -> None:
+    prior = VampPrior(2, torch.tensor([[0.0, 1.0, 0.3, 0.0, 1.0, 0.7]]) * levels, levels)
+    slope = torch.tensor([[2.0, 3.0, -1.0, -0.1, -4.0, 0.0]])  # inwards and outwards
+    (slope * prior.data()).sum().backward()
+    torch.testing.assert_close(prior.pseudo_inputs.grad, slope * levels)
+
+
+def test_pseudo_inputs_outside_of_the_data_have_the_gradient_that_leads_back() -> None:
+    prior = VampPrior(2, torch.tensor([[-1e-6, -3.0, 1.5, 1.00001]]), 1.0)
+    back = torch.tensor([[-1.0, -2.0, 3.0, 4.0]])
+    for slope, expected in ((back, back), (-back, torch.zeros(1, 4))):
+        (gradient,) = torch.autograd.grad((slope * prior.data()).sum(), prior.pseudo_inputs)
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("spec", [AdamSpec(), AdamWSpec(), AdamaxSpec()], ids=lambda s: s.kind)
+def test_pseudo_inputs_pressed_outside_of_the_data_come_back(spec: OptimiserSpec) -> None:
+    prior = VampPrior(2, torch.tensor([[0.0, 16.0, 0.16, 15.84]]), 16.0)
+    optimiser, inwards = Optimiser(spec, [prior.pseudo_inputs]), torch.tensor([1, -1, 1, -1])
+
+    def pressed(direction: Tensor, steps: int) -> Tensor:
+        """The values after each step, ``(steps, 1, 4)``."""
+        values = []
+        for _ in range(steps):
+            loss = -(direction * prior.data()).sum()
+            optimiser.update(torch.autograd.grad(loss, [prior.pseudo_inputs]), rate=0.01)
+            values.append(prior.data().detach())
+        return torch.stack(values)
+
+    assert torch.equal(pressed(-inwards, 500)[-1], torch.tensor([[0.0, 16.0, 0.0, 16.0]]))
+    # However long it was pressed, it has not gone far.
+    back = pressed(inwards, 50)
+    assert ((back > 0) & (back < 16)).any(0).all()
+
+
+@pytest.fixture
+def bits() -> Splits:
+    """Two hundred digits in black and white."""
+    digits = load_data("digits").train.batch(torch.arange(200))
+    return from_arrays((digits >= 8).float())
+
+
+@pytest.fixture
+def on_bits(bits: Splits) -> tuple[VAE, Training]:
+    """A VampPrior of ten pseudo-inputs, and its training."""
+    inference = validate({"epochs": 15, "batch_size": 20}, InferenceSpec, "inference")
+    model = {
+        "latent_dim": 2,
+        "prior": {"kind": "vamp", "pseudo_inputs": 10},
+        "decoder": {"kind": "mlp", "widths": [50]},
+        "likelihood": {"kind": "bernoulli"},
+    }
+    vae = build(validate(model, ModelSpec, "model"), inference, bits)
+    return vae, Training(vae, bits, inference, Computation(compile="off"))
+
+
+def test_pseudo_inputs_that_start_at_bits_move_and_are_seen_inside(
+    on_bits: tuple[VAE, Training],
+) -> None:
+    vae, training = on_bits
+    start, seen = vae.prior.data().detach().clone(), []
+    assert ((start == 0) | (start == 1)).all()
+    vae.posterior.encoder.register_forward_pre_hook(
+        lambda _, inputs: seen.append((inputs[0].min().item(), inputs[0].max().item()))
+    )
+    training.run()
+    moved = (vae.prior.data() - start).abs() > 1e-3
+    assert moved.float().mean() > 0.2
+    assert min(seen)[0] == 0
+    assert max(high for _, high in seen) == 1
+
+
+def test_captured_pseudo_inputs_have_the_same_gradient(on_bits: tuple[VAE, Training]) -> None:
+    vae, training = on_bits
+    x = training.take_step.data.batch(torch.arange(20))
+    with pyro.validation_enabled(False):  # as in training
+        graph = capture(training.take_step.differentiate, vae, [x], [1 - x])
+        for shift in (0.0, -0.3, 0.6):  # the graph is made once, and has to look again
+            with torch.no_grad():
+                vae.prior.pseudo_inputs[:5] += shift
+            found = []
+            for differentiate in (graph, training.take_step.differentiate):
+                torch.manual_seed(3)
+                found.append(differentiate(x))
+            for captured, expected in zip(*found, strict=True):
+                torch.testing.assert_close(captured, expected)

@@ -283,7 +283,8 @@ def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     means, per_dims = [], []
     angles = local.angles.split([shape.numel() for shape in local.shapes.values()])
     for name, angular in zip(local.shapes, angles, strict=True):
-        q, site = traces.guide.nodes[name], found.sites[name]
+        q: Site = traces.guide.nodes[name]
+        site = found.sites[name]
         mean = (q["value"] if angular.any() else _mean(q)).double().reshape(len(x), -1)
         each = site.kl_per_dim if mean.shape[1] > 1 or site.kl is None else site.kl.unsqueeze(-1)
         if each is None or site.kl_kind == "point" or each[0].shape != mean.shape:

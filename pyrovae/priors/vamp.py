@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
@@ -21,8 +23,8 @@ class VampPrior(Prior):
 
     The best prior for a given guide is its average over the data (the aggregated posterior);
     this is that average over a few learned data :math:`u_k`. The pseudo-inputs are kept in
-    units of the largest intensity, so that one learning rate suits all data, and inside
-    :math:`[0, 1]` where data are.
+    units of the largest intensity, so that one learning rate suits all data, and shown to the
+    encoder inside :math:`[0, 1]`, where data are.
 
     Args:
         latent_dim: Length of the code.
@@ -53,8 +55,29 @@ class VampPrior(Prior):
         """The pseudo-inputs in the units of the data, for the encoder or for a picture."""
         if self.levels is None:
             return self.pseudo_inputs
-        return self.pseudo_inputs.clamp(0, 1) * self.levels
+        held: Tensor = _HeldInside.apply(self.pseudo_inputs)
+        return held * self.levels
 
     def forward(self, guide: Guide) -> TorchDistributionMixin:
         """p(z) under the guide as it is now; gradients reach guide and pseudo-inputs alike."""
         return mixture_of(dist.Categorical(self.weights), guide(self.data()))
+
+
+class _HeldInside(torch.autograd.Function):
+    """Values clamped to [0, 1], with a gradient wherever a step would not lead further out.
+
+    Where torch's own ``clamp`` has a gradient of zero, no optimiser moves a value again: outside,
+    and since torch 2.14 at the ends too, where bits and the black of images start.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor) -> Tensor:
+        ctx.save_for_backward(u)
+        return u.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> Tensor:
+        (u,), (gradient,) = ctx.saved_tensors, outputs
+        # A step goes against the gradient.
+        leads_out = ((u < 0) & (gradient > 0)) | ((u > 1) & (gradient < 0))
+        return gradient.masked_fill(leads_out, 0)
