@@ -188,7 +188,9 @@ def _no_marginals(pair: Pair) -> str | None:
     return "the marginals of q(z | x) are not known" if marginals(pair.q) is None else None
 
 
-def _several_sites(found: Pairs) -> str | None:
+def _not_one_site(found: Pairs) -> str | None:
+    if not found:
+        return "there is no latent site"
     return f"there are several latent sites, {', '.join(found)}" if len(found) > 1 else None
 
 
@@ -214,4 +216,4 @@ FACTORISED = Need(_at_any_site(_not_a_sum_over_dimensions), "inference.objective
 MARGINALS = Need(
     _at_any_site(_no_marginals), "inference.guide.kind 'diagonal', 'laplace' or 'full_rank'"
 )
-ONE_SITE = Need(_several_sites, "inference.objective.kind 'elbo'")
+ONE_SITE = Need(_not_one_site, "inference.objective.kind 'elbo'")

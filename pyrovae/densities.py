@@ -171,7 +171,7 @@ def log_density(site: Site) -> Tensor:
     """
     fn, value, mask = site["fn"], site["value"], site["mask"]
     if site["is_observed"]:
-        value = _filled(value, mask, fn.event_dim)
+        value = filled(value, mask, fn.event_dim)
     return masked(_log_prob(fn, value), mask)
 
 
@@ -263,7 +263,7 @@ def _log_prob(fn: Any, value: Tensor) -> Tensor:
     if isinstance(fn, Independent):
         return sum_rightmost(_log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
     if isinstance(fn, MaskedDistribution):
-        value = _filled(value, fn._mask, fn.event_dim)
+        value = filled(value, fn._mask, fn.event_dim)
         return masked(_log_prob(fn.base_dist, value), fn._mask)
     return fn.log_prob(value).double()
 
@@ -278,7 +278,7 @@ def masked(value: Tensor, mask: Mask, event_dim: int = 0) -> Tensor:
     return torch.where(mask.reshape(mask.shape + (1,) * event_dim), value, 0.0)
 
 
-def _filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
+def filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
     """Data with some value that is shown in the place of each that a mask hides.
 
     So a placeholder outside the support, or a NaN, leaves no NaN in a gradient.
@@ -352,5 +352,7 @@ def _joined(particles: Sequence[SiteDensity]) -> SiteDensity:
 
 def _total(values: Iterable[Tensor | None]) -> Tensor:
     """The sum of those that are there."""
-    first, *others = [value for value in values if value is not None]
-    return sum(others, first)
+    total, *others = [value for value in values if value is not None]
+    for value in others:
+        total = total + value
+    return total

@@ -58,7 +58,7 @@ class LocalPosterior:
         x: The data ``(data, *shape)``, on the programs' device.
 
     Attributes:
-        shapes: Event shape of each latent site.
+        shapes: Shape of each latent site for one observation.
         dims: Length of the code.
         point: Whether the guide has no density.
     """
@@ -73,7 +73,12 @@ class LocalPosterior:
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
         guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
         self._supports = {name: true_support(prior[name], guide[name]) for name in self._latent}
-        self.shapes = {name: prior[name].event_shape for name in self._latent}
+        data = Plates.of(traces.model, traces.guide, count=len(x)).data
+        self._places = {name: len(guide[name].batch_shape) + (data or 0) for name in self._latent}
+        self.shapes = {
+            name: _without(_site(traces.guide, name)["value"].shape, place)
+            for name, place in self._places.items()
+        }
         self.dims = sum(shape.numel() for shape in self.shapes.values())
         self.point = any(traces.is_point(name) for name in self._latent)
 
@@ -171,13 +176,18 @@ class LocalPosterior:
         sizes = [shape.numel() for shape in self.shapes.values()]
         batch = z.shape[:-1] if self.autoencoder.vectorisable else (-1,)
         pieces = z.split(sizes, dim=-1)
-        return {
+        values = {
             name: piece.reshape(*batch, *shape)
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
+        if self.autoencoder.vectorisable:
+            return values
+        return {name: value.movedim(0, self._places[name]) for name, value in values.items()}
 
     def _join(self, values: Mapping[str, Tensor], draws: int) -> Tensor:
         """Values of latent sites as codes."""
+        if not self.autoencoder.vectorisable:
+            values = {name: values[name].movedim(self._places[name], 0) for name in self._latent}
         rows = [values[name].reshape(draws, len(self), -1) for name in self._latent]
         return torch.cat(rows, dim=-1)
 
@@ -219,6 +229,11 @@ def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
     x = values.pop(observed[0]).reshape(like.shape)
     codes = [value.reshape(len(like), -1) for value in values.values()]
     return Simulated(torch.cat(codes, dim=-1), x.to(like.dtype))
+
+
+def _without(shape: torch.Size, place: int) -> torch.Size:
+    """A shape without one of its dimensions."""
+    return shape[:place] + shape[place + 1 :]
 
 
 def _values(trace: Trace, names: list[str]) -> dict[str, Tensor]:

@@ -35,12 +35,16 @@ class ContinuousBernoulli(SummedInFloat64, dist.TorchDistribution):
         logits: :math:`f`, ``(*batch,)``.
     """
 
-    support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The closed unit interval."""
+        return constraints.unit_interval
 
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:

@@ -30,8 +30,6 @@ class NegativeBinomial(SummedInFloat64, dist.TorchDistribution):
         dispersion: :math:`\theta`, of a shape that broadcasts to the mean's.
     """
 
-    support = constraints.nonnegative_integer
-
     def __init__(
         self, mean: Tensor, dispersion: Tensor, validate_args: bool | None = None
     ) -> None:
@@ -39,6 +37,11 @@ class NegativeBinomial(SummedInFloat64, dist.TorchDistribution):
         self._mean = mean.expand(shape)
         self.dispersion = dispersion  # as it is: what depends on x and θ alone is of their shape
         super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Whole numbers from 0 on."""
+        return constraints.nonnegative_integer
 
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import Need, find_obstacle, pairs_of
-from pyrovae.densities import Densities, densities, has_own_scale
+from pyrovae.densities import Densities, densities, filled, has_own_scale
 from pyrovae.errors import SpecError
 from pyrovae.schedules import Budget
 from pyrovae.terms import Terms
@@ -132,8 +132,8 @@ class Objective(Trace_ELBO):
     def _all_traces(self, model: Any, guide: Any, args: Any, kwargs: Any) -> list[Traces]:
         return list(self._get_traces(model, guide, args, kwargs))
 
-    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Traces:
-        """What Pyro's ``ELBO`` calls for each particle, or once where they are drawn at once."""
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
+        """What Pyro's ``ELBO`` calls for each particle, or once for all; :class:`Traces`."""
         traces = Traces.run(model, guide, *args, **kwargs)
         if is_validation_enabled():
             check_traces(traces, self.max_plate_nesting)
@@ -149,9 +149,13 @@ def check_traces(traces: Traces, max_plate_nesting: Any) -> None:
     model = traces.model.copy()
     for name in set(missing_values(model)) - set(traces.guide.nodes):
         model.remove_node(name)  # the guide may leave them to the prior
+    for name, site in density_sites(model).items():
+        if site["is_observed"]:  # what a mask hides may be anything
+            value = filled(site["value"], site["mask"], site["fn"].event_dim)
+            model.nodes[name] = site | {"value": value}
     check_model_guide_match(model, traces.guide, max_plate_nesting)
     check_if_enumerated(traces.guide)
-    for trace in traces.model, traces.guide:
+    for trace in model, traces.guide:
         trace.compute_log_prob()
         for site in density_sites(trace).values():
             check_site_shape(site, max_plate_nesting)

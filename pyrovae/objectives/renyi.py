@@ -119,7 +119,7 @@ class RenyiBound(Bound):
         log_p = found.reconstruction + beta * found.log_prior
         return (weights * (log_p - path * beta * (found.log_guide - direct))).sum(0)
 
-    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Traces:
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         if self.gradient == "plain":
             return super()._get_trace(model, guide, args, kwargs)
         guided = poutine.trace(guide).get_trace(*args, **kwargs)

@@ -58,7 +58,7 @@ class TotalCorrelationELBO(Objective):
         Chen et al. (2018), *Isolating Sources of Disentanglement in VAEs*, arXiv:1802.04942.
     """
 
-    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED, MARGINALS, ONE_SITE)
+    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED, ONE_SITE, MARGINALS)
 
     def __init__(
         self,
