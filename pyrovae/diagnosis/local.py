@@ -69,6 +69,7 @@ class LocalPosterior:
         traces = autoencoder.traces(x)
         self._latent = traces.latent
         self._guide = list(density_sites(traces.guide))
+        self._data = observed_sites(traces.model)
         self._observed = list(sites_by_role(traces.model, "observed", "factor"))
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
         guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
@@ -157,7 +158,7 @@ class LocalPosterior:
         particles at once.
         """
         model = self._run(self.autoencoder.model, len(z), self._split(z))
-        return [_site(model, name)["fn"] for name in observed_sites(model)]
+        return [_site(model, name)["fn"] for name in self._data]
 
     def _run(
         self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None = None
