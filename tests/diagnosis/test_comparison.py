@@ -167,7 +167,7 @@ def test_a_model_that_gives_an_observation_no_mass_is_named(
 ) -> None:
     vaes = {name: models[name].vae for name in "ab"}
     with torch.no_grad():
-        vaes["b"].posterior.loc.bias.fill_(torch.inf)
+        vaes["b"].posterior.family.loc.bias.fill_(torch.inf)
     with pytest.raises(DataError, match=r"^b: "):
         compare(vaes, models["a"].x, samples=2, simulations=2)
 
