@@ -121,10 +121,10 @@ def test_an_exact_guide_agrees_with_the_chains(options: Any) -> None:
     np.testing.assert_allclose(found.guide_coverage.mean(0), 0.9, atol=0.03)
     assert np.abs(found.z).max() < math.pi + 1e-6
     posterior = autoencoder.posterior(x)
-    kappa = posterior.family.concentration.numpy()
+    kappa = posterior.concentration.numpy()
     length = special.ive(1, kappa) / special.ive(0, kappa)
-    along = np.cos(found.z.reshape(-1, 8) - posterior.family.loc.numpy())
-    across = np.sin(found.z.reshape(-1, 8) - posterior.family.loc.numpy())
+    along = np.cos(found.z.reshape(-1, 8) - posterior.loc.numpy())
+    across = np.sin(found.z.reshape(-1, 8) - posterior.loc.numpy())
     for values, expected in ((along, length), (across, 0.0)):
         error = values.std(0) / np.sqrt(found.ess[:, 0] / 4)
         assert (np.abs(values.mean(0) - expected) < 5 * error).all()
