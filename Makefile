@@ -13,8 +13,9 @@ VERSIONS := 3.11 3.12 3.13
 train: $(VENV)/.train.stamp
 	$(BIN)/python -m pyrovae.train $(ARGS)
 
+# A worker for each core: networks in the tests are too small for threads.
 test: $(VENV)/.test.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # Each in turn, also after one that failed: which versions fail is what one wants to know.
 test-all:
