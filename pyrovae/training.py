@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.before_training import rehearse, require_batches_that_train
 from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.computation import Computation
-from pyrovae.data import Dataset, Splits
+from pyrovae.data import Splits
 from pyrovae.divergence import find_divergence, find_parameter
-from pyrovae.errors import DivergenceError, ProgramError, PyrovaeError, SpecError, reason
-from pyrovae.evaluation import codes, evaluate, evaluating
+from pyrovae.errors import DivergenceError
+from pyrovae.evaluation import codes, evaluate
 from pyrovae.execution import Execution, prepare
 from pyrovae.fit_warnings import (
     FitWarning,
@@ -26,19 +27,16 @@ from pyrovae.fit_warnings import (
     worse_than_untrained,
 )
 from pyrovae.judgement import Judgement, judged
-from pyrovae.objectives import Objective, build_objective
 from pyrovae.observers import Observer
 from pyrovae.precision import check_precision, tf32
-from pyrovae.randomness import seeded, set_stream_state, stream_state
+from pyrovae.randomness import set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
 from pyrovae.schedules import Budget
 from pyrovae.specs import InferenceSpec
-from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.step import Step
-from pyrovae.support import check_support
-from pyrovae.tally import LOSS, Layout, Summary
+from pyrovae.tally import LOSS, Summary
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32
@@ -374,70 +372,6 @@ class Training:
     def _divergence(self, step: int, what: str, culprit: str) -> DivergenceError:
         epoch = 1 + (step - 1) // self.budget.steps_per_epoch
         return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
-
-
-def rehearse(
-    autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec
-) -> tuple[Objective, Layout]:
-    """The objective and what it reports, after data and programs have passed every check once.
-
-    The loop then does without Pyro's own checks.
-
-    Raises:
-        DataError: Data outside the support of p(x | z).
-        SpecError: An objective that cannot be had, or a program whose sites do not fit.
-    """
-    for split in splits:
-        check_support(autoencoder, split)
-    device = next(autoencoder.parameters()).device
-    few = splits.train.batch(torch.arange(2)).to(device)
-    try:
-        objective = build_objective(spec, autoencoder, few, len(splits.train))
-        for checked in (False, True):  # our sentences, then whatever Pyro has to say
-            with evaluating(autoencoder, device), pyro.validation_enabled(checked):
-                _, terms = objective.loss_and_terms(autoencoder, few)
-    except ProgramError:
-        raise
-    except PyrovaeError as error:
-        raise SpecError(f"{autoencoder.source}{error}") from None
-    except Exception as error:  # Pyro raises whatever a program does wrong
-        raise SpecError(f"{autoencoder.source}{reason(error)}") from error
-    return objective, Layout.of(terms)
-
-
-def require_batches_that_train(
-    autoencoder: Autoencoder, objective: Objective, data: Dataset, size: int
-) -> None:
-    """Refuse batches of one observation, where one alone cannot be trained on.
-
-    As with batch normalisation, which has no variance then.
-
-    Raises:
-        SpecError: Says which batch size would do.
-    """
-    count = len(data)
-    if size > 1 and count % size != 1:
-        return
-    device = next(autoencoder.parameters()).device
-    modes = {module: module.training for module in autoencoder.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in autoencoder.buffers()]
-    autoencoder.train()
-    try:
-        with torch.no_grad(), seeded(0, device), pyro.validation_enabled(False):
-            objective.loss_and_terms(autoencoder, data.batch(torch.arange(1)).to(device))
-    except Exception as error:  # networks raise whatever they like
-        others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
-        choice = next((b for b in others if b > 1 and count % b != 1), 2)
-        raise SpecError(
-            f"inference.batch_size = {size} and {count} training data make "
-            f"{'batches' if size == 1 else 'a last batch'} of one observation, which cannot be "
-            f"trained on alone: {reason(error)}; choose inference.batch_size = {choice}"
-        ) from None
-    finally:
-        for buffer, value in buffers:
-            buffer.copy_(value)
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def is_better(elbo: float, best: float, spec: InferenceSpec) -> bool:

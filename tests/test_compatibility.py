@@ -199,11 +199,10 @@ def guide_of_two(x: Tensor) -> None:
     pyro.sample("z2", dist.Normal(z1, 1.0))
 
 
-@pytest.mark.parametrize("gradient", ["stl", "dreg"])
-def test_other_than_plain_gradients_are_for_one_latent_site(gradient: str) -> None:
-    sentence = refusal({"kind": "iwae", "gradient": gradient}, two_codes, guide_of_two)
+def test_the_total_correlation_is_of_one_latent_site() -> None:
+    sentence = refusal({"kind": "tc"}, two_codes, guide_of_two)
     assert "several latent sites, z1, z2" in sentence
-    assert "gradient 'plain'" in sentence
+    assert "inference.objective.kind 'elbo'" in sentence
 
 
 def test_draws_that_cannot_be_reparameterised_are_refused_where_they_have_to_be() -> None:

@@ -195,7 +195,7 @@ def test_a_guide_that_ignores_x_says_nothing_though_its_family_keeps_a_kl(
     sphere = {"latent_dim": 4, "prior": {"kind": "hyperspherical"}}
     training = prepared(structure, {"guide": {"kind": "von_mises_fisher"}}, sphere)
     autoencoder, data = training.autoencoder, training.splits.validation
-    guide: Any = autoencoder.posterior
+    guide: Any = autoencoder.posterior.family
     guide.concentration.weight.zero_()
     guide.concentration.bias.fill_(-30.0)
 
@@ -225,7 +225,7 @@ def test_a_point_says_nothing_only_if_it_is_always_the_same(structure: Splits) -
         ({}, {}),
         (
             {"beta": {"kind": "linear"}, "early_stopping": {"patience": 3}},
-            {"likelihood": {"kind": "normal"}},
+            {"likelihood": {"kind": "normal", "noise": "fixed"}},
         ),
     ],
 )

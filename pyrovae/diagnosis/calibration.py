@@ -17,6 +17,7 @@ from pyrovae.diagnosis.angles import on_plane, unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, percent, worse
 from pyrovae.diagnosis.local import LocalPosterior, simulate
 from pyrovae.diagnosis.marginals import guide_marginals
+from pyrovae.diagnosis.ranks import mean_error, span, uniform_rank, variance_error
 from pyrovae.diagnosis.significance import fraction_interval, holm, p_value
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
@@ -104,10 +105,10 @@ class Calibration(Check):
             grade_ = worse(grade_, number)
         coverage, passive = self.coverage[self.active], int((~self.active).sum())
         finding = (
-            f"{INTERVAL} intervals cover {_span(100 * coverage, '.0f')} % on "
+            f"{INTERVAL} intervals cover {span(100 * coverage, '.0f')} % on "
             f"{int(self.active.sum())} active latents, z-scores have mean "
-            f"{_span(self.z_mean[self.active], '.2f')} and variance "
-            f"{_span(self.z_variance[self.active], '.2f')}; {finding}; smallest "
+            f"{span(self.z_mean[self.active], '.2f')} and variance "
+            f"{span(self.z_variance[self.active], '.2f')}; {finding}; smallest "
             f"{p_value(holm(self.p_values[self.active]).min())}; {len(self.pit)} simulations"
         )
         if passive:
@@ -124,7 +125,7 @@ class Calibration(Check):
             "standard deviations",
             f"code less the guide's mean, in its standard deviations, of {self.names[worst]}: "
             "0 if not shifted",
-            error=float(_mean_error(self.z)[worst]),
+            error=float(mean_error(self.z)[worst]),
         )
         smallest = Number(
             "smallest p-value",
@@ -186,7 +187,7 @@ class Calibration(Check):
             "",
             f"of {self.names[latent]}: 1 if the guide is as wide as the posterior, more if it is "
             "over-confident",
-            error=float(_variance_error(self.z)[latent]),
+            error=float(variance_error(self.z)[latent]),
         )
 
     def _coverage_grade(self) -> Grade:
@@ -202,8 +203,8 @@ class Calibration(Check):
         z = self.z[:, self.active]
         errors = stats.norm.isf(LEVEL / z.shape[1] / 2)
         mean, variance = np.abs(z.mean(0)), np.abs(z.var(0, ddof=1) - 1)
-        shift = mean[mean > errors * _mean_error(z)].max(initial=0.0)
-        excess = variance[variance > errors * _variance_error(z)].max(initial=0.0)
+        shift = mean[mean > errors * mean_error(z)].max(initial=0.0)
+        excess = variance[variance > errors * variance_error(z)].max(initial=0.0)
         return worse(
             grade(shift, MEAN_WARN, MEAN_FAIL), grade(excess, VARIANCE_WARN, float("inf"))
         )
@@ -354,7 +355,7 @@ def _simulate(autoencoder: Autoencoder, like: Tensor) -> _Placed:
     pit, score, mean, variance, noise = (
         torch.cat(column, 1) for column in zip(*columns, strict=True)
     )
-    rank = _uniform_rank(log_joint)
+    rank = uniform_rank(log_joint)
     if not log_joint.isfinite().all():
         rank = torch.full_like(rank, torch.nan)
     return _Placed(pit, rank, score, on_plane(simulated.z, angles), mean, variance, noise)
@@ -386,15 +387,7 @@ def _among_draws(z: Tensor, angles: Tensor) -> _Site:
     wider = (1 + 1 / count) * (count - 1) / (count - 3)
     score = (z[0] - draws.mean(0)) / (draws.std(0) * wider**0.5).clamp(min=SMALLEST)
     variance = points.var(0).sum(-1)
-    return _uniform_rank(z), score, points.mean(0), variance * wider, variance / count
-
-
-def _uniform_rank(values: Tensor) -> Tensor:
-    """Where the first is among all, ties at random, and uniform within its rank: in (0, 1)."""
-    first, rest = values[0], values[1:]
-    below, ties = (rest < first).sum(0), (rest == first).sum(0)
-    place = torch.rand(first.shape, dtype=torch.float64, device=first.device)
-    return (below + place * (ties + 1)) / len(values)
+    return uniform_rank(z), score, points.mean(0), variance * wider, variance / count
 
 
 def _active(found: _Placed) -> Tensor:
@@ -403,17 +396,3 @@ def _active(found: _Placed) -> Tensor:
     varies = found.mean.var(0).sum(-1) - found.noise.mean(0) > ACTIVE_VARIANCE * prior_variance
     ratio = (found.variance.mean(0) / prior_variance).sqrt()
     return varies | ((ratio - 1).abs() > PRIOR_SCALE)
-
-
-def _mean_error(z: NDArray[Any]) -> NDArray[Any]:
-    return z.std(0, ddof=1) / len(z) ** 0.5
-
-
-def _variance_error(z: NDArray[Any]) -> NDArray[Any]:
-    """At least that of normals: samples that lack their largest values know too little of it."""
-    return np.maximum(((z - z.mean(0)) ** 2).std(0, ddof=1), 2**0.5) / len(z) ** 0.5
-
-
-def _span(values: NDArray[Any], format_: str) -> str:
-    low, high = format(values.min(), format_), format(values.max(), format_)
-    return low if low == high else f"{low} to {high}"

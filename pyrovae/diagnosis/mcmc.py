@@ -16,6 +16,7 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.computation import Computation
 from pyrovae.diagnosis import hamiltonian
 from pyrovae.diagnosis.angles import mean_direction, on_plane, unwrapped
+from pyrovae.diagnosis.chain_statistics import ess, rhat
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, percent, worse
 from pyrovae.diagnosis.hamiltonian import (
     Densities,
@@ -283,9 +284,9 @@ def check_mcmc(
     fixed = ((flat == flat[0]).all(0) & (guide.float() == flat[0]).all(0)).numpy()
     scalars = unwrapped(flat, angles).reshape(z.shape).numpy()
     return MCMC(
-        rhat=np.where(fixed, 1.0, _rhat(scalars)),
-        rhat_guide=np.where(fixed, 1.0, _rhat(scalars[: starts.count("guide")])),
-        ess=np.where(fixed, float(len(flat)), _ess(scalars)),
+        rhat=np.where(fixed, 1.0, rhat(scalars)),
+        rhat_guide=np.where(fixed, 1.0, rhat(scalars[: starts.count("guide")])),
+        ess=np.where(fixed, float(len(flat)), ess(scalars)),
         **{
             name: np.where(fixed & (not point or name == "mean_shift"), EXACT[name], values)
             for name, values in _compare(guide, flat.double(), angles, point).items()
@@ -388,32 +389,6 @@ def _shift(mean: Tensor, reference: Tensor, angles: Tensor) -> Tensor:
     ahead = reference[..., 0] * mean[..., 1] - reference[..., 1] * mean[..., 0]
     distance = difference.norm(dim=-1)
     return torch.where(angles, torch.where(ahead < 0, -distance, distance), difference[..., 0])
-
-
-def _rhat(z: NDArray[Any]) -> NDArray[Any]:
-    """R-hat ``(obs, latent)``; infinite where the chains never moved."""
-    import arviz as az
-
-    rhat = _of_scalars(az.rhat, z)
-    return np.nan_to_num(rhat.astype(np.float64), nan=np.inf)
-
-
-def _ess(z: NDArray[Any]) -> NDArray[Any]:
-    """Effective sample size ``(obs, latent)``; 0 where the chains never moved."""
-    import arviz as az
-
-    ess = _of_scalars(az.ess, z)
-    return np.nan_to_num(ess.astype(np.float64), nan=0.0)
-
-
-def _of_scalars(statistic: Any, z: NDArray[Any]) -> NDArray[Any]:
-    """One of ArviZ's statistics, ``(obs, latent)``; of a Dataset both generations know it."""
-    import xarray as xr
-
-    dims = ("chain", "draw", "obs", "latent")
-    coords = {name: np.arange(size) for name, size in zip(dims, z.shape, strict=True)}
-    with np.errstate(invalid="ignore", divide="ignore"):  # of numbers that do not vary
-        return statistic(xr.Dataset({"z": (dims, z)}, coords=coords))["z"].to_numpy()
 
 
 def _share(which: NDArray[Any]) -> float:

@@ -203,10 +203,10 @@ def test_every_pair_of_parts(make_vae: Any, prior_and_guide: tuple[str, str]) ->
 
 
 def test_ranks_of_equals_are_uniform() -> None:
-    constant = calibration._uniform_rank(torch.zeros(100, 2000))
+    constant = calibration.uniform_rank(torch.zeros(100, 2000))
     assert stats.kstest(constant.numpy(), "uniform").pvalue > 0.01
     levels = torch.randint(0, 3, (100, 2000))
-    assert stats.kstest(calibration._uniform_rank(levels).numpy(), "uniform").pvalue > 0.01
+    assert stats.kstest(calibration.uniform_rank(levels).numpy(), "uniform").pvalue > 0.01
 
 
 def test_too_few_simulations_are_refused(make_vae: Any) -> None:
