@@ -154,7 +154,7 @@ PROGRAMS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             ("x.new_zeros(2), x.new_ones(2)", "x.new_zeros(len(x), 2), x.new_ones(2)"),
             ("        loc, scale", "        pass\n    if True:\n        loc, scale"),
         ],
-        ['site "z"', "plate"],
+        ["site 'z'", 'pyro.plate("data", len(x))'],
     ),
     "pixels left open": ([(".to_event(3)", ".to_event(2)")], ["x", "to_event"]),
     "no parameters": (
