@@ -99,14 +99,17 @@ def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> V
     encoder_spec = inference.guide.encoder
     if isinstance(encoder_spec, MirrorSpec):
         raise SpecError("an encoder of kind 'mirror' must be resolved before it is built")
+    # One after the other, so that a seed gives the same weights as ever.
+    prior = build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs)
+    decoder = build_decoder(model.decoder, model.latent_dim, shape, likelihood.outputs)
     encoder = build_encoder(encoder_spec, shape, levels or 1.0)
     if isinstance(likelihood, LocationScaleLikelihood):
         units = Standardisation(shape, likelihood.unit)
         likelihood.standardisation = encoder.standardisation = units
         encoder.levels = 1.0
     vae = VAE(
-        prior=build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs),
-        decoder=build_decoder(model.decoder, model.latent_dim, shape, likelihood.outputs),
+        prior=prior,
+        decoder=decoder,
         likelihood=likelihood,
         guide=build_guide(inference.guide, encoder, model.latent_dim),
     )
