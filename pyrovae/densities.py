@@ -261,7 +261,8 @@ def _closed_or_sampled(
 def _log_prob(fn: Any, value: Tensor) -> Tensor:
     """A log-density whose sum over an event is in double precision; masks inside are in."""
     if isinstance(fn, Independent):
-        return sum_rightmost(_log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
+        each: Any = _log_prob(fn.base_dist, value)
+        return sum_rightmost(each, fn.reinterpreted_batch_ndims)
     if isinstance(fn, MaskedDistribution):
         value = filled(value, fn._mask, fn.event_dim)
         return masked(_log_prob(fn.base_dist, value), fn._mask)
