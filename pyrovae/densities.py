@@ -261,8 +261,9 @@ def _closed_or_sampled(
 def _log_prob(fn: Any, value: Tensor) -> Tensor:
     """A log-density whose sum over an event is in double precision; masks inside are in."""
     if isinstance(fn, Independent):
-        each: Any = _log_prob(fn.base_dist, value)
-        return sum_rightmost(each, fn.reinterpreted_batch_ndims)
+        # Pyro says that it may be a number, of numbers.
+        total: Any = sum_rightmost(_log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
+        return total
     if isinstance(fn, MaskedDistribution):
         value = filled(value, fn._mask, fn.event_dim)
         return masked(_log_prob(fn.base_dist, value), fn._mask)
