@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 from pyro import poutine
 from pyro.distributions import Unit
@@ -50,7 +52,8 @@ def missing_values(trace: Trace) -> list[str]:
     return [name for name, other in halves.items() if other in trace.nodes and other != name]
 
 
-class Traces(NamedTuple):
+@dataclass(frozen=True)
+class Traces:
     """A run of the guide, and of the model at the latents that the guide drew.
 
     Attributes:
@@ -71,7 +74,7 @@ class Traces(NamedTuple):
         replayed = poutine.replay(model, trace=guided)
         return cls(poutine.trace(replayed).get_trace(*args, **kwargs), guided)
 
-    @property
+    @cached_property
     def latent(self) -> list[str]:
         """Names of the latent sites, in the model's order.
 
@@ -82,11 +85,10 @@ class Traces(NamedTuple):
         drawn = sites_by_role(self.guide, "latent")
         return [name for name in sites_by_role(self.model, "latent") if name in drawn]
 
-    @property
+    @cached_property
     def auxiliary(self) -> list[str]:
         """Names of the guide's sites that have a density and are no latents of the model."""
-        latent = self.latent
-        return [name for name in density_sites(self.guide) if name not in latent]
+        return [name for name in density_sites(self.guide) if name not in self.latent]
 
     def is_point(self, name: str) -> bool:
         """Whether the guide has no density at a latent site.
@@ -107,7 +109,6 @@ class Traces(NamedTuple):
         since a parent in the model that is drawn after :math:`z_i` depends on it. Which latents
         are parents is not known; all that the model draws before may be.
         """
-        latent = self.latent
-        drawn = [site for site in self.guide.nodes if site in latent]
-        before = latent[: latent.index(name)]
+        drawn = [site for site in self.guide.nodes if site in self.latent]
+        before = self.latent[: self.latent.index(name)]
         return set(before) <= set(drawn[: drawn.index(name)])

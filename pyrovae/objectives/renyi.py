@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -131,7 +132,7 @@ class RenyiBound(Bound):
             return traces
         # A latent that depends on another one: only a run at constants holds its density fixed.
         constant = poutine.replay(guide, trace=_with_values(guided, Tensor.detach))
-        return traces._replace(fixed=poutine.trace(constant).get_trace(*args, **kwargs))
+        return replace(traces, fixed=poutine.trace(constant).get_trace(*args, **kwargs))
 
 
 def _direct_log_q(traces: Traces, reduced: Reduced) -> Tensor:
