@@ -49,8 +49,8 @@ class Plates(NamedTuple):
         Raises:
             SpecError: Some site is in no plate of ``count`` observations; names it.
         """
-        sites = {name: site for trace in traces for name, site in density_sites(trace).items()}
-        frames = [_frames(site) for trace in traces for site in density_sites(trace).values()]
+        sites = [named for trace in traces for named in density_sites(trace).items()]
+        frames = [_frames(site) for _, site in sites]
         shared = [
             frame
             for frame in (frames[0] if frames else [])
@@ -62,7 +62,7 @@ class Plates(NamedTuple):
             raise _outside(sites, count)
         data = shared[0] if shared else None
         particles = [f.dim for around in frames for f in around if f.name in PARTICLE_PLATES]
-        enumerated = {site["infer"].get("_enumerate_dim") for site in sites.values()} - {None}
+        enumerated = {site["infer"].get("_enumerate_dim") for _, site in sites} - {None}
         return cls(
             data.dim if data else None,
             data.size if data else 1,
@@ -137,11 +137,11 @@ def _holds(frames: Iterable[Any], wanted: Any) -> bool:
     return any((frame.dim, frame.size) == (wanted.dim, wanted.size) for frame in frames)
 
 
-def _outside(sites: dict[str, Site], count: int) -> SpecError:
+def _outside(sites: list[tuple[str, Site]], count: int) -> SpecError:
     """The complaint about the first site that is in no plate of the data."""
-    apart = [name for name, s in sites.items() if all(f.size != count for f in _frames(s))]
-    name = apart[0] if apart else next(iter(sites))
-    shape = tuple(sites[name]["fn"].batch_shape)
+    apart = [named for named in sites if all(f.size != count for f in _frames(named[1]))]
+    name, site = (apart or sites)[0]
+    shape = tuple(site["fn"].batch_shape)
     return SpecError(
         f"site '{name}' has log-density of shape {shape} for a batch of {count}: draw it inside "
         'pyro.plate("data", len(x)), which has to be the same plate for all sites, and close the '
