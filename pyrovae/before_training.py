@@ -6,9 +6,11 @@ import pyro
 import torch
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.capture import undone
 from pyrovae.data import Dataset, Splits
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation import evaluating
+from pyrovae.modes import in_mode
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.randomness import seeded
 from pyrovae.specs.objectives import ObjectiveSpec
@@ -59,12 +61,16 @@ def require_batches_that_train(
     if size > 1 and count % size != 1:
         return
     device = next(autoencoder.parameters()).device
-    modes = {module: module.training for module in autoencoder.modules()}
-    buffers = [(buffer, buffer.clone()) for buffer in autoencoder.buffers()]
-    autoencoder.train()
+    alone = data.batch(torch.arange(1)).to(device)
     try:
-        with torch.no_grad(), seeded(0, device), pyro.validation_enabled(False):
-            objective.loss_and_terms(autoencoder, data.batch(torch.arange(1)).to(device))
+        with (
+            undone(autoencoder),
+            in_mode(True, autoencoder),
+            torch.no_grad(),
+            seeded(0, device),
+            pyro.validation_enabled(False),
+        ):
+            objective.loss_and_terms(autoencoder, alone)
     except Exception as error:  # networks raise whatever they like
         others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
         choice = next((b for b in others if b > 1 and count % b != 1), 2)
@@ -73,8 +79,3 @@ def require_batches_that_train(
             f"{'batches' if size == 1 else 'a last batch'} of one observation, which cannot be "
             f"trained on alone: {reason(error)}; choose inference.batch_size = {choice}"
         ) from None
-    finally:
-        for buffer, value in buffers:
-            buffer.copy_(value)
-        for module, mode in modes.items():
-            module.training = mode

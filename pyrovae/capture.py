@@ -125,7 +125,7 @@ def _trace(
     """The arithmetic as a graph, and the tensors that it takes before its inputs."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with _undone(state), seeded(seed, inputs[0].device):
+    with undone(state), seeded(seed, inputs[0].device):
         if moved:
             _move(state)
         try:
@@ -138,7 +138,7 @@ def _trace(
 
 def _sample(function: Function, state: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     """What a function returns, always with the same random numbers."""
-    with _undone(state), seeded(2, inputs[0].device):
+    with undone(state), seeded(2, inputs[0].device):
         _move(state)
         return [tensor.detach().clone() for tensor in function(*inputs)]
 
@@ -150,7 +150,7 @@ def _close(first: Tensor, second: Tensor) -> bool:
 
 
 @contextmanager
-def _undone(state: nn.Module) -> Iterator[None]:
+def undone(state: nn.Module) -> Iterator[None]:
     """Parameters and buffers are afterwards as they were, in the same tensors."""
     kept = {name: (tensor, tensor.clone()) for name, tensor in tensors_of(state).items()}
     try:

@@ -135,6 +135,12 @@ def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
         return _observed_mean(poutine.trace(autoencoder.model).get_trace(x))
 
 
+def has_observed_site(autoencoder: Autoencoder, x: Tensor) -> bool:
+    """Whether p(x | z) is a distribution at some site; a ``pyro.factor`` is only a density."""
+    with evaluating(autoencoder, x.device):
+        return bool(observed_sites(poutine.trace(autoencoder.model).get_trace(x)))
+
+
 def _observed_mean(trace: Trace) -> Tensor:
     """The mean at the first observed site."""
     site: Site = trace.nodes[observed_sites(trace)[0]]

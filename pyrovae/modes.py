@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pyro
@@ -16,18 +16,23 @@ EVALUATION_SEED = 1
 
 
 @contextmanager
-def evaluation_mode(*programs: Any) -> Iterator[None]:
-    """Modules among programs, or whose methods they are, in evaluation mode; undone at the end."""
+def in_mode(training: bool, *programs: Any) -> Iterator[None]:
+    """Modules among programs, or whose methods they are, in a mode; undone at the end."""
     roots = [getattr(program, "__self__", program) for program in programs]
     modules = [m for root in roots if isinstance(root, nn.Module) for m in root.modules()]
     modes = [(module, module.training) for module in modules]
     for module in modules:
-        module.training = False
+        module.training = training
     try:
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def evaluation_mode(*programs: Any) -> AbstractContextManager[None]:
+    """Modules among programs, or whose methods they are, in evaluation mode; undone at the end."""
+    return in_mode(False, *programs)
 
 
 @contextmanager

@@ -32,14 +32,14 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     device = next(autoencoder.parameters()).device
     with evaluating(autoencoder, device):
         first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
-        (site, *others) = _observed(autoencoder, first).values()
-        if not others and site["value"] is first and site["mask"] is None:
+        sites = list(_observed(autoencoder, first).values())
+        if len(sites) == 1 and sites[0]["value"] is first and sites[0]["mask"] is None:
             # The data as they are: their support is known without a run of the decoder for each.
-            observed = ({"": {**site, "value": x}} for x in batches(data, device))
+            observed = ({"": {**sites[0], "value": x}} for x in batches(data, device))
         else:
             observed = (_observed(autoencoder, x) for x in batches(data, device))
-        for sites in observed:
-            for name, site in sites.items():
+        for found in observed:
+            for name, site in found.items():
                 if (value := _outside(site)) is not None:
                     where = f" at site '{name}'" if name else ""
                     raise DataError(

@@ -27,6 +27,7 @@ from pyrovae.diagnosis.evaluations import judge
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluate
+from pyrovae.figures import draw_figures
 from pyrovae.handwritten import Handwritten
 from pyrovae.objectives import (
     AnalyticELBO,
@@ -847,6 +848,26 @@ def test_whatever_only_looks_leaves_normalisation_and_modes_alone(tmp_path: Path
     for name, value in program.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(module.training for module in program.modules())
+
+
+def test_a_likelihood_that_is_only_a_factor_is_weighed_and_not_drawn(
+    tmp_path: Path, parts: Linear, x: Tensor
+) -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", parts.p(x))
+            pyro.factor("x", parts.likelihood(z).log_prob(x))
+
+    factor = Pair(model, plain(parts)._guide, parts)
+    torch.testing.assert_close(
+        trained_loss(SampledELBO(), factor, x),
+        trained_loss(SampledELBO(), plain(parts), x),
+        **EXACT,
+    )
+    data = from_arrays(torch.randn(60, COLUMNS).double().numpy()).test
+    check_support(factor.float(), data)
+    drawn = draw_figures(tmp_path, factor, data, [])
+    assert [path.name for path in drawn] == ["latent.png", "curves.png"]
 
 
 def test_support_is_asked_of_what_a_site_observes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
-from pyrovae.evaluation import observations, prior_means, reconstruct
+from pyrovae.evaluation import has_observed_site, observations, prior_means, reconstruct
 from pyrovae.figures.history import curves as curves
 from pyrovae.figures.images import draw_reconstructed_images, draw_sampled_images
 from pyrovae.figures.plane import latent as latent
@@ -27,6 +27,8 @@ def draw_figures(
 ) -> list[Path]:
     """Write ``reconstructions.png``, ``samples.png``, ``latent.png`` and ``curves.png``.
 
+    The first two only where the model has a distribution of its data, which has means.
+
     Args:
         folder: Where to; made if it is missing.
         autoencoder: Model and guide.
@@ -34,15 +36,14 @@ def draw_figures(
         metrics: Records as in ``metrics.jsonl``.
 
     Returns:
-        The four files.
+        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {
-        "reconstructions": reconstructions(autoencoder, data),
-        "samples": samples(autoencoder, data),
-        "latent": latent(autoencoder, data),
-        "curves": curves(metrics),
-    }
+    figures = {"latent": latent(autoencoder, data), "curves": curves(metrics)}
+    few = observations(data, torch.arange(1)).to(_device(autoencoder))
+    if has_observed_site(autoencoder, few):
+        shown = reconstructions(autoencoder, data), samples(autoencoder, data)
+        figures = {"reconstructions": shown[0], "samples": shown[1], **figures}
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     return [folder / f"{name}.png" for name in figures]
