@@ -770,6 +770,28 @@ def test_every_reader_has_the_same_weights(parts: Linear, x: Tensor, structure: 
     torch.testing.assert_close(log_weight.detach(), expected, **EXACT)
 
 
+def test_the_density_of_a_guide_with_auxiliary_sites_is_known_at_its_own_draws_alone(
+    parts: Linear, x: Tensor
+) -> None:
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            u = pyro.sample("u", parts.q(x), infer={"is_auxiliary": True})
+            shift = torch.tensor(-DIMS * math.log(2.0), dtype=torch.float64)  # z = 2 u
+            pyro.sample("z", dist.Delta(2 * u, log_density=shift.expand(len(x)), event_dim=1))
+
+    def doubled(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            loc, scale = 2 * parts.encoder(x), 2 * parts.scale
+            pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+    model = plain(parts)._model
+    auxiliary, direct = Pair(model, guide, parts), Pair(model, doubled, parts)
+    found, expected = (judge(pair, x, 9).log_prob for pair in (auxiliary, direct))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    with pytest.raises(SpecError, match="auxiliary sites, u"):
+        LocalPosterior(auxiliary, x).log_guide(torch.zeros(1, len(x), DIMS).double())
+
+
 def test_the_standard_error_keeps_its_digits_at_any_level() -> None:
     spread = torch.randn(400, dtype=torch.float64)
     for level in (0.0, 1e6, 1e9):

@@ -69,6 +69,7 @@ class LocalPosterior:
         traces = autoencoder.traces(x)
         self._latent = traces.latent
         self._guide = list(density_sites(traces.guide))
+        self._auxiliary = traces.auxiliary
         self._data = observed_sites(traces.model)
         self._observed = list(sites_by_role(traces.model, "observed", "factor"))
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
@@ -147,7 +148,16 @@ class LocalPosterior:
         return torch.stack(self.log_model(z)).sum(0)
 
     def log_guide(self, z: Tensor) -> Tensor:
-        """Log q(z | x) of any codes; can be differentiated. A flow has to be inverted for it."""
+        """Log q(z | x) of any codes; can be differentiated. A flow has to be inverted for it.
+
+        Raises:
+            SpecError: The guide has auxiliary sites, which would have to be integrated out.
+        """
+        if self._auxiliary:
+            raise SpecError(
+                f"the guide has auxiliary sites, {', '.join(self._auxiliary)}, so its density at "
+                "codes that it did not draw is not known: checks by importance weights need none"
+            )
         guide = self._run(self.autoencoder.guide, len(z), self._split(z))
         return self._log_prob(guide, self._guide, len(z))
 
