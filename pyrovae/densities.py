@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, Literal, NamedTuple
 
 import torch
 from pyro.distributions import MaskedDistribution
-from pyro.distributions.util import sum_rightmost
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import Independent
@@ -92,7 +92,7 @@ class Densities(NamedTuple):
     @property
     def reconstruction(self) -> Tensor:
         """Log p(x | z), ``(particles, data)``."""
-        return _total(site.log_p for site in self.sites.values() if site.role == "observed")
+        return total(site.log_p for site in self.sites.values() if site.role == "observed")
 
     @property
     def log_prior(self) -> Tensor:
@@ -113,7 +113,7 @@ class Densities(NamedTuple):
     def score(self) -> Tensor | None:
         """Log q of all that is not reparameterised, ``(particles, data)``; None if all is."""
         found = [site.score for site in self.latent.values() if site.score is not None]
-        return _total(found) if found else None
+        return total(found) if found else None
 
     @property
     def present(self) -> Tensor | None:
@@ -124,7 +124,7 @@ class Densities(NamedTuple):
 
     def _over_latents(self, part: Callable[[SiteDensity], Tensor | None]) -> Tensor:
         latent = self.latent.values()
-        return _total(map(part, latent)) if latent else torch.zeros_like(self.reconstruction)
+        return total(map(part, latent)) if latent else torch.zeros_like(self.reconstruction)
 
 
 def densities(
@@ -172,12 +172,12 @@ def log_density(site: Site) -> Tensor:
     fn, value, mask = site["fn"], site["value"], site["mask"]
     if site["is_observed"]:
         value = filled(value, mask, fn.event_dim)
-    return masked(_log_prob(fn, value), mask)
+    return masked(_log_prob(fn, value).double(), mask)
 
 
 def log_densities(trace: Trace, names: Iterable[str], reduced: Reduced) -> Tensor:
     """The sum of the log-densities of sites of a trace, float64 ``(particles, data)``."""
-    return _total(reduced(log_density(trace.nodes[name]), trace.nodes[name]) for name in names)
+    return total(reduced(log_density(trace.nodes[name]), trace.nodes[name]) for name in names)
 
 
 def _sites(traces: Traces, reduced: Reduced, sampled: bool) -> dict[str, SiteDensity]:
@@ -261,13 +261,12 @@ def _closed_or_sampled(
 def _log_prob(fn: Any, value: Tensor) -> Tensor:
     """A log-density whose sum over an event is in double precision; masks inside are in."""
     if isinstance(fn, Independent):
-        # Pyro says that it may be a number, of numbers.
-        total: Any = sum_rightmost(_log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims)
-        return total
+        log_prob, event = _log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims
+        return log_prob.sum([*range(-event, 0)], dtype=torch.float64) if event else log_prob
     if isinstance(fn, MaskedDistribution):
         value = filled(value, fn._mask, fn.event_dim)
         return masked(_log_prob(fn.base_dist, value), fn._mask)
-    return fn.log_prob(value).double()
+    return fn.log_prob(value)
 
 
 def masked(value: Tensor, mask: Mask, event_dim: int = 0) -> Tensor:
@@ -315,7 +314,7 @@ def _guide_probabilities(traces: Traces, plates: Plates) -> Tensor:
         for site in sites_by_role(traces.guide, "latent").values()
         if "_enumerate_dim" in site["infer"]
     ]
-    return _total(drawn).exp()
+    return total(drawn).exp()
 
 
 def _averaged(site: SiteDensity, weights: Tensor) -> SiteDensity:
@@ -352,9 +351,6 @@ def _joined(particles: Sequence[SiteDensity]) -> SiteDensity:
     return SiteDensity(*(joined(column) for column in zip(*particles, strict=True)))
 
 
-def _total(values: Iterable[Tensor | None]) -> Tensor:
+def total(values: Iterable[Tensor | None]) -> Tensor:
     """The sum of those that are there."""
-    total, *others = [value for value in values if value is not None]
-    for value in others:
-        total = total + value
-    return total
+    return reduce(torch.add, [value for value in values if value is not None])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.densities import Densities, SiteDensity
+from pyrovae.densities import Densities, SiteDensity, total
 from pyrovae.kl import Kind
 
 
@@ -68,8 +68,7 @@ def _groups(found: Densities) -> dict[str, list[SiteDensity]]:
 
 def _mean(values: Iterable[Tensor | None]) -> Tensor:
     """Sum over sites and mean over particles, without a gradient."""
-    particles = torch.stack([value.detach() for value in values if value is not None]).sum(0)
-    return particles.mean(0)
+    return total(values).detach().mean(0)
 
 
 def _kind(kinds: Iterable[Kind | None]) -> Kind:

@@ -33,7 +33,8 @@ def role(site: Site) -> Role:
 
 def sites_by_role(trace: Trace, *roles: Role) -> dict[str, Site]:
     """The sites of a trace that play one of these parts, in order."""
-    return {name: site for name, site in trace.nodes.items() if role(site) in roles}
+    sites = ((name, site) for name, site in trace.nodes.items() if site["type"] == "sample")
+    return {name: site for name, site in sites if role(site) in roles}
 
 
 def density_sites(trace: Trace) -> dict[str, Site]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
+from pyrovae.likelihoods.doubled import in_float64
 from pyrovae.scale import positive
 
 
@@ -24,7 +24,7 @@ class OpenUnitInterval(Constraint):
         return (value > 0) & (value < 1)
 
 
-class OpenBeta(SummedInFloat64, dist.Beta):
+class OpenBeta(dist.Beta):
     """Beta that refuses 0 and 1, where its density is zero or infinite; torch never draws them."""
 
     @property

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
+from pyrovae.likelihoods.doubled import in_float64
 from pyrovae.likelihoods.starting import inside_unit
 
 
-class PreciseBinomial(SummedInFloat64, dist.Binomial):
+class PreciseBinomial(dist.Binomial):
     """Binomial whose log-density keeps its digits at large counts."""
 
     def log_prob(self, value: Tensor) -> Tensor:

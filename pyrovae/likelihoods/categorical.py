@@ -11,11 +11,10 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.likelihoods.doubled import SummedInFloat64
 from pyrovae.likelihoods.grey_levels import mean_level, variance_of_level
 
 
-class CategoricalLevels(SummedInFloat64, dist.Categorical):
+class CategoricalLevels(dist.Categorical):
     """Categorical whose categories are numbers: it has moments, and draws are floats."""
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
+from pyrovae.likelihoods.doubled import in_float64
 from pyrovae.likelihoods.starting import inside_unit
 
 NEAR_ZERO = 0.25
 """Logits up to here take series, exact to 1e-12; beyond, differences of reciprocals do."""
 
 
-class ContinuousBernoulli(SummedInFloat64, dist.TorchDistribution):
+class ContinuousBernoulli(dist.TorchDistribution):
     r"""Continuous Bernoulli by its logit, of any size.
 
     .. math::

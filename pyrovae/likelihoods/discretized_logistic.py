@@ -12,13 +12,12 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrovae.likelihoods.doubled import SummedInFloat64
 from pyrovae.likelihoods.grey_levels import mean_level, variance_of_level
 from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.specs.likelihoods import Scale
 
 
-class DiscretizedLogistic(SummedInFloat64, dist.TorchDistribution):
+class DiscretizedLogistic(dist.TorchDistribution):
     r"""A logistic variable rounded to the nearest of the levels 0, 1, ..., N.
 
     With :math:`a` and :math:`b` the lower and upper edge of the bin of x, in units of the scale

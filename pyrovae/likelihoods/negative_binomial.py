@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
+from pyrovae.likelihoods.doubled import in_float64
 from pyrovae.likelihoods.starting import above_zero
 from pyrovae.scale import positive, raw_positive, raw_scale
 
 LARGE = 1e4  # inverse dispersions from here on: the first term of Stirling's series is enough
 
 
-class NegativeBinomial(SummedInFloat64, dist.TorchDistribution):
+class NegativeBinomial(dist.TorchDistribution):
     r"""Negative binomial by its mean and inverse dispersion, of any size.
 
     Torch's has logits instead of a mean, whose rounding a large count multiplies.

@@ -11,12 +11,12 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.likelihoods.abstract import Likelihood
-from pyrovae.likelihoods.doubled import SummedInFloat64, in_float64
+from pyrovae.likelihoods.doubled import in_float64
 from pyrovae.likelihoods.starting import above_zero
 from pyrovae.scale import positive, raw_positive
 
 
-class PrecisePoisson(SummedInFloat64, dist.Poisson):
+class PrecisePoisson(dist.Poisson):
     """Poisson whose log-density keeps its digits at large counts."""
 
     def log_prob(self, value: Tensor) -> Tensor:
