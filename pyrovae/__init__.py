@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyrovae.autoencoder import Autoencoder as Autoencoder
     from pyrovae.building import build as build
-    from pyrovae.computation import Computation as Computation
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
     from pyrovae.diagnosis.converters import from_pyro_mcmc as from_pyro_mcmc
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pyrovae.fitting import fit as fit
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
+    from pyrovae.specs.computation import Computation as Computation
     from pyrovae.training import Training as Training
     from pyrovae.vae import VAE as VAE
     from pyrovae.weights import load as load
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Autoencoder": "autoencoder",
-    "Computation": "computation",
+    "Computation": "specs.computation",
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
     "Splits": "data",

@@ -6,13 +6,13 @@ import pyro
 import torch
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.capture import undone
+from pyrovae.compute.capture import undone
+from pyrovae.compute.modes import in_mode
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation import evaluating
-from pyrovae.modes import in_mode
 from pyrovae.objectives import Objective, build_objective
-from pyrovae.randomness import seeded
 from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.support import check_support
 from pyrovae.tally import Layout

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Declaration
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
@@ -16,7 +17,6 @@ from pyrovae.likelihoods.building import build_likelihood
 from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.networks.building import build_decoder, build_encoder
 from pyrovae.priors.building import build_prior
-from pyrovae.randomness import seeded
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
 from pyrovae.specs.model import OutputBias

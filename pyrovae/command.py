@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from pyrovae.computation import Compile
 from pyrovae.errors import PyrovaeError
+from pyrovae.specs.computation import Compile
 
 # Threads that spin while they wait are there at once for the next operation, and take the cores
 # from each other as soon as anything else runs on the machine.

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def program() -> int:
         require_different(options.runs)
         # The specifications that come with it take longer than help does.
-        from pyrovae.request import require_empty
+        from pyrovae.specs.run import require_empty
 
         require_empty(options.output)
         from pyrovae.judging import compare_runs

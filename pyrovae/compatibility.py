@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute.modes import evaluating
 from pyrovae.densities import closes
 from pyrovae.errors import SpecError
 from pyrovae.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
-from pyrovae.modes import evaluating
 from pyrovae.traces import Site, Traces
 
 

@@ -10,11 +10,11 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder, mean_or_draw
+from pyrovae.compute.modes import EVALUATION_SEED
+from pyrovae.compute.modes import evaluating as evaluating
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset
-from pyrovae.modes import EVALUATION_SEED
-from pyrovae.modes import evaluating as evaluating
 from pyrovae.objectives import Objective, build_objective
-from pyrovae.randomness import seeded
 from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.tally import Layout, Summary, sums
 from pyrovae.traces import Site, observed_sites, sites_by_role

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import DENSITY, check
-from pyrovae.computation import Computation
+from pyrovae.compute import chunks
+from pyrovae.compute.compiled import Recurring
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.importance import bounds, weigh
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.evaluation import batches, evaluating, observations
-from pyrovae.recurring import Recurring
+from pyrovae.specs.computation import Computation
 
 
 class Evidence(NamedTuple):

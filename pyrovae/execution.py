@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pyrovae.capture import Captured, CaptureError
-from pyrovae.computation import Computation
+from pyrovae.compute.capture import Captured, CaptureError
 from pyrovae.errors import reason
 from pyrovae.replay import Replay
+from pyrovae.specs.computation import Computation
 from pyrovae.step import Step
 
 # Steps from which on it takes less time than it saves. Capturing takes a second or two and saves

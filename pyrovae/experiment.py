@@ -16,14 +16,13 @@ import torch
 from pyrovae import console
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.building import build
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
 from pyrovae.evaluation import active_dimensions, codes, evaluate
 from pyrovae.handwritten import Handwritten
-from pyrovae.randomness import seeded
 from pyrovae.records import Record
-from pyrovae.request import Request
 from pyrovae.runs import (
     Identity,
     Run,
@@ -34,6 +33,7 @@ from pyrovae.runs import (
     versions,
 )
 from pyrovae.specs import ModelSpec
+from pyrovae.specs.run import Request
 from pyrovae.training import Training
 from pyrovae.weights import save
 

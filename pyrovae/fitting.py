@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits
 from pyrovae.observers import Observer
-from pyrovae.randomness import seeded
 from pyrovae.records import Record
 from pyrovae.specs import InferenceSpec
+from pyrovae.specs.computation import Computation
 from pyrovae.training import Training
 
 logger = logging.getLogger("pyrovae")

@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrovae import chunks, console
+from pyrovae import console
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
+from pyrovae.compute import chunks
+from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.comparison import (
     Comparison,
@@ -35,9 +36,9 @@ from pyrovae.diagnosis.evaluations import (
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.documents import file_name, known, write_json
 from pyrovae.errors import DataError, SpecError
-from pyrovae.modes import EVALUATION_SEED
 from pyrovae.opening import Observations, OpenedRun, open_run
 from pyrovae.runs import new_folder, versions
+from pyrovae.specs.computation import Computation
 from pyrovae.weights import write_atomically
 
 # Seconds from which on it is said beforehand how long it will take.

@@ -12,17 +12,17 @@ from torch import Tensor
 
 import pyrovae
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation import observations
 from pyrovae.experiment import choose_device
 from pyrovae.handwritten import Handwritten
-from pyrovae.randomness import seeded
-from pyrovae.request import read_run
 from pyrovae.runs import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
+from pyrovae.specs.run import read_run
 from pyrovae.support import check_support
 from pyrovae.training import is_better
 from pyrovae.weights import load, load_weights

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.capture import tensors_of
-from pyrovae.randomness import set_stream_state, stream_state
+from pyrovae.compute.capture import tensors_of
+from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.step import Step
 
 # So many that their launch costs little beside them, and an interruption waits for few.

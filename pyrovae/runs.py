@@ -23,8 +23,8 @@ from pyrovae.fit_warnings import FitWarning
 from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
 from pyrovae.records import Record
-from pyrovae.request import read_run
 from pyrovae.specs.files import differences, to_toml
+from pyrovae.specs.run import read_run
 from pyrovae.training import Training
 from pyrovae.weights import save, write_atomically
 

@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.capture import Captured, capture
-from pyrovae.computation import Precision
+from pyrovae.compute.capture import Captured, capture
+from pyrovae.compute.precision import networks_in
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset
 from pyrovae.objectives import Objective
 from pyrovae.optimisers import Optimiser
-from pyrovae.precision import networks_in
-from pyrovae.randomness import seeded
 from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs import InferenceSpec
+from pyrovae.specs.computation import Precision
 from pyrovae.tally import Layout, Tally, sums
 
 

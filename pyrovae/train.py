@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 from pyrovae.command import run, spelled
-from pyrovae.computation import Compile, Precision
 from pyrovae.errors import SpecError
-from pyrovae.request import Request
+from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import parse_override, shipped
+from pyrovae.specs.run import Request
 
 DESCRIPTION = """\
 Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference

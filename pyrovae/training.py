@@ -14,7 +14,8 @@ from torch import Tensor
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.before_training import rehearse, require_batches_that_train
 from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
-from pyrovae.computation import Computation
+from pyrovae.compute.precision import check_precision, tf32
+from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.data import Splits
 from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError
@@ -28,12 +29,11 @@ from pyrovae.fit_warnings import (
 )
 from pyrovae.judgement import Judgement, judged
 from pyrovae.observers import Observer
-from pyrovae.precision import check_precision, tf32
-from pyrovae.randomness import set_stream_state, stream_state
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
 from pyrovae.schedules import Budget
 from pyrovae.specs import InferenceSpec
+from pyrovae.specs.computation import Computation
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.step import Step
 from pyrovae.tally import LOSS, Summary

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 import pyrovae.execution
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.capture import Captured, CaptureError, capture
-from pyrovae.computation import Compile, Computation
+from pyrovae.compute.capture import Captured, CaptureError, capture
 from pyrovae.data import Dataset
 from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
+from pyrovae.specs.computation import Compile, Computation
 from pyrovae.step import Step
 from pyrovae.training import rehearse
 

@@ -13,13 +13,13 @@ import torch
 import torch._inductor
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
-from pyrovae.computation import Computation
 from pyrovae.diagnosis.evaluations import judge
 from pyrovae.diagnosis.hamiltonian import Densities, at, log_posterior
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.evaluation import evaluating
 from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
+from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
 
 pytestmark = pytest.mark.skipif(

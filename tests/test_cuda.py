@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load, save
-from pyrovae.computation import Computation
+from pyrovae.compute.randomness import seeded
 from pyrovae.diagnosis import diagnose
 from pyrovae.diagnosis.check import Check
 from pyrovae.evidence import log_evidence
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.traversal import traverse
 from pyrovae.observers import Observer
-from pyrovae.randomness import seeded
+from pyrovae.specs.computation import Computation
 from pyrovae.training import epoch_order
 
 pytestmark = [

@@ -64,8 +64,8 @@ def test_chunks_of_any_size_take_every_sample_and_every_datum(
     make_linear_gaussian: Any, monkeypatch: pytest.MonkeyPatch, codes: int
 ) -> None:
     oracle = make_linear_gaussian("full_rank", data=11)
-    monkeypatch.setattr("pyrovae.chunks.CODES", codes)
-    monkeypatch.setattr("pyrovae.chunks.PER_DATUM", 25)
+    monkeypatch.setattr("pyrovae.compute.chunks.CODES", codes)
+    monkeypatch.setattr("pyrovae.compute.chunks.PER_DATUM", 25)
     evidence = log_evidence(oracle.vae, as_data(oracle.x), 33)
     torch.testing.assert_close(evidence.log_prob, oracle.evidence, rtol=0, atol=EXACT)
     assert evidence.effective_samples.tolist() == pytest.approx([33.0] * 11)

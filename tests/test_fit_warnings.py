@@ -13,13 +13,13 @@ import torch
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, fit, load_data
 from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
+from pyrovae.compute.randomness import seeded
 from pyrovae.console import result
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluate
 from pyrovae.fit_warnings import FitWarning, posterior_collapse
 from pyrovae.judgement import Judgement
 from pyrovae.observers import Observer
-from pyrovae.randomness import seeded
 from pyrovae.schedules import Budget
 from pyrovae.specs.files import validate
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import InferenceSpec, Splits, Training, build
-from pyrovae.capture import capture
-from pyrovae.computation import Computation
+from pyrovae.compute.capture import capture
+from pyrovae.compute.precision import check_precision, networks_in, tf32
+from pyrovae.compute.randomness import seeded
 from pyrovae.errors import SpecError
-from pyrovae.precision import check_precision, networks_in, tf32
-from pyrovae.randomness import seeded
+from pyrovae.specs.computation import Computation
 
 BF16 = Computation(compile="off", precision="bf16")
 

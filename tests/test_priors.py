@@ -12,8 +12,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load_data
-from pyrovae.capture import capture
-from pyrovae.computation import Computation
+from pyrovae.compute.capture import capture
 from pyrovae.data import from_arrays
 from pyrovae.families import DiagonalNormal
 from pyrovae.flows import FlowDistribution
@@ -30,6 +29,7 @@ from pyrovae.priors import (
 )
 from pyrovae.priors.building import build_prior
 from pyrovae.scale import positive
+from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae import Splits, recurring
+from pyrovae import Splits
 from pyrovae.autoencoder import Autoencoder, Formulas
-from pyrovae.capture import Captured, capture
-from pyrovae.computation import Computation
+from pyrovae.compute import compiled as recurring
+from pyrovae.compute.capture import Captured, capture
+from pyrovae.compute.compiled import Recurring
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.annealing import _between, bracket
 from pyrovae.diagnosis.evaluations import judge
@@ -25,7 +26,7 @@ from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.evaluation import evaluating
 from pyrovae.evidence import log_evidence
 from pyrovae.handwritten import Handwritten
-from pyrovae.recurring import Recurring
+from pyrovae.specs.computation import Computation
 
 ON, OFF = Computation("on"), Computation("off")
 HANDWRITTEN = Path(__file__).parents[1] / "models" / "handwritten.py"

@@ -10,10 +10,10 @@ import torch
 
 import pyrovae.training
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
-from pyrovae.computation import Computation
 from pyrovae.execution import Execution
 from pyrovae.observers import Observer
 from pyrovae.replay import Replay
+from pyrovae.specs.computation import Computation
 from pyrovae.step import Step
 
 DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

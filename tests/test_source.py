@@ -41,7 +41,7 @@ def test_no_module_moves_anything_to_a_device_of_its_own_choice(module: Path) ->
             module.name
             in {
                 "train.py",
-                "request.py",
+                "run.py",
                 "evaluate.py",
                 "diagnose.py",
                 "explore.py",

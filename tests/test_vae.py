@@ -25,13 +25,13 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
+from pyrovae.compute.randomness import seeded
 from pyrovae.errors import SpecError
 from pyrovae.families import DiagonalNormal
 from pyrovae.guides import Guide
 from pyrovae.likelihoods import BernoulliLikelihood
 from pyrovae.networks import MLPDecoder, MLPEncoder
 from pyrovae.priors import NormalPrior
-from pyrovae.randomness import seeded
 from pyrovae.training import epoch_order
 
 SHAPE = (5,)

@@ -11,9 +11,9 @@ import statistics
 from pathlib import Path
 
 from pyrovae import build, fit, load_data
-from pyrovae.computation import Computation
 from pyrovae.evaluation import evaluate
 from pyrovae.specs import InferenceSpec
+from pyrovae.specs.computation import Computation
 
 ROUTES = {
     "programs": Computation(compile="off"),

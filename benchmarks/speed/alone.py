@@ -13,10 +13,10 @@ from typing import Any, get_args
 import torch
 
 from pyrovae import Computation, InferenceSpec, ModelSpec, Training, build
-from pyrovae.computation import Compile, Precision
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
 from pyrovae.observers import Observer
-from pyrovae.randomness import seeded
+from pyrovae.specs.computation import Compile, Precision
 
 WARM_UP = 100
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95)

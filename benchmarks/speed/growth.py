@@ -141,7 +141,7 @@ def measure(point: Point, options: argparse.Namespace) -> Point:
 def prepared(point: Point, options: argparse.Namespace, memory: Memory) -> Any:
     """A training of the classic VAE that is about to begin."""
     from pyrovae import InferenceSpec, ModelSpec, Training, build
-    from pyrovae.computation import Computation
+    from pyrovae.specs.computation import Computation
 
     of = {point["axis"]: point["value"]}
     count = of.get("data", STEP_DATA)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.angles import unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.local import LocalPosterior

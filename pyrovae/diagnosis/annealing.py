@@ -9,15 +9,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
+from pyrovae.compute import chunks
 from pyrovae.diagnosis import hamiltonian
 from pyrovae.diagnosis.hamiltonian import Densities, LogDensity, at, transition
 from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.specs.computation import Computation
 
 Start = Literal["guide", "prior"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.angles import on_plane, unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, percent, worse
 from pyrovae.diagnosis.local import LocalPosterior, simulate

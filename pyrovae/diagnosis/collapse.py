@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
+from pyrovae.compute import chunks
 from pyrovae.densities import densities
 from pyrovae.diagnosis.angles import on_plane
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.evaluations import (
     CHAINS,
@@ -24,6 +23,7 @@ from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.specs.computation import Computation
 
 # Data to measure bound gaps on; fewer where they are annealed, which takes long.
 SIMULATIONS, ANNEALED_SIMULATIONS = 300, 100

@@ -13,6 +13,7 @@ from pyro.infer import MCMC
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
+from pyrovae.compute.modes import evaluation_mode
 from pyrovae.densities import Reduced, log_densities
 from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.programs import (
@@ -40,7 +41,6 @@ from pyrovae.diagnosis.tree import (
 )
 from pyrovae.errors import SpecError
 from pyrovae.kl import is_point
-from pyrovae.modes import evaluation_mode
 from pyrovae.plates import Plates
 from pyrovae.traces import Traces, density_sites, missing_values, sites_by_role
 

@@ -7,8 +7,8 @@ import time
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.evaluation import evaluating
 

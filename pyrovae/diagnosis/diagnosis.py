@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import annealing, gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
@@ -32,6 +31,7 @@ from pyrovae.diagnosis.replicas import how_many, posterior_predictive, prior_pre
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating, observations
+from pyrovae.specs.computation import Computation
 
 if TYPE_CHECKING:
     from xarray import DataTree

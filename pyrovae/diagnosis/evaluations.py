@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
+from pyrovae.compute import chunks
+from pyrovae.compute.compiled import Recurring
 from pyrovae.densities import densities
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.importance import bounds, require_finite, weigh
@@ -19,7 +19,7 @@ from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
 from pyrovae.kl import Kind
-from pyrovae.recurring import Recurring
+from pyrovae.specs.computation import Computation
 
 # Of annealing, where nothing else is asked for.
 STEPS, CHAINS = 50, 16

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pyrovae import console
-from pyrovae.computation import Computation
+from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
 from pyrovae.diagnosis.report import Page, Section, write_report
@@ -22,11 +22,11 @@ from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
 from pyrovae.evaluation import reconstruct
 from pyrovae.figures import checks, extremes
-from pyrovae.modes import EVALUATION_SEED
 from pyrovae.opening import OpenedRun, open_run
 from pyrovae.pages import Picture
 from pyrovae.runs import versions
 from pyrovae.schedules import describe_beta
+from pyrovae.specs.computation import Computation
 
 PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.diagnosis.local import LocalPosterior

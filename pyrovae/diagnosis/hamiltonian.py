@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
+from pyrovae.compute.compiled import Recurring
 from pyrovae.diagnosis.coordinates import Coordinates
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
-from pyrovae.recurring import Recurring
+from pyrovae.specs.computation import Computation
 
 LEAPFROGS = 8
 TARGET_ACCEPTANCE = 0.8
@@ -155,7 +155,7 @@ def log_posterior(local: LocalPosterior, u: Tensor) -> Tensor:
 class Densities:
     """Log-densities of free points, of one kind, for batch after batch of data.
 
-    Value and gradient come at once, by :class:`~pyrovae.recurring.Recurring`.
+    Value and gradient come at once, by :class:`~pyrovae.compute.compiled.Recurring`.
 
     Args:
         log_prob: Of a local posterior, free points, and settings that are tensors.

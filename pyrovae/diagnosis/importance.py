@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating

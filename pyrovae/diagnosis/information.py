@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import TransformedDistribution
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.marginals import guide_marginals
 

@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float32, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
+from pyrovae.compute import chunks
 from pyrovae.diagnosis import hamiltonian
 from pyrovae.diagnosis.angles import mean_direction, on_plane, unwrapped
 from pyrovae.diagnosis.chain_statistics import ess, rhat
@@ -30,6 +29,7 @@ from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.specs.computation import Computation
 
 # Vehtari et al. (2021), arXiv:1903.08008: R-hat below 1.01, an effective sample size above 400.
 # Of many scalars some miss that by chance: 0.8 % of 2376 did with 4 chains of 1000 draws, when

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.local import simulate
 from pyrovae.errors import DataError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
 from pyrovae.evaluation import evaluating
 

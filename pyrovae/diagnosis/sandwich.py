@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.autoencoder import Autoencoder
-from pyrovae.computation import Computation
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.annealing import Start
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
 from pyrovae.errors import SpecError
+from pyrovae.specs.computation import Computation
 
 # Nats. Differences between models that are worth telling are of several; ours.
 WARN_GAP, FAIL_GAP = 0.1, 0.5

@@ -14,8 +14,8 @@ from scipy import stats
 from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.significance import fraction_interval

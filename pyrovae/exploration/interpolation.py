@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder
 from pyrovae.compatibility import pairs
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.coordinates import Real, SideBySide, Spherical
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError

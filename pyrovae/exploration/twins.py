@@ -9,9 +9,9 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.opening import OpenedRun, open_autoencoder
-from pyrovae.request import Request, read_run
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import to_toml
+from pyrovae.specs.run import Request, read_run
 from pyrovae.weights import load
 
 WEIGHTS = "weights.safetensors"

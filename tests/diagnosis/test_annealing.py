@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae import chunks
 from pyrovae.autoencoder import Autoencoder, Formulas
+from pyrovae.compute import chunks
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.annealing import anneal, bracket, importance_bracket
 from pyrovae.diagnosis.local import LocalPosterior

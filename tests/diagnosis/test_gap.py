@@ -214,7 +214,7 @@ def test_how_data_are_put_together_does_not_matter(correlated: Any, monkeypatch:
     monkeypatch.setattr(gap_module, "STEPS", 100)
     elbo = exact_elbo(oracle.vae.encode(oracle.x).base_dist, oracle)
     at_once = check_gap(oracle.vae, oracle.x, elbo, oracle.evidence)
-    monkeypatch.setattr("pyrovae.chunks.CODES", 8 * gap_module.DRAWS)
+    monkeypatch.setattr("pyrovae.compute.chunks.CODES", 8 * gap_module.DRAWS)
     oracle.vae.vectorisable = False
     in_parts = check_gap(oracle.vae, oracle.x, elbo, oracle.evidence)
     torch.testing.assert_close(

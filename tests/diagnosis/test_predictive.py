@@ -199,7 +199,7 @@ def test_chunks_do_not_matter(make_vae: Any, monkeypatch: Any) -> None:
     vae = make_vae(shape=(1, 3, 4))
     x = vae.sample(23)
     whole = check_predictive(vae, x, replicates=20)
-    monkeypatch.setattr("pyrovae.chunks.CODES", 5)
+    monkeypatch.setattr("pyrovae.compute.chunks.CODES", 5)
     parts = check_predictive(vae, x, replicates=20)
     torch.testing.assert_close(whole.observed, parts.observed)
     assert whole.names == parts.names

@@ -11,9 +11,9 @@ from problems import LEARNING_RATE, Problem
 from weights import Weights
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
-from pyrovae.computation import Computation
 from pyrovae.data import Dataset
 from pyrovae.observers import Observer
+from pyrovae.specs.computation import Computation
 
 
 class Uncaptured:

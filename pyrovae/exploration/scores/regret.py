@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae import chunks
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.gap import DRAWS, encoded_guide, fit, freed, mean_elbo
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.evaluation import evaluating

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from pyrovae.computation import Precision
 from pyrovae.errors import SpecError
+from pyrovae.specs.computation import Precision
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:

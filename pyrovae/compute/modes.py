@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import nn
 
-from pyrovae.randomness import seeded
+from pyrovae.compute.randomness import seeded
 
 EVALUATION_SEED = 1
 

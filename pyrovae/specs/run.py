@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyrovae.computation import Compile, Computation, Precision
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find, read
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrovae.capture import Captured, CaptureError, capture
-from pyrovae.computation import Computation
+from pyrovae.compute.capture import Captured, CaptureError, capture
+from pyrovae.specs.computation import Computation
 
 # Calls with inputs of one shape after which they have taken about as long as a compilation
 # does: so whatever is still to come, at most half of the time is lost, and much may be gained.
@@ -29,7 +29,8 @@ class Recurring:
         function: Of tensors of which each has data or draws as its first dimension, or none at
             all; and of other things, by keyword, for each of which there is a graph. Returns
             tensors.
-        state: Whose parameters and buffers it may read; see :func:`pyrovae.capture.capture`.
+        state: Whose parameters and buffers it may read; see
+            :func:`pyrovae.compute.capture.capture`.
         computation: Whether to capture: "on" does from the first call on.
 
     Attributes:

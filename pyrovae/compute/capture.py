@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from pyrovae.compute.randomness import seeded
 from pyrovae.errors import reason
-from pyrovae.randomness import seeded
 
 Function = Callable[..., Sequence[Tensor]]
 

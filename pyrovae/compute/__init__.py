@@ -1,0 +1,1 @@
+"""Arithmetic: capture, compilation, precision, random streams, chunks and devices."""
