@@ -12,18 +12,18 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
-from pyrovae.guides.building import build_guide
-from pyrovae.likelihoods.building import build_likelihood
-from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
-from pyrovae.networks.building import build_decoder, build_encoder
-from pyrovae.priors.building import build_prior
+from pyrovae.parts.guides.building import build_guide
+from pyrovae.parts.likelihoods.building import build_likelihood
+from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
+from pyrovae.parts.networks.building import build_decoder, build_encoder
+from pyrovae.parts.priors.building import build_prior
+from pyrovae.parts.standardisation import Standardisation
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
 from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
-from pyrovae.standardisation import Standardisation
 from pyrovae.vae import VAE
 
 

@@ -19,7 +19,7 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.modes import evaluating
 from pyrovae.densities import closes
 from pyrovae.errors import SpecError
-from pyrovae.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
+from pyrovae.parts.distributions.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
 from pyrovae.traces import Site, Traces
 
 

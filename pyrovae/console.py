@@ -17,8 +17,8 @@ from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.exploration.finding import Finding
 from pyrovae.fit_warnings import FitWarning, nats
-from pyrovae.kl import Kind
 from pyrovae.observers import Observer
+from pyrovae.parts.distributions.kl import Kind
 from pyrovae.records import Record
 from pyrovae.schedules import describe_beta
 from pyrovae.specs import InferenceSpec, ModelSpec

@@ -18,7 +18,13 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import Independent
 
-from pyrovae.kl import Kind, exact_kl, exact_kl_per_dim, log_prob_per_dim, sums_over_dims
+from pyrovae.parts.distributions.kl import (
+    Kind,
+    exact_kl,
+    exact_kl_per_dim,
+    log_prob_per_dim,
+    sums_over_dims,
+)
 from pyrovae.plates import Plates, subsampling
 from pyrovae.traces import Site, Traces, density_sites, sites_by_role
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pyrovae.kl import Kind
+from pyrovae.parts.distributions.kl import Kind
 from pyrovae.tally import Summary
 
 Split = Literal["train", "validation", "test"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.kl import Kind
+from pyrovae.parts.distributions.kl import Kind
 from pyrovae.terms import Terms
 
 LOSS = 1  # where the loss is among the sums

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.densities import Densities, SiteDensity, total
-from pyrovae.kl import Kind
+from pyrovae.parts.distributions.kl import Kind
 
 
 class Terms(NamedTuple):

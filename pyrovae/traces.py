@@ -11,7 +11,7 @@ from pyro.distributions import Unit
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 
-from pyrovae.kl import is_point
+from pyrovae.parts.distributions.kl import is_point
 
 # A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
 Site = Any

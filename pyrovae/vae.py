@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from pyrovae.autoencoder import Autoencoder, Formulas, mean_or_draw
 from pyrovae.errors import SpecError
-from pyrovae.guides import Guide
-from pyrovae.likelihoods import Likelihood
-from pyrovae.networks import Decoder, Encoder
-from pyrovae.priors import Prior
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.likelihoods import Likelihood
+from pyrovae.parts.networks import Decoder, Encoder
+from pyrovae.parts.priors import Prior
 
 _counter = itertools.count()
 _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
@@ -47,11 +47,11 @@ class VAE(Autoencoder):
         SpecError: Prior and guide have codes of different lengths.
 
     Example:
-        >>> from pyrovae.families import DiagonalNormal
-        >>> from pyrovae.guides import Guide
-        >>> from pyrovae.likelihoods import BernoulliLikelihood
-        >>> from pyrovae.networks import MLPDecoder, MLPEncoder
-        >>> from pyrovae.priors import MixturePrior
+        >>> from pyrovae.parts.families import DiagonalNormal
+        >>> from pyrovae.parts.guides import Guide
+        >>> from pyrovae.parts.likelihoods import BernoulliLikelihood
+        >>> from pyrovae.parts.networks import MLPDecoder, MLPEncoder
+        >>> from pyrovae.parts.priors import MixturePrior
         >>> encoder = MLPEncoder((1, 8, 8))
         >>> vae = VAE(
         ...     prior=MixturePrior(latent_dim=2, components=3),

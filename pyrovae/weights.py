@@ -14,10 +14,10 @@ from torch import Tensor
 from pyrovae.autoencoder import Autoencoder, Declaration
 from pyrovae.building import declared
 from pyrovae.errors import CheckpointError, SpecError
-from pyrovae.guides import Guide
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.standardisation import Standardisation
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
-from pyrovae.standardisation import Standardisation
 from pyrovae.vae import VAE
 
 

@@ -25,7 +25,7 @@ def project(tmp_path_factory):
     copy = tmp_path_factory.mktemp("project")
     for folder in ("pyrovae", "models", "inference"):
         shutil.copytree(ROOT / folder, copy / folder)
-    (copy / "pyrovae/priors/logistic.py").write_text(blocks("python")[0], encoding="utf-8")
+    (copy / "pyrovae/parts/priors/logistic.py").write_text(blocks("python")[0], encoding="utf-8")
     for number, diff in enumerate(blocks("diff")):
         patch = copy / f"{number}.diff"
         patch.write_text(diff, encoding="utf-8")

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyrovae.errors import SpecError
-from pyrovae.families import (
+from pyrovae.objectives import build_objective
+from pyrovae.parts.distributions.kl import exact_kl
+from pyrovae.parts.distributions.normal_mixture import NormalMixture
+from pyrovae.parts.distributions.positive import positive, raw_scale
+from pyrovae.parts.families import (
     DeltaFamily,
     DiagonalNormal,
     FullRankNormal,
@@ -25,12 +29,8 @@ from pyrovae.families import (
     SplineFlow,
     VonMisesFisherFamily,
 )
-from pyrovae.guides import Guide
-from pyrovae.kl import exact_kl
-from pyrovae.networks import MLPEncoder
-from pyrovae.normal_mixture import NormalMixture
-from pyrovae.objectives import build_objective
-from pyrovae.scale import positive, raw_scale
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import MLPEncoder
 from pyrovae.specs.objectives import ELBOSpec
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import AffineTransform
 
 import pyrovae
-from pyrovae.flows import FlowDistribution, autoregressive
+from pyrovae.parts.distributions.flows import FlowDistribution, autoregressive
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}  # inverted dimension by dimension, in float64
 DIMS, CONTEXT = 3, 2
@@ -247,7 +247,7 @@ def test_importing_pyrovae_leaves_the_validation_of_arguments_as_it_was(validate
 from torch.distributions import Distribution
 import pyro
 Distribution.set_default_validate_args({validated})
-import pyrovae.flows
+import pyrovae.parts.distributions.flows
 import sys
 assert "zuko" in sys.modules
 assert Distribution._validate_args is {validated}

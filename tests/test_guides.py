@@ -9,10 +9,10 @@ import torch
 
 from pyrovae import InferenceSpec
 from pyrovae.errors import SpecError
-from pyrovae.families import DiagonalNormal, MixtureFamily
-from pyrovae.guides import Guide
-from pyrovae.guides.building import build_guide
-from pyrovae.networks import MLPEncoder
+from pyrovae.parts.families import DiagonalNormal, MixtureFamily
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.guides.building import build_guide
+from pyrovae.parts.networks import MLPEncoder
 
 DIMS = 4
 

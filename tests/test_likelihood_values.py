@@ -11,14 +11,14 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from pyrovae.likelihoods import BernoulliLikelihood, CategoricalLikelihood
-from pyrovae.likelihoods.beta import OpenBeta
-from pyrovae.likelihoods.binomial import PreciseBinomial
-from pyrovae.likelihoods.continuous_bernoulli import ContinuousBernoulli
-from pyrovae.likelihoods.discretized_logistic import DiscretizedLogistic
-from pyrovae.likelihoods.multinomial import CountsGivenTotal
-from pyrovae.likelihoods.negative_binomial import NegativeBinomial
-from pyrovae.likelihoods.poisson import PrecisePoisson
+from pyrovae.parts.likelihoods import BernoulliLikelihood, CategoricalLikelihood
+from pyrovae.parts.likelihoods.beta import OpenBeta
+from pyrovae.parts.likelihoods.binomial import PreciseBinomial
+from pyrovae.parts.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from pyrovae.parts.likelihoods.discretized_logistic import DiscretizedLogistic
+from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
+from pyrovae.parts.likelihoods.negative_binomial import NegativeBinomial
+from pyrovae.parts.likelihoods.poisson import PrecisePoisson
 
 VALUES = 1000
 LARGEST = 2**24  # up to here float32 has every whole number

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from pyrovae import InferenceSpec, ModelSpec, Training, build
 from pyrovae.data import from_arrays
 from pyrovae.errors import DataError, SpecError
-from pyrovae.likelihoods import (
+from pyrovae.parts.distributions.positive import positive, raw_scale
+from pyrovae.parts.likelihoods import (
     BernoulliLikelihood,
     BetaLikelihood,
     BinomialLikelihood,
@@ -29,8 +30,7 @@ from pyrovae.likelihoods import (
     NormalLikelihood,
     PoissonLikelihood,
 )
-from pyrovae.likelihoods.building import build_likelihood
-from pyrovae.scale import positive, raw_scale
+from pyrovae.parts.likelihoods.building import build_likelihood
 from pyrovae.support import check_support
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyrovae.normal_mixture import NormalMixture, mixture_of
-from pyrovae.scale import SCALE_FLOOR
+from pyrovae.parts.distributions.normal_mixture import NormalMixture, mixture_of
+from pyrovae.parts.distributions.positive import SCALE_FLOOR
 
 
 def parameters(*batch: int) -> tuple[Tensor, Tensor, Tensor]:

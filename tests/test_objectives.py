@@ -18,7 +18,6 @@ from torch.distributions import kl_divergence
 from pyrovae import VAE, Autoencoder
 from pyrovae.autoencoder import Formulas
 from pyrovae.errors import SpecError
-from pyrovae.kl import exact_kl, exact_kl_per_dim
 from pyrovae.objectives import (
     AnalyticELBO,
     Objective,
@@ -26,6 +25,7 @@ from pyrovae.objectives import (
     build_objective,
 )
 from pyrovae.objectives.abstract import LatentScale
+from pyrovae.parts.distributions.kl import exact_kl, exact_kl_per_dim
 from pyrovae.specs.objectives import ELBOSpec
 
 # The same sums in another order, in float64.

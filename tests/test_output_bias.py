@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from pyrovae import VAE, ModelSpec, Splits, build, load, save
 from pyrovae.data import from_arrays
 from pyrovae.errors import SpecError
-from pyrovae.likelihoods import BernoulliLikelihood, Likelihood
-from pyrovae.networks import ConvDecoder, MLPDecoder, ResidualDecoder
+from pyrovae.parts.likelihoods import BernoulliLikelihood, Likelihood
+from pyrovae.parts.networks import ConvDecoder, MLPDecoder, ResidualDecoder
 
 BITS = {"binarisation": "dynamic", "likelihood": {"kind": "bernoulli"}}
 NORMAL = {"likelihood": {"kind": "normal"}}

@@ -13,9 +13,11 @@ from torch.nn.functional import normalize
 
 from pyrovae import VAE
 from pyrovae.errors import SpecError
-from pyrovae.families import DiagonalNormal, FullRankNormal
-from pyrovae.guides import Guide
-from pyrovae.networks import (
+from pyrovae.objectives import build_objective
+from pyrovae.parts.distributions.positive import SCALE_FLOOR, positive, raw_positive, raw_scale
+from pyrovae.parts.families import DiagonalNormal, FullRankNormal
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import (
     ConvDecoder,
     ConvEncoder,
     MLPDecoder,
@@ -23,9 +25,7 @@ from pyrovae.networks import (
     ResidualDecoder,
     ResidualEncoder,
 )
-from pyrovae.objectives import build_objective
-from pyrovae.priors import MixturePrior, NormalPrior, VampPrior
-from pyrovae.scale import SCALE_FLOOR, positive, raw_positive, raw_scale
+from pyrovae.parts.priors import MixturePrior, NormalPrior, VampPrior
 from pyrovae.specs.objectives import ELBOSpec
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64

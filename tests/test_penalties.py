@@ -13,7 +13,6 @@ from pyro.optim import Adam
 from torch import Tensor, nn
 
 from pyrovae import VAE, InferenceSpec, Training, build
-from pyrovae.kl import marginals
 from pyrovae.objectives import (
     AnalyticELBO,
     CapacityELBO,
@@ -25,6 +24,7 @@ from pyrovae.objectives import (
 )
 from pyrovae.objectives.mmd import WIDTHS, mmd
 from pyrovae.observers import Observer
+from pyrovae.parts.distributions.kl import marginals
 from pyrovae.schedules import Budget
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load_data
 from pyrovae.compute.capture import capture
 from pyrovae.data import from_arrays
-from pyrovae.families import DiagonalNormal
-from pyrovae.flows import FlowDistribution
-from pyrovae.guides import Guide
-from pyrovae.networks import MLPEncoder
 from pyrovae.optimisers import Optimiser
-from pyrovae.priors import (
+from pyrovae.parts.distributions.flows import FlowDistribution
+from pyrovae.parts.distributions.positive import positive
+from pyrovae.parts.families import DiagonalNormal
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import MLPEncoder
+from pyrovae.parts.priors import (
     FlowPrior,
     LaplacePrior,
     NormalPrior,
@@ -27,8 +28,7 @@ from pyrovae.priors import (
     StudentTPrior,
     VampPrior,
 )
-from pyrovae.priors.building import build_prior
-from pyrovae.scale import positive
+from pyrovae.parts.priors.building import build_prior
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec

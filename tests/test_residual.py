@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pyrovae import ModelSpec, build
 from pyrovae.errors import SpecError
-from pyrovae.networks import ResidualDecoder, ResidualEncoder
-from pyrovae.networks.residual import CHANNELS, ResidualBlock, normalisation
+from pyrovae.parts.networks import ResidualDecoder, ResidualEncoder
+from pyrovae.parts.networks.residual import CHANNELS, ResidualBlock, normalisation
 
 SHAPE = (2, 8, 9)
 Make = Callable[..., nn.Module]

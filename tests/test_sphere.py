@@ -16,13 +16,17 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import normalize
 
 from pyrovae.errors import SpecError
-from pyrovae.families import VonMisesFisherFamily
-from pyrovae.families.von_mises_fisher import MAX_CONCENTRATION, bounded
-from pyrovae.guides import Guide
-from pyrovae.networks import MLPEncoder
-from pyrovae.polar import PolarAngle
-from pyrovae.priors import HypersphericalPrior, VampPrior
-from pyrovae.sphere import HypersphericalUniform, VonMisesFisher, unit
+from pyrovae.parts.distributions.polar_angle import PolarAngle
+from pyrovae.parts.distributions.von_mises_fisher import (
+    HypersphericalUniform,
+    VonMisesFisher,
+    unit,
+)
+from pyrovae.parts.families import VonMisesFisherFamily
+from pyrovae.parts.families.von_mises_fisher import MAX_CONCENTRATION, bounded
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import MLPEncoder
+from pyrovae.parts.priors import HypersphericalPrior, VampPrior
 
 DIMS = [2, 3, 10, 40]
 CONCENTRATIONS = [0.0, 1e-8, 1e-3, 0.3, 1.0, 4.0, 30.0, 250.0, 1e3, 1e4, 1e6]

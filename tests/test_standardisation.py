@@ -17,10 +17,10 @@ from torch.distributions import MultivariateNormal, Normal
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit, load, save
 from pyrovae.data import from_arrays
 from pyrovae.evaluation import evaluate
-from pyrovae.likelihoods.location_scale import LocationScaleLikelihood
-from pyrovae.networks import MLPEncoder
-from pyrovae.scale import positive
-from pyrovae.standardisation import Standardisation
+from pyrovae.parts.distributions.positive import positive
+from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
+from pyrovae.parts.networks import MLPEncoder
+from pyrovae.parts.standardisation import Standardisation
 from pyrovae.weights import load_weights
 
 LINEAR = {"kind": "mlp", "widths": []}

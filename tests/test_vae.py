@@ -27,11 +27,11 @@ from torch import Tensor
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.compute.randomness import seeded
 from pyrovae.errors import SpecError
-from pyrovae.families import DiagonalNormal
-from pyrovae.guides import Guide
-from pyrovae.likelihoods import BernoulliLikelihood
-from pyrovae.networks import MLPDecoder, MLPEncoder
-from pyrovae.priors import NormalPrior
+from pyrovae.parts.families import DiagonalNormal
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.likelihoods import BernoulliLikelihood
+from pyrovae.parts.networks import MLPDecoder, MLPEncoder
+from pyrovae.parts.priors import NormalPrior
 from pyrovae.training import epoch_order
 
 SHAPE = (5,)

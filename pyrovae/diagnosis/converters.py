@@ -40,7 +40,7 @@ from pyrovae.diagnosis.tree import (
     to_arviz,
 )
 from pyrovae.errors import SpecError
-from pyrovae.kl import is_point
+from pyrovae.parts.distributions.kl import is_point
 from pyrovae.plates import Plates
 from pyrovae.traces import Traces, density_sites, missing_values, sites_by_role
 

@@ -23,7 +23,7 @@ from pyrovae.diagnosis.angles import (
     wrapped,
 )
 from pyrovae.errors import SpecError
-from pyrovae.sphere import log_area, unit
+from pyrovae.parts.distributions.von_mises_fisher import log_area, unit
 
 # By how much the ends of an interval may miss a full turn: 3.14 for π is meant to be one.
 TURN_ERROR = 0.01

@@ -18,7 +18,7 @@ from pyrovae.diagnosis.importance import bounds, require_finite, weigh
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
-from pyrovae.kl import Kind
+from pyrovae.parts.distributions.kl import Kind
 from pyrovae.specs.computation import Computation
 
 # Of annealing, where nothing else is asked for.

@@ -16,15 +16,15 @@ from pyrovae.diagnosis.importance import standard_error
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
-from pyrovae.families import (
+from pyrovae.parts.families import (
     FlowFamily,
     FullRankNormal,
     Head,
     MixtureFamily,
     VonMisesFisherFamily,
 )
-from pyrovae.guides import Guide
-from pyrovae.networks import Encoder
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import Encoder
 from pyrovae.vae import VAE
 
 # On digits within 0.01 nats of five times as many steps with four times as many draws. What is

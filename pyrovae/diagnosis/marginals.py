@@ -8,7 +8,7 @@ import torch
 from pyro import poutine
 
 from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.kl import marginals
+from pyrovae.parts.distributions.kl import marginals
 
 
 def guide_marginals(local: LocalPosterior) -> dict[str, Any]:

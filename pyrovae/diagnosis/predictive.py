@@ -18,7 +18,7 @@ from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, gra
 from pyrovae.diagnosis.local import simulate
 from pyrovae.errors import DataError
 from pyrovae.evaluation import evaluating
-from pyrovae.likelihoods import MultinomialLikelihood
+from pyrovae.parts.likelihoods import MultinomialLikelihood
 from pyrovae.vae import VAE
 
 # In standard deviations of a datum's statistic: our own, below what Cohen (1988) calls small and

@@ -22,7 +22,7 @@ from pyrovae.exploration.change import changes, distance
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import arc, codes_on, line
-from pyrovae.sphere import unit
+from pyrovae.parts.distributions.von_mises_fisher import unit
 
 Array = NDArray[Any]
 

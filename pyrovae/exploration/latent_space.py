@@ -14,7 +14,7 @@ from pyrovae.diagnosis.coordinates import Real, SideBySide, Spherical
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating, means
-from pyrovae.kl import factorised
+from pyrovae.parts.distributions.kl import factorised
 
 # Of which quantiles are made where the prior has no inverse distribution function.
 DRAWS = 20_000

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.sphere import unit
+from pyrovae.parts.distributions.von_mises_fisher import unit
 
 # Radians below which an arc and a chord are the same in any precision.
 SMALLEST_ANGLE = 1e-6

@@ -11,8 +11,8 @@ from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.evaluation import batches, evaluating, observations
-from pyrovae.kl import Kind
 from pyrovae.objectives import build_objective
+from pyrovae.parts.distributions.kl import Kind
 from pyrovae.specs.objectives import ELBOSpec
 
 

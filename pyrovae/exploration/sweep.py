@@ -19,7 +19,7 @@ from pyrovae.evaluation import observations
 from pyrovae.exploration.ablation import MOST_CODES
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
-from pyrovae.kl import Kind
+from pyrovae.parts.distributions.kl import Kind
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.guides import DeltaGuideSpec
 from pyrovae.specs.inference import ConstantBetaSpec

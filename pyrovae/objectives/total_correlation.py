@@ -10,8 +10,8 @@ from torch import Tensor
 from pyrovae.compatibility import DENSITY, MARGINALS, ONE_SITE, REPARAMETERISED, Need
 from pyrovae.densities import Densities, masked, present
 from pyrovae.errors import SpecError
-from pyrovae.kl import marginals
 from pyrovae.objectives.abstract import Objective
+from pyrovae.parts.distributions.kl import marginals
 from pyrovae.plates import Plates
 from pyrovae.traces import Site, Traces
 

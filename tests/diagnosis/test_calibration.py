@@ -15,7 +15,7 @@ import pyrovae.diagnosis.calibration as calibration
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
 from pyrovae.diagnosis.significance import fraction_interval
 from pyrovae.errors import DataError, SpecError
-from pyrovae.scale import raw_scale
+from pyrovae.parts.distributions.positive import raw_scale
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pyrovae import Splits
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import DataError
 from pyrovae.handwritten import Handwritten
-from pyrovae.scale import raw_scale
+from pyrovae.parts.distributions.positive import raw_scale
 
 
 def gaussian_information(oracle: Any) -> tuple[float, Tensor]:

@@ -99,7 +99,7 @@ def shift(vae: VAE) -> None:
 
 def narrow(vae: VAE) -> None:
     """By a fifth."""
-    from pyrovae.scale import positive, raw_scale
+    from pyrovae.parts.distributions.positive import positive, raw_scale
 
     scales = positive(vae.posterior.family.scale.bias).tolist()
     vae.posterior.family.scale.bias.copy_(torch.tensor([raw_scale(0.8 * s) for s in scales]))
@@ -128,7 +128,7 @@ def test_a_planted_fault_of_the_guide_is_found(make_linear_gaussian: Any, fault:
 
 
 def test_a_decoder_with_twice_the_noise_is_found(oracle: Any) -> None:
-    from pyrovae.scale import raw_scale
+    from pyrovae.parts.distributions.positive import raw_scale
 
     with torch.no_grad():
         oracle.vae.likelihood.raw_scale.fill_(raw_scale(1.0))

@@ -16,10 +16,10 @@ from pyrovae.diagnosis.gap import Gap, check_gap, freed, gradients
 from pyrovae.diagnosis.importance import bounds, draw_weighted
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
-from pyrovae.families import DiagonalNormal, Family, FlowFamily, Head
-from pyrovae.guides import Guide
-from pyrovae.networks import MLPEncoder
-from pyrovae.scale import raw_positive
+from pyrovae.parts.distributions.positive import raw_positive
+from pyrovae.parts.families import DiagonalNormal, Family, FlowFamily, Head
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import MLPEncoder
 
 # An ELBO of 1000 draws of weights with a standard deviation of about a nat, mean over 20 data.
 NOISE = 0.03

@@ -12,7 +12,7 @@ from pyrovae.diagnosis.coordinates import Spherical
 from pyrovae.diagnosis.importance import bounds, draw_weighted
 from pyrovae.diagnosis.local import LocalPosterior, simulate
 from pyrovae.errors import DataError, SpecError
-from pyrovae.sphere import log_area
+from pyrovae.parts.distributions.von_mises_fisher import log_area
 
 EXACT = 1e-10
 

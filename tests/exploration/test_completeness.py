@@ -17,7 +17,7 @@ from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.completeness import Share, outside, sample_both
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.priors import NormalPrior
+from pyrovae.parts.priors import NormalPrior
 
 DATA = 2000
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import arc, codes_on, line
-from pyrovae.sphere import unit
+from pyrovae.parts.distributions.von_mises_fisher import unit
 
 JOINS = pytest.mark.parametrize("join", [line, arc])
 DIMS = pytest.mark.parametrize("dims", [2, 3, 10])

@@ -15,7 +15,7 @@ from pyrovae.data import Dataset
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluate
 from pyrovae.exploration.sweep import sweep, variants
-from pyrovae.scale import raw_scale
+from pyrovae.parts.distributions.positive import raw_scale
 
 
 class Data(Dataset):

@@ -17,7 +17,7 @@ from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import codes_on
 from pyrovae.exploration.traversal import MOST_DIMENSIONS, traverse
 from pyrovae.handwritten import Handwritten
-from pyrovae.scale import raw_scale
+from pyrovae.parts.distributions.positive import raw_scale
 
 
 @torch.no_grad()

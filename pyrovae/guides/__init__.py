@@ -1,3 +1,0 @@
-"""Approximate posteriors q(z | x)."""
-
-from pyrovae.guides.guide import Guide as Guide

@@ -1,0 +1,1 @@
+"""Modules that return distributions: the parts of a variational autoencoder."""

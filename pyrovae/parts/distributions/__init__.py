@@ -1,0 +1,1 @@
+"""Distributions, transformations of them, and their divergences."""

@@ -1,0 +1,3 @@
+"""Approximate posteriors q(z | x)."""
+
+from pyrovae.parts.guides.guide import Guide as Guide

@@ -1,0 +1,78 @@
+"""From the specification of a likelihood to the part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, assert_never
+
+from pyrovae.errors import SpecError
+from pyrovae.parts.likelihoods.abstract import Likelihood
+from pyrovae.parts.likelihoods.bernoulli import BernoulliLikelihood
+from pyrovae.parts.likelihoods.beta import BetaLikelihood
+from pyrovae.parts.likelihoods.binomial import BinomialLikelihood
+from pyrovae.parts.likelihoods.categorical import CategoricalLikelihood
+from pyrovae.parts.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
+from pyrovae.parts.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from pyrovae.parts.likelihoods.laplace import LaplaceLikelihood
+from pyrovae.parts.likelihoods.multinomial import MultinomialLikelihood
+from pyrovae.parts.likelihoods.negative_binomial import NegativeBinomialLikelihood
+from pyrovae.parts.likelihoods.normal import NormalLikelihood
+from pyrovae.parts.likelihoods.poisson import PoissonLikelihood
+from pyrovae.specs.likelihoods import (
+    BernoulliLikelihoodSpec,
+    BetaLikelihoodSpec,
+    BinomialLikelihoodSpec,
+    CategoricalLikelihoodSpec,
+    ContinuousBernoulliLikelihoodSpec,
+    DiscretizedLogisticLikelihoodSpec,
+    LaplaceLikelihoodSpec,
+    LikelihoodSpec,
+    MultinomialLikelihoodSpec,
+    NegativeBinomialLikelihoodSpec,
+    Noise,
+    NormalLikelihoodSpec,
+    PoissonLikelihoodSpec,
+)
+
+
+def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
+    """p(x | z), given the decoder's outputs."""
+    match spec:
+        case BernoulliLikelihoodSpec():
+            return BernoulliLikelihood(shape)
+        case BinomialLikelihoodSpec():
+            return BinomialLikelihood(shape, _resolved("total_count", spec.total_count))
+        case ContinuousBernoulliLikelihoodSpec():
+            return ContinuousBernoulliLikelihood(shape)
+        case BetaLikelihoodSpec():
+            return BetaLikelihood(shape)
+        case NormalLikelihoodSpec():
+            return NormalLikelihood(shape, _noise(spec.noise, shape), spec.scale)
+        case LaplaceLikelihoodSpec():
+            return LaplaceLikelihood(shape, _noise(spec.noise, shape), spec.scale)
+        case CategoricalLikelihoodSpec():
+            return CategoricalLikelihood(shape, _resolved("levels", spec.levels))
+        case DiscretizedLogisticLikelihoodSpec():
+            levels = _resolved("levels", spec.levels)
+            return DiscretizedLogisticLikelihood(shape, levels, spec.noise, spec.scale)
+        case PoissonLikelihoodSpec():
+            return PoissonLikelihood(shape)
+        case NegativeBinomialLikelihoodSpec():
+            return NegativeBinomialLikelihood(shape)
+        case MultinomialLikelihoodSpec():
+            return MultinomialLikelihood(shape, _resolved("total_count", spec.total_count))
+        case _:
+            assert_never(spec)
+
+
+def _noise(noise: Noise | Literal["data"], shape: Sequence[int]) -> Noise:
+    """Variables of a table differ in unit and so in noise; the values of an image do not."""
+    if noise == "data":
+        return "per_variable" if len(shape) == 1 else "learned"
+    return noise
+
+
+def _resolved(key: str, value: int | Literal["data"]) -> int:
+    if value == "data":
+        raise SpecError(f"model.likelihood.{key} must be resolved to a number")
+    return value

@@ -1,0 +1,51 @@
+"""What a network has to offer to a guide (encoder) or to a likelihood (decoder)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pyrovae.parts.standardisation import Standardisation
+
+
+class Encoder(nn.Module, ABC):
+    """A network from data to features, on which a guide puts its parameters.
+
+    Attributes:
+        features: Length of the feature vector.
+        levels: The data's largest intensity; data are divided by it.
+        standardisation: How real-valued data are standardised before, if they are.
+    """
+
+    features: int
+
+    def __init__(self, levels: float = 1.0) -> None:
+        super().__init__()
+        self.levels = levels
+        self.standardisation: Standardisation | None = None
+
+    def scaled(self, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
+        """Data ``(*batch, *shape)`` of about the size of one."""
+        return (x if self.standardisation is None else self.standardisation(x)) / self.levels
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, " ..."]) -> Float[Tensor, "*batch features"]:
+        """Features of data of shape ``(*batch, *shape)``."""
+
+
+class Decoder(nn.Module, ABC):
+    """A network from codes to the numbers from which a likelihood makes its distribution."""
+
+    @abstractmethod
+    def forward(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, " ..."]:
+        """Outputs of shape ``(*batch, outputs, *shape)``, ``outputs`` numbers for each value."""
+
+    @abstractmethod
+    def start_at(self, outputs: Float[Tensor, " ..."]) -> None:
+        """Set the last bias so that outputs start around these, ``(outputs, *shape)``."""
+
+    def pooled(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
+        """Means of the values that share a last bias; by default each has one of its own."""
+        return mean

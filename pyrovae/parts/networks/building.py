@@ -1,0 +1,44 @@
+"""From the specification of a network to an encoder or a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from pyrovae.parts.networks.abstract import Decoder, Encoder
+from pyrovae.parts.networks.conv import ConvDecoder, ConvEncoder
+from pyrovae.parts.networks.mlp import MLPDecoder, MLPEncoder
+from pyrovae.parts.networks.residual import ResidualDecoder, ResidualEncoder
+from pyrovae.specs.networks import ConvSpec, MLPSpec, NetworkSpec, ResidualSpec
+
+
+def build_decoder(
+    spec: NetworkSpec, latent_dim: int, shape: Sequence[int], outputs: int
+) -> Decoder:
+    """The network from codes to the likelihood's numbers."""
+    match spec:
+        case MLPSpec():
+            return MLPDecoder(
+                latent_dim, shape, outputs, spec.widths, spec.activation, gated=spec.gated
+            )
+        case ConvSpec():
+            return ConvDecoder(latent_dim, shape, outputs, spec.widths, spec.activation)
+        case ResidualSpec():
+            return ResidualDecoder(
+                latent_dim, shape, outputs, spec.widths, spec.activation, spec.blocks
+            )
+        case _:
+            assert_never(spec)
+
+
+def build_encoder(spec: NetworkSpec, shape: Sequence[int], levels: float) -> Encoder:
+    """The network from data to features."""
+    match spec:
+        case MLPSpec():
+            return MLPEncoder(shape, spec.widths, spec.activation, gated=spec.gated, levels=levels)
+        case ConvSpec():
+            return ConvEncoder(shape, spec.widths, spec.activation, levels=levels)
+        case ResidualSpec():
+            return ResidualEncoder(shape, spec.widths, spec.activation, spec.blocks, levels=levels)
+        case _:
+            assert_never(spec)
