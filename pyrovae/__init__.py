@@ -10,8 +10,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyrovae.autoencoder import Autoencoder as Autoencoder
-    from pyrovae.building import build as build
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
     from pyrovae.diagnosis.converters import from_pyro_mcmc as from_pyro_mcmc
@@ -19,25 +17,27 @@ if TYPE_CHECKING:
     from pyrovae.diagnosis.tree import to_arviz as to_arviz
     from pyrovae.evidence import log_evidence as log_evidence
     from pyrovae.fitting import fit as fit
+    from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
+    from pyrovae.programs.building import build as build
+    from pyrovae.programs.vae import VAE as VAE
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
     from pyrovae.specs.computation import Computation as Computation
     from pyrovae.training import Training as Training
-    from pyrovae.vae import VAE as VAE
     from pyrovae.weights import load as load
     from pyrovae.weights import save as save
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Autoencoder": "autoencoder",
+    "Autoencoder": "programs.autoencoder",
     "Computation": "specs.computation",
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
     "Splits": "data",
     "Training": "training",
-    "VAE": "vae",
-    "build": "building",
+    "VAE": "programs.vae",
+    "build": "programs.building",
     "fit": "fitting",
     "from_pyro_mcmc": "diagnosis.converters",
     "from_pyro_svi": "diagnosis.converters",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pyro
 import torch
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.capture import undone
 from pyrovae.compute.modes import in_mode
 from pyrovae.compute.randomness import seeded
@@ -13,6 +12,7 @@ from pyrovae.data import Dataset, Splits
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation import evaluating
 from pyrovae.objectives import Objective, build_objective
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.support import check_support
 from pyrovae.tally import Layout

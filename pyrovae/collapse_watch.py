@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.information import mutual_information
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.evaluation import ACTIVE_VARIANCE, codes, evaluating, observations
-from pyrovae.schedules import Budget
+from pyrovae.objectives.schedules import Budget
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.tally import Summary
 
 # Var E[z_d | x] <= E[z_d | x]² <= 2 KL under a standard normal prior, so that a dimension below

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.comparison import Comparison
@@ -17,10 +16,11 @@ from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.exploration.finding import Finding
 from pyrovae.fit_warnings import FitWarning, nats
+from pyrovae.objectives.schedules import describe_beta
 from pyrovae.observers import Observer
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.records import Record
-from pyrovae.schedules import describe_beta
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
 from pyrovae.tally import Summary

@@ -10,9 +10,9 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.densities import log_density
-from pyrovae.traces import Site, density_sites
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.densities import log_density
+from pyrovae.programs.traces import Site, density_sites
 
 
 def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:

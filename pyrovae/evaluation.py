@@ -9,15 +9,15 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder, mean_or_draw
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.compute.modes import evaluating as evaluating
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset
 from pyrovae.objectives import Objective, build_objective
+from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
+from pyrovae.programs.traces import Site, observed_sites, sites_by_role
 from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.tally import Layout, Summary, sums
-from pyrovae.traces import Site, observed_sites, sites_by_role
 
 BATCH = 500
 # Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.

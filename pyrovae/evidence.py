@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import DENSITY, check
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import Recurring
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.importance import bounds, weigh
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.evaluation import batches, evaluating, observations
+from pyrovae.objectives.requirements import DENSITY, check
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 

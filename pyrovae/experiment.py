@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from pyrovae import console
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.building import build
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
 from pyrovae.evaluation import active_dimensions, codes, evaluate
-from pyrovae.handwritten import Handwritten
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.building import build
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.records import Record
 from pyrovae.runs import (
     Identity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pyrovae.autoencoder import Autoencoder
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.inference import ConstantBetaSpec, LinearBetaSpec
 from pyrovae.specs.objectives import ELBOSpec

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits
 from pyrovae.observers import Observer
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.records import Record
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation

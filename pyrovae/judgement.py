@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.evaluation import evaluate
 from pyrovae.objectives import Objective
+from pyrovae.programs.autoencoder import Autoencoder
 
 DATA, PARTS = 1000, 20
 STANDARD_ERRORS = 2.0

@@ -15,7 +15,6 @@ from typing import Any
 from torch import Tensor
 
 from pyrovae import console
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis import annealing
@@ -37,6 +36,7 @@ from pyrovae.diagnosis.importance import standard_error
 from pyrovae.documents import file_name, known, write_json
 from pyrovae.errors import DataError, SpecError
 from pyrovae.opening import Observations, OpenedRun, open_run
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.runs import new_folder, versions
 from pyrovae.specs.computation import Computation
 from pyrovae.weights import write_atomically

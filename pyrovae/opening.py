@@ -11,14 +11,14 @@ from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
 import pyrovae
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation import observations
 from pyrovae.experiment import choose_device
-from pyrovae.handwritten import Handwritten
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.runs import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read

@@ -20,8 +20,8 @@ import torch
 import pyrovae
 from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.fit_warnings import FitWarning
-from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.records import Record
 from pyrovae.specs.files import differences, to_toml
 from pyrovae.specs.run import read_run

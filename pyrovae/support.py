@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 from torch.distributions.constraints import Constraint
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation import batches, evaluating
-from pyrovae.traces import Site, sites_by_role
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.traces import Site, sites_by_role
 
 
 def check_support(autoencoder: Autoencoder, data: Dataset) -> None:

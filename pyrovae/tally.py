@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.objectives.terms import Terms
 from pyrovae.parts.distributions.kl import Kind
-from pyrovae.terms import Terms
 
 LOSS = 1  # where the loss is among the sums
 

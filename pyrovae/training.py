@@ -11,7 +11,6 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.before_training import rehearse, require_batches_that_train
 from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.compute.precision import check_precision, tf32
@@ -28,10 +27,11 @@ from pyrovae.fit_warnings import (
     worse_than_untrained,
 )
 from pyrovae.judgement import Judgement, judged
+from pyrovae.objectives.schedules import Budget
 from pyrovae.observers import Observer
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.records import Record
 from pyrovae.resampling import drawing_probabilities, drawn_order, importance
-from pyrovae.schedules import Budget
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.resampling import ResamplingSpec

@@ -11,14 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder, Declaration
-from pyrovae.building import declared
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.standardisation import Standardisation
+from pyrovae.programs.autoencoder import Autoencoder, Declaration
+from pyrovae.programs.building import declared
+from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
-from pyrovae.vae import VAE
 
 
 def write_atomically(path: Path, content: bytes) -> None:

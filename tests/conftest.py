@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
-from pyrovae.autoencoder import Declaration
-from pyrovae.building import declared
 from pyrovae.parts.distributions.positive import positive, raw_scale
 from pyrovae.parts.families import DiagonalNormal, FlowFamily, FullRankNormal, LowRankNormal
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import NormalLikelihood
 from pyrovae.parts.networks import MLPDecoder, MLPEncoder
 from pyrovae.parts.priors import FlowPrior, MixturePrior, NormalPrior
+from pyrovae.programs.autoencoder import Declaration
+from pyrovae.programs.building import declared
 from pyrovae.specs.guides import GuideSpec
 from pyrovae.specs.likelihoods import LikelihoodSpec
 from pyrovae.specs.priors import PriorSpec

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 import pyrovae.execution
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.capture import Captured, CaptureError, capture
 from pyrovae.data import Dataset
-from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Compile, Computation
 from pyrovae.step import Step
 from pyrovae.training import rehearse

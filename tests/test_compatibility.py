@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import VAE, InferenceSpec
-from pyrovae.autoencoder import Formulas
 from pyrovae.errors import SpecError
 from pyrovae.objectives import FreeBitsELBO, build_objective
 from pyrovae.optimisers import Optimiser
+from pyrovae.programs.autoencoder import Formulas
 from pyrovae.specs.guides import GuideSpec
 from pyrovae.specs.inference import AdamSpec
 from pyrovae.specs.objectives import ObjectiveSpec

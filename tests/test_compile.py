@@ -17,8 +17,8 @@ from pyrovae.diagnosis.evaluations import judge
 from pyrovae.diagnosis.hamiltonian import Densities, at, log_posterior
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.evaluation import evaluating
-from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
 

@@ -19,16 +19,12 @@ from pyro.optim import Adam
 from torch import Tensor, nn
 
 from pyrovae import Autoencoder, from_pyro_svi, log_evidence
-from pyrovae.autoencoder import Formulas
-from pyrovae.compatibility import pairs
 from pyrovae.data.arrays import from_arrays
-from pyrovae.densities import densities, log_density
 from pyrovae.diagnosis.evaluations import judge
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluate
 from pyrovae.figures import draw_figures
-from pyrovae.handwritten import Handwritten
 from pyrovae.objectives import (
     AnalyticELBO,
     CapacityELBO,
@@ -41,11 +37,15 @@ from pyrovae.objectives import (
     build_objective,
 )
 from pyrovae.objectives.mmd import mmd
+from pyrovae.objectives.requirements import pairs
+from pyrovae.objectives.terms import Terms
+from pyrovae.programs.autoencoder import Formulas
+from pyrovae.programs.densities import densities, log_density
+from pyrovae.programs.handwritten import Handwritten
+from pyrovae.programs.traces import Traces
 from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.support import check_support
 from pyrovae.tally import Layout, Summary, sums
-from pyrovae.terms import Terms
-from pyrovae.traces import Traces
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 DIMS, COLUMNS, BATCH = 2, 3, 4

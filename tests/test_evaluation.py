@@ -23,9 +23,9 @@ from pyrovae.evaluation import (
     reconstruct,
 )
 from pyrovae.objectives import AnalyticELBO, SampledELBO
+from pyrovae.objectives.terms import Terms
 from pyrovae.records import Record
 from pyrovae.tally import Layout, Summary, Tally, sums
-from pyrovae.terms import Terms
 
 TANH = {"kind": "mlp", "widths": (6,), "activation": "tanh"}
 

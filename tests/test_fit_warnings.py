@@ -19,8 +19,8 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluate
 from pyrovae.fit_warnings import FitWarning, posterior_collapse
 from pyrovae.judgement import Judgement
+from pyrovae.objectives.schedules import Budget
 from pyrovae.observers import Observer
-from pyrovae.schedules import Budget
 from pyrovae.specs.files import validate
 
 COLUMNS = 6
@@ -331,7 +331,7 @@ def guide(x):
 def test_a_batch_of_one_that_cannot_be_trained_on_is_refused_with_a_size_that_can(
     noise: Splits, tmp_path: Path, count: int, size: int
 ) -> None:
-    from pyrovae.handwritten import Handwritten
+    from pyrovae.programs.handwritten import Handwritten
 
     path = tmp_path / "program.py"
     path.write_text(NORMALISED, encoding="utf-8")

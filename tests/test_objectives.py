@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from pyrovae import VAE, Autoencoder
-from pyrovae.autoencoder import Formulas
 from pyrovae.errors import SpecError
 from pyrovae.objectives import (
     AnalyticELBO,
@@ -26,6 +25,7 @@ from pyrovae.objectives import (
 )
 from pyrovae.objectives.abstract import LatentScale
 from pyrovae.parts.distributions.kl import exact_kl, exact_kl_per_dim
+from pyrovae.programs.autoencoder import Formulas
 from pyrovae.specs.objectives import ELBOSpec
 
 # The same sums in another order, in float64.

@@ -136,7 +136,9 @@ class OfNoMean(Likelihood):
 def test_a_likelihood_that_cannot_be_given_a_mean_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pyrovae.building.build_likelihood", lambda spec, shape: OfNoMean())
+    monkeypatch.setattr(
+        "pyrovae.programs.building.build_likelihood", lambda spec, shape: OfNoMean()
+    )
     data = from_arrays(torch.randn(20, 3), name="table")
     with pytest.raises(SpecError, match=r"model\.output_bias.*Cauchy.*'random'$") as refused:
         build(ModelSpec.model_validate({**NORMAL, "output_bias": "data_mean"}), "svi", data)

@@ -23,9 +23,9 @@ from pyrovae.objectives import (
     TotalCorrelationELBO,
 )
 from pyrovae.objectives.mmd import WIDTHS, mmd
+from pyrovae.objectives.schedules import Budget
 from pyrovae.observers import Observer
 from pyrovae.parts.distributions.kl import marginals
-from pyrovae.schedules import Budget
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
 AT_ONCE = {"num_particles": 3, "max_plate_nesting": 1, "vectorize_particles": True}

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae import Splits
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.compute import compiled as recurring
 from pyrovae.compute.capture import Captured, capture
 from pyrovae.compute.compiled import Recurring
@@ -25,7 +24,8 @@ from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.evaluation import evaluating
 from pyrovae.evidence import log_evidence
-from pyrovae.handwritten import Handwritten
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
 
 ON, OFF = Computation("on"), Computation("off")

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from pyrovae import InferenceSpec, Splits, Training, build
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.console import plan
 from pyrovae.errors import DivergenceError, SpecError
 from pyrovae.objectives import AnalyticELBO, Objective, RenyiBound, SampledELBO
 from pyrovae.observers import Observer
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.records import Record
 from pyrovae.resampling import (
     drawing_probabilities,

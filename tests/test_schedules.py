@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
+from pyrovae.objectives.schedules import Budget, beta_at, rate_at
 from pyrovae.observers import Observer
 from pyrovae.records import Record
-from pyrovae.schedules import Budget, beta_at, rate_at
 from pyrovae.specs.inference import (
     BetaSpec,
     ConstantBetaSpec,

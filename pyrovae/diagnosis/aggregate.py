@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.angles import unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
@@ -20,6 +19,7 @@ from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.significance import holm, p_value
 from pyrovae.errors import DataError
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 
 # Ours: largest distance of two distribution functions, and of two correlations.
 DISTANCE_WARN, DISTANCE_FAIL = 0.1, 0.2

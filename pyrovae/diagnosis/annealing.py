@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis import hamiltonian
 from pyrovae.diagnosis.hamiltonian import Densities, LogDensity, at, transition
@@ -17,6 +16,7 @@ from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 Start = Literal["guide", "prior"]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.angles import on_plane, unwrapped
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, percent, worse
@@ -21,6 +20,7 @@ from pyrovae.diagnosis.ranks import mean_error, span, uniform_rank, variance_err
 from pyrovae.diagnosis.significance import fraction_interval, holm, p_value
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 
 SIMULATIONS = 1000
 MIN_SIMULATIONS = 100

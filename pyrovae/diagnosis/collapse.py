@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import pairs
 from pyrovae.compute import chunks
-from pyrovae.densities import densities
 from pyrovae.diagnosis.angles import on_plane
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict
 from pyrovae.diagnosis.information import Information, affordable, mutual_information
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError
 from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
-from pyrovae.traces import Site
+from pyrovae.objectives.requirements import pairs
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.densities import densities
+from pyrovae.programs.traces import Site
 
 # Ours, in nats: as small as the variance above.
 ACTIVE_KL = 0.01

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.evaluations import (
     CHAINS,
@@ -23,6 +22,7 @@ from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 # Data to measure bound gaps on; fewer where they are annealed, which takes long.

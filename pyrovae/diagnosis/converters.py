@@ -14,7 +14,6 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluation_mode
-from pyrovae.densities import Reduced, log_densities
 from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.programs import (
     Layout,
@@ -41,8 +40,9 @@ from pyrovae.diagnosis.tree import (
 )
 from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import is_point
-from pyrovae.plates import Plates
-from pyrovae.traces import Traces, density_sites, missing_values, sites_by_role
+from pyrovae.programs.densities import Reduced, log_densities
+from pyrovae.programs.plates import Plates
+from pyrovae.programs.traces import Traces, density_sites, missing_values, sites_by_role
 
 WEIGHTS = {
     "log_prior": "log p(z), nats",

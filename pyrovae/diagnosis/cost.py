@@ -7,10 +7,10 @@ import time
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 
 TRIES = 3  # of which the shortest counts: what is done for the first time takes longer
 

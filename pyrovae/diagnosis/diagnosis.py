@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import annealing, gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
@@ -31,6 +30,7 @@ from pyrovae.diagnosis.replicas import how_many, posterior_predictive, prior_pre
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating, observations
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 if TYPE_CHECKING:

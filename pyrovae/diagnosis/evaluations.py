@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import Recurring
-from pyrovae.densities import densities
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.importance import bounds, require_finite, weigh
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.densities import densities
 from pyrovae.specs.computation import Computation
 
 # Of annealing, where nothing else is asked for.

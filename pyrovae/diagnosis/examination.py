@@ -22,10 +22,10 @@ from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
 from pyrovae.evaluation import reconstruct
 from pyrovae.figures import checks, extremes
+from pyrovae.objectives.schedules import describe_beta
 from pyrovae.opening import OpenedRun, open_run
 from pyrovae.pages import Picture
 from pyrovae.runs import versions
-from pyrovae.schedules import describe_beta
 from pyrovae.specs.computation import Computation
 
 PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte

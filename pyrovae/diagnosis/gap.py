@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.importance import standard_error
@@ -25,7 +24,8 @@ from pyrovae.parts.families import (
 )
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.networks import Encoder
-from pyrovae.vae import VAE
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.vae import VAE
 
 # On digits within 0.01 nats of five times as many steps with four times as many draws. What is
 # lost to the noise of the gradients is about 0.001 nats per dimension of the code.

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.compiled import Recurring
 from pyrovae.diagnosis.coordinates import Coordinates
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 LEAPFROGS = 8

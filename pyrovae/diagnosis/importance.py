@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import Draws, LocalPosterior
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 
 
 class Bounds(NamedTuple):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.distributions import TransformedDistribution
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import pairs
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.marginals import guide_marginals
+from pyrovae.objectives.requirements import pairs
+from pyrovae.programs.autoencoder import Autoencoder
 
 # Each code is scored under each datum: this many data, fewer where a density is dear.
 DATA, DATA_IF_DEAR = 1000, 200

@@ -13,12 +13,18 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.densities import Reduced, log_densities
 from pyrovae.diagnosis.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.errors import SpecError
-from pyrovae.plates import DRAWS, Plates
-from pyrovae.traces import Site, density_sites, missing_values, observed_sites, sites_by_role
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.densities import Reduced, log_densities
+from pyrovae.programs.plates import DRAWS, Plates
+from pyrovae.programs.traces import (
+    Site,
+    density_sites,
+    missing_values,
+    observed_sites,
+    sites_by_role,
+)
 
 
 class Draws(NamedTuple):

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float32, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis import hamiltonian
 from pyrovae.diagnosis.angles import mean_direction, on_plane, unwrapped
@@ -29,6 +28,7 @@ from pyrovae.diagnosis.importance import require_finite
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 # Vehtari et al. (2021), arXiv:1903.08008: R-hat below 1.01, an effective sample size above 400.

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.diagnosis.local import simulate
 from pyrovae.errors import DataError
 from pyrovae.evaluation import evaluating
 from pyrovae.parts.likelihoods import MultinomialLikelihood
-from pyrovae.vae import VAE
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.vae import VAE
 
 # In standard deviations of a datum's statistic: our own, below what Cohen (1988) calls small and
 # at what he calls medium.

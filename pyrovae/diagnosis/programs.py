@@ -18,8 +18,8 @@ from torch import Tensor
 from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.tree import event_dims
 from pyrovae.errors import SpecError
-from pyrovae.plates import DRAWS
-from pyrovae.traces import Site, role, sites_by_role
+from pyrovae.programs.plates import DRAWS
+from pyrovae.programs.traces import Site, role, sites_by_role
 
 # How many observed numbers draws that are made at once may have: so many that a processor's time
 # goes into arithmetic, and so few that a network's activations take some hundred megabytes.

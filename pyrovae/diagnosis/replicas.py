@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
 from pyrovae.evaluation import evaluating
+from pyrovae.programs.autoencoder import Autoencoder
 
 MOST_DRAWS = 100
 # Of all replicas together: as bytes 20 MB, as real numbers 80 MB.

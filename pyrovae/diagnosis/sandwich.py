@@ -10,11 +10,11 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.annealing import Start
 from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
 from pyrovae.errors import SpecError
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 # Nats. Differences between models that are worth telling are of several; ours.

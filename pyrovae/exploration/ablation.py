@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.diagnosis.check import Number, Variable, percent
@@ -22,6 +21,7 @@ from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.guides import DeltaGuideSpec, VonMisesFisherGuideSpec
 from pyrovae.specs.inference import ConstantBetaSpec

@@ -14,7 +14,6 @@ from scipy import stats
 from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.diagnosis.local import LocalPosterior
@@ -23,6 +22,7 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import evaluating
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.programs.autoencoder import Autoencoder
 
 MIN_DATA = 50
 # What a density is said to cover: all but the loneliest hundredth of its own draws.

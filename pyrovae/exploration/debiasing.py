@@ -9,7 +9,6 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset, Splits
 from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.diagnosis.evaluations import judge
@@ -17,6 +16,7 @@ from pyrovae.diagnosis.importance import standard_error
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import codes, observations
 from pyrovae.exploration.finding import Finding
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.resampling import drawing_probabilities, expected_shares
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import validate

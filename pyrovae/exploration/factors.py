@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.exploration.disentanglement import beta_vae, dci, factor_vae, mig, sap
@@ -22,6 +21,7 @@ from pyrovae.exploration.disentanglement.factor_vae import FactorVAE
 from pyrovae.exploration.disentanglement.mig import MIG
 from pyrovae.exploration.disentanglement.sap import SAP
 from pyrovae.exploration.finding import Finding
+from pyrovae.programs.autoencoder import Autoencoder
 
 Array = NDArray[Any]
 

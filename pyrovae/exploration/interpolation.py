@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.local import LocalPosterior
@@ -23,6 +22,7 @@ from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import arc, codes_on, line
 from pyrovae.parts.distributions.von_mises_fisher import unit
+from pyrovae.programs.autoencoder import Autoencoder
 
 Array = NDArray[Any]
 

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import pairs
 from pyrovae.compute import chunks
 from pyrovae.diagnosis.coordinates import Real, SideBySide, Spherical
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import evaluating, means
+from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised
+from pyrovae.programs.autoencoder import Autoencoder
 
 # Of which quantiles are made where the prior has no inverse distribution function.
 DRAWS = 20_000

@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.data.thinning import thin
@@ -30,6 +29,7 @@ from pyrovae.exploration.traversal import traverse
 from pyrovae.exploration.twins import train_twin
 from pyrovae.figures.checks import Drawn
 from pyrovae.opening import Observations, OpenedRun, other_data
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 
 Key = TypeVar("Key", bound=Hashable)

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.errors import SpecError
 from pyrovae.exploration.change import changes
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.programs.autoencoder import Autoencoder
 
 KINGMA = "Kingma and Welling (2014), arXiv:1312.6114, figure 4"
 

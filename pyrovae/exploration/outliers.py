@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.evaluations import judge
@@ -20,6 +19,7 @@ from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.scores.definitions import SCORES, Definition
 from pyrovae.exploration.scores.seen import Seen
 from pyrovae.exploration.separation import Array, Separation, separation
+from pyrovae.programs.autoencoder import Autoencoder
 
 SAMPLES = 500
 # Of Adam for the regret, as many as in the source. Half as many rank images as well.

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.importance import standard_error
 from pyrovae.evaluation import batches, evaluating, observations
 from pyrovae.objectives import build_objective
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import ELBOSpec
 
 

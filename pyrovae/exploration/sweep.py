@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly
 from pyrovae.diagnosis.check import Number, Variable
@@ -20,6 +19,7 @@ from pyrovae.exploration.ablation import MOST_CODES
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.guides import DeltaGuideSpec
 from pyrovae.specs.inference import ConstantBetaSpec

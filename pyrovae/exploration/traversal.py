@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.collapse import Collapse, check_collapse
 from pyrovae.errors import DataError, SpecError
@@ -18,6 +17,7 @@ from pyrovae.exploration.change import changes
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import codes_on
+from pyrovae.programs.autoencoder import Autoencoder
 
 # Of more rows nobody sees anything, and each is decoded.
 MOST_DIMENSIONS = 32

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
 from pyrovae.evaluation import has_observed_site, observations, prior_means, reconstruct
@@ -17,6 +16,7 @@ from pyrovae.figures.history import curves as curves
 from pyrovae.figures.images import draw_reconstructed_images, draw_sampled_images
 from pyrovae.figures.plane import latent as latent
 from pyrovae.figures.tables import draw_reconstructed_rows, draw_sampled_rows
+from pyrovae.programs.autoencoder import Autoencoder
 
 SAMPLED_IMAGES = 72
 MOST_SAMPLED_ROWS = 1000

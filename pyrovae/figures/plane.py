@@ -13,11 +13,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly
 from pyrovae.evaluation import codes
 from pyrovae.figures.style import DATA, new_figure, styled
+from pyrovae.programs.autoencoder import Autoencoder
 
 BINS = 40
 MOST_POINTS = 4000

@@ -13,13 +13,13 @@ from pyro.poutine.scale_messenger import ScaleMessenger
 from pyro.util import check_if_enumerated, check_model_guide_match, check_site_shape
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import Need, find_obstacle, pairs_of
-from pyrovae.densities import Densities, densities, filled, has_own_scale
 from pyrovae.errors import SpecError
-from pyrovae.schedules import Budget
-from pyrovae.terms import Terms
-from pyrovae.traces import Traces, density_sites, missing_values
+from pyrovae.objectives.requirements import Need, find_obstacle, pairs_of
+from pyrovae.objectives.schedules import Budget
+from pyrovae.objectives.terms import Terms
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.densities import Densities, densities, filled, has_own_scale
+from pyrovae.programs.traces import Traces, density_sites, missing_values
 
 
 class LatentScale(ScaleMessenger):

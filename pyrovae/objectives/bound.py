@@ -6,8 +6,8 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from pyrovae.densities import Densities
 from pyrovae.objectives.abstract import Objective
+from pyrovae.programs.densities import Densities
 
 
 class Bound(Objective):

@@ -6,15 +6,15 @@ from typing import Any, assert_never
 
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
-from pyrovae.compatibility import check, find_obstacle, pairs
 from pyrovae.objectives.abstract import Objective
 from pyrovae.objectives.capacity import CapacityELBO
 from pyrovae.objectives.elbo import AnalyticELBO, SampledELBO
 from pyrovae.objectives.free_bits import FreeBitsELBO
 from pyrovae.objectives.mmd import MMDObjective
 from pyrovae.objectives.renyi import RenyiBound
+from pyrovae.objectives.requirements import check, find_obstacle, pairs
 from pyrovae.objectives.total_correlation import TotalCorrelationELBO
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import (
     CapacitySpec,
     ELBOSpec,

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrovae.compatibility import DENSITY, REPARAMETERISED, Need
-from pyrovae.densities import Densities
 from pyrovae.objectives.abstract import Objective
-from pyrovae.schedules import Budget
+from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Need
+from pyrovae.objectives.schedules import Budget
+from pyrovae.programs.densities import Densities
 
 
 class CapacityELBO(Objective):

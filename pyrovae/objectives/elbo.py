@@ -10,10 +10,10 @@ from __future__ import annotations
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
-from pyrovae.compatibility import CLOSED_FORM_KL, REPARAMETERISED, Need
-from pyrovae.densities import Densities
 from pyrovae.errors import SpecError
 from pyrovae.objectives.bound import Bound
+from pyrovae.objectives.requirements import CLOSED_FORM_KL, REPARAMETERISED, Need
+from pyrovae.programs.densities import Densities
 
 
 class SampledELBO(Bound):

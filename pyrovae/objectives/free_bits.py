@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrovae.compatibility import DENSITY, FACTORISED, REPARAMETERISED, Need
-from pyrovae.densities import Densities
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
+from pyrovae.objectives.requirements import DENSITY, FACTORISED, REPARAMETERISED, Need
+from pyrovae.programs.densities import Densities
 from pyrovae.specs.objectives import Groups
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.compatibility import REPARAMETERISED, Need
-from pyrovae.densities import Densities, present
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
-from pyrovae.plates import Plates
-from pyrovae.traces import Site, Traces
+from pyrovae.objectives.requirements import REPARAMETERISED, Need
+from pyrovae.programs.densities import Densities, present
+from pyrovae.programs.plates import Plates
+from pyrovae.programs.traces import Site, Traces
 
 # Tolstikhin et al. mix kernels of these widths, relative to that of the prior.
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

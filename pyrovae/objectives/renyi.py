@@ -13,14 +13,14 @@ from pyro.infer.util import is_validation_enabled
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.compatibility import DENSITY, REPARAMETERISED, Need
-from pyrovae.densities import Densities, Reduced, has_own_scale, log_density
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import check_traces
 from pyrovae.objectives.bound import Bound
-from pyrovae.plates import Plates
+from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Need
+from pyrovae.programs.densities import Densities, Reduced, has_own_scale, log_density
+from pyrovae.programs.plates import Plates
+from pyrovae.programs.traces import Site, Traces, density_sites, sites_by_role
 from pyrovae.specs.objectives import Gradient
-from pyrovae.traces import Site, Traces, density_sites, sites_by_role
 
 
 class RenyiBound(Bound):

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pyrovae.compatibility import DENSITY, MARGINALS, ONE_SITE, REPARAMETERISED, Need
-from pyrovae.densities import Densities, masked, present
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
+from pyrovae.objectives.requirements import DENSITY, MARGINALS, ONE_SITE, REPARAMETERISED, Need
 from pyrovae.parts.distributions.kl import marginals
-from pyrovae.plates import Plates
-from pyrovae.traces import Site, Traces
+from pyrovae.programs.densities import Densities, masked, present
+from pyrovae.programs.plates import Plates
+from pyrovae.programs.traces import Site, Traces
 
 
 class Decomposition(NamedTuple):

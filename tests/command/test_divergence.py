@@ -15,8 +15,8 @@ from torch import Tensor
 import pyrovae.training
 from pyrovae import InferenceSpec, Splits, Training, load_data
 from pyrovae.errors import DivergenceError
-from pyrovae.handwritten import Handwritten
 from pyrovae.observers import Observer
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.training import epoch_order
 
 pytestmark = pytest.mark.usefixtures("without_figures")

@@ -17,8 +17,8 @@ import torch
 from pyrovae import InferenceSpec, build, fit, load, load_data, save
 from pyrovae.data import Splits
 from pyrovae.evaluation import evaluate
-from pyrovae.handwritten import Handwritten
 from pyrovae.objectives import build_objective
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.records import Record
 from pyrovae.runs import new_folder
 from pyrovae.specs.files import find, shipped

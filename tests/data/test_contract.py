@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pyrovae import ModelSpec
-from pyrovae.building import contract
 from pyrovae.data import Splits, from_arrays, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation
+from pyrovae.programs.building import contract
 from pyrovae.specs.likelihoods import Interval, LikelihoodSpec
 
 INTERVALS: tuple[Any, ...] = get_args(Interval)

@@ -15,7 +15,6 @@ from scipy import special, stats
 from torch import Tensor, nn
 from torch.distributions import AffineTransform, ExpTransform
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.diagnosis.aggregate import check_aggregate
 from pyrovae.diagnosis.angles import is_angular, unwrapped
 from pyrovae.diagnosis.annealing import anneal, bracket
@@ -25,6 +24,7 @@ from pyrovae.diagnosis.hamiltonian import guide_scale
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.mcmc import _compare, check_mcmc
 from pyrovae.errors import SpecError
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.specs.computation import Computation
 
 ANGLE = torch.tensor([True])

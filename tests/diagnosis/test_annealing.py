@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.compute import chunks
 from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.annealing import anneal, bracket, importance_bracket
@@ -19,6 +18,7 @@ from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.sandwich import Sandwich, check_sandwich
 from pyrovae.diagnosis.sandwich import gradients as sandwich_gradients
 from pyrovae.errors import DataError, SpecError
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 EXACT = 1e-10
 REPEATS = 250

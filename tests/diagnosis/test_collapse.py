@@ -14,8 +14,8 @@ from torch import Tensor
 from pyrovae import Splits
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import DataError
-from pyrovae.handwritten import Handwritten
 from pyrovae.parts.distributions.positive import raw_scale
+from pyrovae.programs.handwritten import Handwritten
 
 
 def gaussian_information(oracle: Any) -> tuple[float, Tensor]:

@@ -19,7 +19,7 @@ import pyrovae
 from pyrovae.diagnosis import programs, recorded
 from pyrovae.diagnosis.importance import draw_weighted
 from pyrovae.errors import SpecError
-from pyrovae.handwritten import Handwritten
+from pyrovae.programs.handwritten import Handwritten
 
 V1 = not az.__version__.startswith("0.")
 EFFECTS = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])

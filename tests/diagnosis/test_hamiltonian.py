@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.diagnosis.annealing import anneal
 from pyrovae.diagnosis.hamiltonian import (
     DualAveraging,
@@ -24,6 +23,7 @@ from pyrovae.diagnosis.hamiltonian import (
 )
 from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 
 def quartic(u: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import torch
 from pyro import infer
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.diagnosis.mcmc import check_mcmc, gradients
 from pyrovae.errors import DataError, SpecError
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 
 def standard_errors(found: Any, expected: np.ndarray) -> float:

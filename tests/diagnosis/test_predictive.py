@@ -22,7 +22,7 @@ from pyrovae.diagnosis.predictive import (
     tail_probabilities,
 )
 from pyrovae.errors import DataError
-from pyrovae.handwritten import Handwritten
+from pyrovae.programs.handwritten import Handwritten
 
 GREY, WHOLE, BITS = Kind(False, False), Kind(False, True), Kind(True, True)
 NORMAL = {"kind": "normal", "noise": "fixed", "scale": 0.5}

@@ -13,11 +13,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.completeness import Share, outside, sample_both
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.parts.priors import NormalPrior
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 DATA = 2000
 

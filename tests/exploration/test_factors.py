@@ -14,7 +14,6 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.data import Splits, binarise, from_arrays
 from pyrovae.errors import DataError
 from pyrovae.exploration.disentanglement import mig
@@ -22,6 +21,7 @@ from pyrovae.exploration.disentanglement.encoding import all_codes
 from pyrovae.exploration.factors import Factors, disentangle, measure
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.figures.factors import factors as draw
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 N = 120
 NAMES = ("a", "fixed", "b")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pyrovae import ModelSpec, Splits, build
 from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.interpolation import interpolate
-from pyrovae.handwritten import Handwritten
+from pyrovae.programs.handwritten import Handwritten
 
 LINEAR, SPHERICAL = 0, 1
 

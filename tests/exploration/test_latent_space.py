@@ -81,7 +81,7 @@ def test_codes_that_are_no_vectors_cannot_be_moved(tmp_path) -> None:
     import pyro
     import pyro.distributions as dist
 
-    from pyrovae.autoencoder import Autoencoder, Formulas
+    from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
     class Counts(Autoencoder):
         vectorisable = True

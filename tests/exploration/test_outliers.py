@@ -239,7 +239,7 @@ def test_the_likelihood_is_inverted_where_strangers_sit_on_the_mode(
 
 
 def test_a_program_by_hand_has_no_encoder_to_be_set_free() -> None:
-    from pyrovae.handwritten import Handwritten
+    from pyrovae.programs.handwritten import Handwritten
 
     path = Path(__file__).parents[2] / "models" / "handwritten.py"
     data = load_data("digits")

@@ -16,8 +16,8 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import codes_on
 from pyrovae.exploration.traversal import MOST_DIMENSIONS, traverse
-from pyrovae.handwritten import Handwritten
 from pyrovae.parts.distributions.positive import raw_scale
+from pyrovae.programs.handwritten import Handwritten
 
 
 @torch.no_grad()

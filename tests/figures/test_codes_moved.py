@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from PIL import Image
 
 from pyrovae import ModelSpec, build
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset, from_arrays
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.manifold import manifold
@@ -26,6 +25,7 @@ from pyrovae.figures.interpolations import interpolations
 from pyrovae.figures.manifold import manifold as draw_manifold
 from pyrovae.figures.tiles import arrange, draw_tiles, enlargement, shades
 from pyrovae.figures.traversals import traversals
+from pyrovae.programs.autoencoder import Autoencoder
 
 MEGABYTE = 1_000_000
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
 from pyrovae.evaluation import evaluating, means, observations
 from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.programs.autoencoder import Autoencoder
 
 BATCH = 1000
 SEED = 0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.errors import SpecError
+from pyrovae.programs.autoencoder import Autoencoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from pyrovae.data.contract import Contract
+from pyrovae.programs.traces import Traces
 from pyrovae.specs import InferenceSpec, ModelSpec
-from pyrovae.traces import Traces
 
 
 class Formulas(NamedTuple):
@@ -39,8 +39,9 @@ class Declaration(NamedTuple):
 class Autoencoder(nn.Module, ABC):
     """Two Pyro programs of the data and their parameters.
 
-    :class:`pyrovae.VAE` is one made of parts, :class:`pyrovae.handwritten.Handwritten` one
-    from a user's file. Whatever works on one works on the other: it sees sites in traces.
+    :class:`pyrovae.VAE` is one made of parts,
+    :class:`pyrovae.programs.handwritten.Handwritten` one from a user's file. Whatever works on one
+    works on the other: it sees sites in traces.
 
     Attributes:
         vectorisable: Whether particles may be drawn at once, in a dimension left of the data.

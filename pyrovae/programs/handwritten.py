@@ -16,13 +16,13 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from pyrovae.autoencoder import Autoencoder, Formulas
 from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Splits
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, nearest, reason
-from pyrovae.traces import missing_values, observed_sites, sites_by_role
+from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.programs.traces import missing_values, observed_sites, sites_by_role
 
 
 class Handwritten(Autoencoder):

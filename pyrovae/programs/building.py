@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pyrovae.autoencoder import Declaration
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits, load_data
 from pyrovae.data.contract import Contract
@@ -18,13 +17,14 @@ from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks.building import build_decoder, build_encoder
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
+from pyrovae.programs.autoencoder import Declaration
+from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
 from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
-from pyrovae.vae import VAE
 
 
 def build(

@@ -10,7 +10,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.errors import SpecError
-from pyrovae.traces import Site, density_sites
+from pyrovae.programs.traces import Site, density_sites
 
 DRAWS = "_draws"  # the plate around a program that makes many draws at once
 PARTICLE_PLATES = (DRAWS, "num_particles_vectorized")  # the second is Pyro's

@@ -10,12 +10,12 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
-from pyrovae.autoencoder import Autoencoder, Formulas, mean_or_draw
 from pyrovae.errors import SpecError
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import Likelihood
 from pyrovae.parts.networks import Decoder, Encoder
 from pyrovae.parts.priors import Prior
+from pyrovae.programs.autoencoder import Autoencoder, Formulas, mean_or_draw
 
 _counter = itertools.count()
 _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.densities import Densities, SiteDensity, total
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.programs.densities import Densities, SiteDensity, total
 
 
 class Terms(NamedTuple):

@@ -25,8 +25,8 @@ from pyrovae.parts.distributions.kl import (
     log_prob_per_dim,
     sums_over_dims,
 )
-from pyrovae.plates import Plates, subsampling
-from pyrovae.traces import Site, Traces, density_sites, sites_by_role
+from pyrovae.programs.plates import Plates, subsampling
+from pyrovae.programs.traces import Site, Traces, density_sites, sites_by_role
 
 Mask = Tensor | bool | None
 

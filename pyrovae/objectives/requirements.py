@@ -15,12 +15,12 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyrovae.autoencoder import Autoencoder
 from pyrovae.compute.modes import evaluating
-from pyrovae.densities import closes
 from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
-from pyrovae.traces import Site, Traces
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.densities import closes
+from pyrovae.programs.traces import Site, Traces
 
 
 class Pair(NamedTuple):

@@ -1,0 +1,1 @@
+"""The two Pyro programs, and what their sites say in numbers."""
