@@ -5,7 +5,7 @@ import copy
 import torch
 
 from pyrovae import VAE, InferenceSpec, Splits, build, fit, load_data
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 
 EPOCHS = 150
 

@@ -153,7 +153,7 @@ def flat(tree: dict[str, Any], prefix: str) -> list[str]:
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What a finished run is worth on test images."""
     from pyrovae import load, load_data
-    from pyrovae.evidence import log_evidence
+    from pyrovae.evaluation.evidence import log_evidence
 
     described = json.loads((folder / "run.json").read_text())
     device = device_of(options)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyrovae.diagnosis.converters import from_pyro_mcmc as from_pyro_mcmc
     from pyrovae.diagnosis.converters import from_pyro_svi as from_pyro_svi
     from pyrovae.diagnosis.tree import to_arviz as to_arviz
-    from pyrovae.evidence import log_evidence as log_evidence
+    from pyrovae.evaluation.evidence import log_evidence as log_evidence
     from pyrovae.fitting import fit as fit
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build
@@ -43,7 +43,7 @@ _HOMES = {
     "from_pyro_svi": "diagnosis.converters",
     "load": "weights",
     "load_data": "data",
-    "log_evidence": "evidence",
+    "log_evidence": "evaluation.evidence",
     "save": "weights",
     "to_arviz": "diagnosis.tree",
 }

@@ -6,16 +6,15 @@ import pyro
 import torch
 
 from pyrovae.compute.capture import undone
-from pyrovae.compute.modes import in_mode
+from pyrovae.compute.modes import evaluating, in_mode
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.metrics import Layout
+from pyrovae.evaluation.support import check_support
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import ObjectiveSpec
-from pyrovae.support import check_support
-from pyrovae.tally import Layout
 
 
 def rehearse(

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.information import mutual_information
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.evaluation import ACTIVE_VARIANCE, codes, evaluating, observations
+from pyrovae.evaluation.codes import ACTIVE_VARIANCE, codes
+from pyrovae.evaluation.information import mutual_information
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.metrics import Summary
+from pyrovae.evaluation.passes import observations
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.tally import Summary
 
 # Var E[z_d | x] <= E[z_d | x]² <= 2 KL under a standard normal prior, so that a dimension below
 # this is inactive by the rule of Burda et al. (2016) as well.

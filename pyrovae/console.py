@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyrovae.data import Splits
-from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.comparison import Comparison
-from pyrovae.diagnosis.evaluations import Evaluation
-from pyrovae.diagnosis.importance import standard_error
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.metrics import Summary
+from pyrovae.evaluation.pointwise import Evaluation
+from pyrovae.evaluation.results import Check, NotApplicable
 from pyrovae.exploration.finding import Finding
 from pyrovae.fit_warnings import FitWarning, nats
 from pyrovae.objectives.schedules import describe_beta
@@ -23,7 +24,6 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.records import Record
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
-from pyrovae.tally import Summary
 from pyrovae.training import Training
 
 KL_KINDS: dict[Kind, str] = {

@@ -18,7 +18,8 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
-from pyrovae.evaluation import active_dimensions, codes, evaluate
+from pyrovae.evaluation.bound import evaluate
+from pyrovae.evaluation.codes import active_dimensions, codes
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.handwritten import Handwritten

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Dataset
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives import Objective
 from pyrovae.programs.autoencoder import Autoencoder
 

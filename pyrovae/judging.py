@@ -17,24 +17,24 @@ from torch import Tensor
 from pyrovae import console
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import EVALUATION_SEED
-from pyrovae.diagnosis import annealing
 from pyrovae.diagnosis.comparison import (
     Comparison,
     compare,
     require_comparable,
     usual_simulations,
 )
-from pyrovae.diagnosis.cost import seconds_per_gradient
-from pyrovae.diagnosis.evaluations import (
+from pyrovae.documents import file_name, known, write_json
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import annealing
+from pyrovae.evaluation.cost import seconds_per_gradient
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.pointwise import (
     CHAINS,
     STEPS,
     Evaluation,
     is_discrete,
     judge,
 )
-from pyrovae.diagnosis.importance import standard_error
-from pyrovae.documents import file_name, known, write_json
-from pyrovae.errors import DataError, SpecError
 from pyrovae.opening import Observations, OpenedRun, open_run
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.runs import new_folder, versions

@@ -15,7 +15,8 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.support import check_support
 from pyrovae.experiment import choose_device
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
@@ -23,7 +24,6 @@ from pyrovae.runs import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.run import read_run
-from pyrovae.support import check_support
 from pyrovae.training import is_better
 from pyrovae.weights import load, load_weights
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pyrovae.diagnosis.check import Number
+from pyrovae.evaluation.results import Number
 
 ARXIV = re.compile(r"(?:arXiv:?\s*)?\b(\d{4}\.\d{4,5})(?:v\d+)?\b", re.IGNORECASE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pyrovae.evaluation.metrics import Summary
 from pyrovae.parts.distributions.kl import Kind
-from pyrovae.tally import Summary
 
 Split = Literal["train", "validation", "test"]
 

@@ -25,7 +25,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from pyrovae.evaluation import ACTIVE_VARIANCE
+from pyrovae.evaluation.codes import ACTIVE_VARIANCE
 from pyrovae.specs.resampling import (
     HistogramResamplingSpec,
     KernelResamplingSpec,
@@ -43,7 +43,7 @@ def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
     """Chance of each datum to be drawn, float64 ``(data,)``, from its code.
 
     Dimensions that do not vary with the data (a variance below 0.01, as in
-    :func:`pyrovae.evaluation.active_dimensions`) are left out: their codes are noise, in whose
+    :func:`pyrovae.evaluation.codes.active_dimensions`) are left out: their codes are noise, in whose
     tails a datum is only by accident. Where no dimension is left, all chances are equal.
 
     Args:

@@ -12,13 +12,13 @@ from pyrovae.compute.capture import Captured, capture
 from pyrovae.compute.precision import networks_in
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset
+from pyrovae.evaluation.metrics import Layout, Tally, sums
 from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget, beta_at, rate_at
 from pyrovae.optimisers import Optimiser
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
-from pyrovae.tally import Layout, Tally, sums
 
 
 class Step:

@@ -18,7 +18,9 @@ from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.data import Splits
 from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError
-from pyrovae.evaluation import codes, evaluate
+from pyrovae.evaluation.bound import evaluate
+from pyrovae.evaluation.codes import codes
+from pyrovae.evaluation.metrics import LOSS, Summary
 from pyrovae.execution import Execution, prepare
 from pyrovae.fit_warnings import (
     FitWarning,
@@ -36,7 +38,6 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.step import Step
-from pyrovae.tally import LOSS, Summary
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32

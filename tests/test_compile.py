@@ -13,10 +13,10 @@ import torch
 import torch._inductor
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
-from pyrovae.diagnosis.evaluations import judge
-from pyrovae.diagnosis.hamiltonian import Densities, at, log_posterior
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.evaluation import evaluating
+from pyrovae.compute.modes import evaluating
+from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.pointwise import judge
 from pyrovae.observers import Observer
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation

@@ -16,8 +16,8 @@ from torch import Tensor
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load, save
 from pyrovae.compute.randomness import seeded
 from pyrovae.diagnosis import diagnose
-from pyrovae.diagnosis.check import Check
-from pyrovae.evidence import log_evidence
+from pyrovae.evaluation.evidence import log_evidence
+from pyrovae.evaluation.results import Check
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.traversal import traverse
 from pyrovae.observers import Observer

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from pyrovae import Autoencoder, from_pyro_svi, log_evidence
 from pyrovae.data.arrays import from_arrays
-from pyrovae.diagnosis.evaluations import judge
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.metrics import Layout, Summary, sums
+from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.support import check_support
 from pyrovae.figures import draw_figures
 from pyrovae.objectives import (
     AnalyticELBO,
@@ -44,8 +46,6 @@ from pyrovae.programs.densities import densities, log_density
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.traces import Traces
 from pyrovae.specs.objectives import ELBOSpec
-from pyrovae.support import check_support
-from pyrovae.tally import Layout, Summary, sums
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 DIMS, COLUMNS, BATCH = 2, 3, 4

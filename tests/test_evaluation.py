@@ -13,19 +13,14 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
-from pyrovae.evaluation import (
-    ACTIVE_VARIANCE,
-    active_dimensions,
-    codes,
-    evaluate,
-    evaluating,
-    prior_means,
-    reconstruct,
-)
+from pyrovae.compute.modes import evaluating
+from pyrovae.evaluation.bound import evaluate
+from pyrovae.evaluation.codes import ACTIVE_VARIANCE, active_dimensions, codes
+from pyrovae.evaluation.metrics import Layout, Summary, Tally, sums
+from pyrovae.evaluation.reconstruction import prior_means, reconstruct
 from pyrovae.objectives import AnalyticELBO, SampledELBO
 from pyrovae.objectives.terms import Terms
 from pyrovae.records import Record
-from pyrovae.tally import Layout, Summary, Tally, sums
 
 TANH = {"kind": "mlp", "widths": (6,), "activation": "tanh"}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae import VAE
 from pyrovae.data import Dataset
 from pyrovae.errors import SpecError
-from pyrovae.evidence import log_evidence
+from pyrovae.evaluation.evidence import log_evidence
 
 EXACT = 1e-10
 

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from pyrovae.data import from_arrays
-from pyrovae.diagnosis.check import Variable
+from pyrovae.evaluation.results import Variable
 from pyrovae.figures.aggregate import aggregate, distance
 from pyrovae.figures.calibration import CELLS, band, calibration, ecdf_difference, intervals
 from pyrovae.figures.chains import chains, examples

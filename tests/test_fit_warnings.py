@@ -16,7 +16,7 @@ from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.compute.randomness import seeded
 from pyrovae.console import result
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.fit_warnings import FitWarning, posterior_collapse
 from pyrovae.judgement import Judgement
 from pyrovae.objectives.schedules import Budget

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pyrovae import InferenceSpec, ModelSpec, Training, build
 from pyrovae.data import from_arrays
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.support import check_support
 from pyrovae.parts.distributions.positive import positive, raw_scale
 from pyrovae.parts.likelihoods import (
     BernoulliLikelihood,
@@ -31,7 +32,6 @@ from pyrovae.parts.likelihoods import (
     PoissonLikelihood,
 )
 from pyrovae.parts.likelihoods.building import build_likelihood
-from pyrovae.support import check_support
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64
 SUMS = {"rtol": 1e-9, "atol": 1e-9}  # sums of many logarithms of Gamma functions, in float64

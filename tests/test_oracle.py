@@ -14,7 +14,7 @@ from torch.distributions import kl_divergence
 
 from pyrovae import VAE
 from pyrovae.data import Dataset
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives import AnalyticELBO, Objective, SampledELBO
 
 # Sums of a dozen log-densities of order ten, through a matrix inverse: far below 1e-10 in

@@ -16,14 +16,14 @@ from pyrovae import Splits
 from pyrovae.compute import compiled as recurring
 from pyrovae.compute.capture import Captured, capture
 from pyrovae.compute.compiled import Recurring
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.annealing import _between, bracket
-from pyrovae.diagnosis.evaluations import judge
-from pyrovae.diagnosis.hamiltonian import Densities, at, log_posterior, posterior_density
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.mcmc import check_mcmc
-from pyrovae.evaluation import evaluating
-from pyrovae.evidence import log_evidence
+from pyrovae.evaluation.annealing import _between, bracket
+from pyrovae.evaluation.evidence import log_evidence
+from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior, posterior_density
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.pointwise import judge
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation

@@ -344,7 +344,7 @@ def test_without_the_option_every_epoch_has_the_order_it_always_had(few_digits: 
 
 
 def test_draws_are_by_the_codes_at_the_beginning_of_the_epoch(few_digits: Splits) -> None:
-    from pyrovae.evaluation import codes
+    from pyrovae.evaluation.codes import codes
 
     training = Fitting(few_digits, resampling=RESAMPLED).training
     spec = training.spec.resampling
@@ -407,7 +407,7 @@ def test_the_reported_training_elbo_is_that_of_the_data_and_not_of_the_draws(
     few_digits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is learned, so that the truth is known: what evaluation says of the split."""
-    from pyrovae.evaluation import evaluate
+    from pyrovae.evaluation.bound import evaluate
 
     still = {"kind": "adam", "learning_rate": 1e-12}
     fitting = Fitting(few_digits, resampling=RESAMPLED, optimiser=still, epochs=40).training

@@ -16,7 +16,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit, load, save
 from pyrovae.data import from_arrays
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.parts.distributions.positive import positive
 from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks import MLPEncoder

@@ -11,7 +11,7 @@ import statistics
 from pathlib import Path
 
 from pyrovae import build, fit, load_data
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 

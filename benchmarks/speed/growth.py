@@ -182,7 +182,7 @@ def drawn_data(count: int) -> Any:
 
 def sampled_epoch(training: Any, clock: Any, steps: int) -> Point:
     """Time per epoch from some of its steps and from all that is done once."""
-    from pyrovae.evaluation import evaluate
+    from pyrovae.evaluation.bound import evaluate
     from pyrovae.training import epoch_order
 
     clock.steps = steps
@@ -197,7 +197,8 @@ def sampled_epoch(training: Any, clock: Any, steps: int) -> Point:
 
 def whole_evaluation(training: Any) -> None:
     """What a command does at the end of a run, here on all the training data."""
-    from pyrovae.evaluation import codes, evaluate
+    from pyrovae.evaluation.bound import evaluate
+    from pyrovae.evaluation.codes import codes
 
     evaluate(training.autoencoder, training.splits.train, training.objective)
     codes(training.autoencoder, training.splits.train)

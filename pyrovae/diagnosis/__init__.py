@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from pyrovae.diagnosis.comparison import compare as compare
     from pyrovae.diagnosis.diagnosis import Diagnosis as Diagnosis
     from pyrovae.diagnosis.diagnosis import diagnose as diagnose
-    from pyrovae.diagnosis.evaluations import Evaluation as Evaluation
-    from pyrovae.diagnosis.evaluations import judge as judge
+    from pyrovae.evaluation.pointwise import Evaluation as Evaluation
+    from pyrovae.evaluation.pointwise import judge as judge
 
 _HOMES = {
-    "Comparison": "comparison",
-    "Diagnosis": "diagnosis",
-    "Evaluation": "evaluations",
-    "compare": "comparison",
-    "diagnose": "diagnosis",
-    "judge": "evaluations",
+    "Comparison": "diagnosis.comparison",
+    "Diagnosis": "diagnosis.diagnosis",
+    "Evaluation": "evaluation.pointwise",
+    "compare": "diagnosis.comparison",
+    "diagnose": "diagnosis.diagnosis",
+    "judge": "evaluation.pointwise",
 }
 
 __all__ = ["Comparison", "Diagnosis", "Evaluation", "compare", "diagnose", "judge"]
@@ -39,4 +39,4 @@ __all__ = ["Comparison", "Diagnosis", "Evaluation", "compare", "diagnose", "judg
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'pyrovae.diagnosis' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"pyrovae.diagnosis.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"pyrovae.{_HOMES[name]}"), name)

@@ -13,12 +13,12 @@ from scipy import stats
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.angles import unwrapped
-from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.diagnosis.significance import holm, p_value
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.angles import unwrapped
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
+from pyrovae.evaluation.significance import holm, p_value
 from pyrovae.programs.autoencoder import Autoencoder
 
 # Ours: largest distance of two distribution functions, and of two correlations.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade
-from pyrovae.diagnosis.importance import standard_error
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade
 
 # Nats per datum between the ELBO and log p(x). Ours: on MNIST the gaps of published VAEs are 2 to
 # 6 nats (Cremer et al. 2018, arXiv:1801.03558), and models compared there differ by about one.

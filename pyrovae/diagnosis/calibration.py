@@ -12,14 +12,24 @@ from scipy import stats
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.angles import on_plane, unwrapped
-from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, percent, worse
-from pyrovae.diagnosis.local import LocalPosterior, simulate
-from pyrovae.diagnosis.marginals import guide_marginals
+from pyrovae.compute.modes import evaluating
 from pyrovae.diagnosis.ranks import mean_error, span, uniform_rank, variance_error
-from pyrovae.diagnosis.significance import fraction_interval, holm, p_value
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
+from pyrovae.evaluation.angles import on_plane, unwrapped
+from pyrovae.evaluation.codes import ACTIVE_VARIANCE
+from pyrovae.evaluation.local import LocalPosterior, simulate
+from pyrovae.evaluation.marginals import guide_marginals
+from pyrovae.evaluation.results import (
+    Check,
+    Grade,
+    Number,
+    Variable,
+    Verdict,
+    grade,
+    percent,
+    worse,
+)
+from pyrovae.evaluation.significance import fraction_interval, holm, p_value
 from pyrovae.programs.autoencoder import Autoencoder
 
 SIMULATIONS = 1000

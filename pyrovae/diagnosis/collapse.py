@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.angles import on_plane
-from pyrovae.diagnosis.check import Check, Number, Variable, Verdict
-from pyrovae.diagnosis.information import Information, affordable, mutual_information
-from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError
-from pyrovae.evaluation import ACTIVE_VARIANCE, evaluating
+from pyrovae.evaluation.angles import on_plane
+from pyrovae.evaluation.codes import ACTIVE_VARIANCE
+from pyrovae.evaluation.information import Information, affordable, mutual_information
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.results import Check, Number, Variable, Verdict
 from pyrovae.objectives.requirements import pairs
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities

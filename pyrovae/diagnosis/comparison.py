@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.diagnosis import annealing
-from pyrovae.diagnosis.evaluations import (
+from pyrovae.compute.modes import evaluating
+from pyrovae.diagnosis.stacking import stacking_weights
+from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import annealing
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.pointwise import (
     CHAINS,
     STEPS,
     Evaluation,
     is_discrete,
     judge,
 )
-from pyrovae.diagnosis.importance import standard_error
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.diagnosis.stacking import stacking_weights
-from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluating
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 

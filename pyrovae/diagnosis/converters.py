@@ -14,7 +14,6 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluation_mode
-from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.programs import (
     Layout,
     Program,
@@ -39,6 +38,7 @@ from pyrovae.diagnosis.tree import (
     to_arviz,
 )
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.results import Variable
 from pyrovae.parts.distributions.kl import is_point
 from pyrovae.programs.densities import Reduced, log_densities
 from pyrovae.programs.plates import Plates

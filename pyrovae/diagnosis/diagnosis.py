@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.diagnosis import annealing, gap, mcmc, sandwich
+from pyrovae.diagnosis import gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
-from pyrovae.diagnosis.annealing import anneal
 from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import check_calibration
-from pyrovae.diagnosis.check import Check, Grade, NotApplicable, worse
 from pyrovae.diagnosis.collapse import check_collapse
-from pyrovae.diagnosis.cost import seconds_per_gradient
 from pyrovae.diagnosis.gap import check_gap
-from pyrovae.diagnosis.importance import bounds, draw_codes, draw_weighted, require_density
-from pyrovae.diagnosis.local import Draws, LocalPosterior, Simulated
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
 from pyrovae.diagnosis.pareto import check_weights
 from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.diagnosis.replicas import how_many, posterior_predictive, prior_predictive
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluating, observations
+from pyrovae.evaluation import annealing
+from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation.cost import seconds_per_gradient
+from pyrovae.evaluation.importance import bounds, draw_codes, draw_weighted, require_density
+from pyrovae.evaluation.local import Draws, LocalPosterior, Simulated
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 

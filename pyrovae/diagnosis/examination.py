@@ -15,12 +15,12 @@ import torch
 
 from pyrovae import console
 from pyrovae.compute.modes import EVALUATION_SEED
-from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
 from pyrovae.diagnosis.report import Page, Section, write_report
 from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
-from pyrovae.evaluation import reconstruct
+from pyrovae.evaluation.reconstruction import reconstruct
+from pyrovae.evaluation.results import Check, NotApplicable
 from pyrovae.figures import checks, extremes
 from pyrovae.objectives.schedules import describe_beta
 from pyrovae.opening import OpenedRun, open_run

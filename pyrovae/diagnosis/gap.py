@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, worse
-from pyrovae.diagnosis.importance import standard_error
-from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, worse
 from pyrovae.parts.families import (
     FlowFamily,
     FullRankNormal,

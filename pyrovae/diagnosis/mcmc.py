@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis import hamiltonian
-from pyrovae.diagnosis.angles import mean_direction, on_plane, unwrapped
+from pyrovae.compute.modes import evaluating
 from pyrovae.diagnosis.chain_statistics import ess, rhat
-from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, percent, worse
-from pyrovae.diagnosis.hamiltonian import (
+from pyrovae.errors import SpecError
+from pyrovae.evaluation import hamiltonian
+from pyrovae.evaluation.angles import mean_direction, on_plane, unwrapped
+from pyrovae.evaluation.hamiltonian import (
     Densities,
     DualAveraging,
     LogDensity,
@@ -24,10 +25,9 @@ from pyrovae.diagnosis.hamiltonian import (
     log_posterior,
     transition,
 )
-from pyrovae.diagnosis.importance import require_finite
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.errors import SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.importance import require_finite
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, percent, worse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Check, Number, Variable, Verdict, grade, percent
-from pyrovae.diagnosis.importance import bounds, require_finite
-from pyrovae.diagnosis.significance import fraction_interval
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.importance import bounds, require_finite
+from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, percent
+from pyrovae.evaluation.significance import fraction_interval
 
 # Ours: the fraction of data above the threshold where things turn.
 WARN, FAIL = 0.05, 0.3

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.check import Check, Grade, Number, Variable, Verdict, grade, worse
-from pyrovae.diagnosis.local import simulate
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.local import simulate
+from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.parts.likelihoods import MultinomialLikelihood
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE

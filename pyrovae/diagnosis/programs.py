@@ -15,9 +15,9 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Variable
 from pyrovae.diagnosis.tree import event_dims
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.results import Variable
 from pyrovae.programs.plates import DRAWS
 from pyrovae.programs.traces import Site, role, sites_by_role
 

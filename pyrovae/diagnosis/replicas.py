@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
-from pyrovae.evaluation import evaluating
+from pyrovae.compute.modes import evaluating
+from pyrovae.evaluation.local import LocalPosterior, Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
 MOST_DRAWS = 100

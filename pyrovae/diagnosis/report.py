@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyrovae.diagnosis.check import Check, Grade, NotApplicable, Number, worse
+from pyrovae.evaluation.results import Check, Grade, NotApplicable, Number, worse
 from pyrovae.pages import Picture, environment
 from pyrovae.weights import write_atomically
 

@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Check, Variable
-from pyrovae.diagnosis.local import Draws
+from pyrovae.evaluation.local import Draws
+from pyrovae.evaluation.results import Check, Variable
 
 Array = Tensor | NDArray[Any]
 # A coordinate beside the integers of a dimension: which dimension, and its values.

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
-from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.completeness import Samples, Share, sample_both
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.interpolation import interpolate

@@ -15,11 +15,11 @@ from sklearn.neighbors import LocalOutlierFactor
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.check import Number, Variable, percent
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.diagnosis.significance import fraction_interval
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.results import Number, Variable, percent
+from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.programs.autoencoder import Autoencoder

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Dataset, Splits
-from pyrovae.diagnosis.check import Number, Variable, percent
-from pyrovae.diagnosis.evaluations import judge
-from pyrovae.diagnosis.importance import standard_error
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import codes, observations
+from pyrovae.evaluation.codes import codes
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.finding import Finding
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.resampling import drawing_probabilities, expected_shares

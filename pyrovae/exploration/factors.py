@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyrovae.data import Splits
-from pyrovae.diagnosis.check import Number, Variable, percent
+from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.disentanglement import beta_vae, dci, factor_vae, mig, sap
 from pyrovae.exploration.disentanglement.coded import coded
 from pyrovae.exploration.disentanglement.dci import DCI, Trees

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from pyrovae.diagnosis.check import Number, Variable
+from pyrovae.evaluation.results import Number, Variable
 
 
 class Finding(ABC):

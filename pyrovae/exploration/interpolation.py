@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.check import Number, Variable
-from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.change import changes, distance
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.coordinates import Real, SideBySide, Spherical
-from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import evaluating, means
+from pyrovae.evaluation.codes import means
+from pyrovae.evaluation.coordinates import Real, SideBySide, Spherical
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised
 from pyrovae.programs.autoencoder import Autoencoder

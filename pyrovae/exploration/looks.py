@@ -15,7 +15,7 @@ from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.data.thinning import thin
 from pyrovae.documents import file_name
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
 from pyrovae.exploration import ablation, debiasing, sweep
 from pyrovae.exploration.completeness import sample_both
 from pyrovae.exploration.disentanglement.encoding import all_codes

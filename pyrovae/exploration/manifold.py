@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Number, Variable, percent
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.change import changes
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace

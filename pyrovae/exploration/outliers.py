@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.check import Number, Variable
-from pyrovae.diagnosis.evaluations import judge
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.scores.definitions import SCORES, Definition
 from pyrovae.exploration.scores.seen import Seen

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pyrovae.diagnosis.check import Number
+from pyrovae.evaluation.results import Number
 from pyrovae.pages import Picture, environment
 from pyrovae.runs import versions
 from pyrovae.weights import write_atomically

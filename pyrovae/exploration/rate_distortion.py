@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.importance import standard_error
-from pyrovae.evaluation import batches, evaluating, observations
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.passes import batches, observations
 from pyrovae.objectives import build_objective
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
@@ -59,7 +60,8 @@ class RateDistortion(NamedTuple):
 
 
 def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistortion:
-    """Both parts of the bound, with the random numbers of :func:`pyrovae.evaluation.evaluate`.
+    """Both parts of the bound, with the random numbers of
+    :func:`pyrovae.evaluation.bound.evaluate`.
 
     Args:
         autoencoder: Model and guide.

@@ -11,10 +11,10 @@ import numpy as np
 
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly
-from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.ablation import MOST_CODES
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion

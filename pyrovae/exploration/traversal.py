@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.diagnosis.check import Number, Variable
 from pyrovae.diagnosis.collapse import Collapse, check_collapse
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.change import changes
 from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
-from pyrovae.evaluation import has_observed_site, observations, prior_means, reconstruct
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.reconstruction import has_observed_site, prior_means, reconstruct
 from pyrovae.figures.history import curves as curves
 from pyrovae.figures.images import draw_reconstructed_images, draw_sampled_images
 from pyrovae.figures.plane import latent as latent

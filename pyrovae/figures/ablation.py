@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import evenly
-from pyrovae.diagnosis.check import percent
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.results import percent
 from pyrovae.exploration.ablation import Ablation, Column
 from pyrovae.figures.plane import BINS, MOST_IN_LEGEND, Groups, group, project
 from pyrovae.figures.scale import marker_size, scale_of

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from pyrovae.diagnosis.check import Variable
-from pyrovae.diagnosis.significance import fraction_interval
+from pyrovae.evaluation.results import Variable
+from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.figures.scale import Array, say_none, tick_dimensions
 from pyrovae.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 

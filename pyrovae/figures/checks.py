@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from pyrovae.diagnosis.aggregate import Aggregate
 from pyrovae.diagnosis.calibration import Calibration
-from pyrovae.diagnosis.check import Check
 from pyrovae.diagnosis.collapse import Collapse
 from pyrovae.diagnosis.diagnosis import Diagnosis
 from pyrovae.diagnosis.gap import Gap
@@ -16,6 +15,7 @@ from pyrovae.diagnosis.mcmc import MCMC
 from pyrovae.diagnosis.pareto import Weights
 from pyrovae.diagnosis.predictive import Predictive
 from pyrovae.diagnosis.sandwich import Sandwich
+from pyrovae.evaluation.results import Check
 from pyrovae.figures import (
     aggregate,
     calibration,

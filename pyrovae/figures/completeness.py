@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import evenly
-from pyrovae.diagnosis.check import percent
-from pyrovae.evaluation import observations
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.results import percent
 from pyrovae.exploration.completeness import Samples
 from pyrovae.figures.plane import project
 from pyrovae.figures.scale import Array, marker_size, scale_of

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pyrovae.diagnosis.check import Variable
+from pyrovae.evaluation.results import Variable
 from pyrovae.figures.scale import Array, say_none, tick_dimensions
 from pyrovae.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 

@@ -9,8 +9,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pyrovae.diagnosis.check import Variable, percent
 from pyrovae.diagnosis.predictive import tail_probabilities
+from pyrovae.evaluation.results import Variable, percent
 from pyrovae.figures.scale import Array, finite, say_none
 from pyrovae.figures.style import DATA, MODEL, new_figure, styled
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pyrovae.diagnosis.check import Variable
+from pyrovae.evaluation.results import Variable
 from pyrovae.figures.scale import Array, finite, marker_size, say_none, scale_of
 from pyrovae.figures.style import DATA, GREY, MODEL, new_figure, styled
 

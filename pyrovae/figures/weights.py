@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pyrovae.diagnosis.check import Variable, percent
+from pyrovae.evaluation.results import Variable, percent
 from pyrovae.figures.scale import Array, marker_size, say_none, scale_of
 from pyrovae.figures.style import AMBER, DATA, MODEL, RED, new_figure, styled
 

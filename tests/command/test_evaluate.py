@@ -18,7 +18,7 @@ import torch
 
 import pyrovae.judging
 from pyrovae import evaluate, load, save
-from pyrovae.evaluation import evaluate as bound
+from pyrovae.evaluation.bound import evaluate as bound
 from pyrovae.opening import open_run
 
 pytestmark = pytest.mark.usefixtures("without_figures")

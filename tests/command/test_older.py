@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pyrovae import evaluate, load, load_data
 from pyrovae.errors import CheckpointError
-from pyrovae.evaluation import evaluate as bound
+from pyrovae.evaluation.bound import evaluate as bound
 from pyrovae.opening import open_run
 from pyrovae.weights import load_weights
 

@@ -16,7 +16,7 @@ import torch
 
 from pyrovae import InferenceSpec, build, fit, load, load_data, save
 from pyrovae.data import Splits
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives import build_objective
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.records import Record

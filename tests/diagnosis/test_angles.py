@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.distributions import AffineTransform, ExpTransform
 
 from pyrovae.diagnosis.aggregate import check_aggregate
-from pyrovae.diagnosis.angles import is_angular, unwrapped
-from pyrovae.diagnosis.annealing import anneal, bracket
 from pyrovae.diagnosis.calibration import _among_draws, check_calibration
 from pyrovae.diagnosis.collapse import check_collapse
-from pyrovae.diagnosis.hamiltonian import guide_scale
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.mcmc import _compare, check_mcmc
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.angles import is_angular, unwrapped
+from pyrovae.evaluation.annealing import anneal, bracket
+from pyrovae.evaluation.hamiltonian import guide_scale
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.specs.computation import Computation
 

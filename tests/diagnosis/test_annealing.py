@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis import annealing
-from pyrovae.diagnosis.annealing import anneal, bracket, importance_bracket
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.diagnosis.sandwich import Sandwich, check_sandwich
 from pyrovae.diagnosis.sandwich import gradients as sandwich_gradients
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation import annealing
+from pyrovae.evaluation.annealing import anneal, bracket, importance_bracket
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 EXACT = 1e-10

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import pyrovae.diagnosis.calibration as calibration
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
-from pyrovae.diagnosis.significance import fraction_interval
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.parts.distributions.positive import raw_scale
 
 

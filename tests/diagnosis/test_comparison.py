@@ -15,9 +15,9 @@ from pyrovae.diagnosis.comparison import (
     Comparison,
     compare,
 )
-from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.pointwise import Evaluation
 from pyrovae.figures.comparison import differences
 
 EXACT = 1e-10

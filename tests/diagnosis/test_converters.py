@@ -17,8 +17,8 @@ from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoNormal
 
 import pyrovae
 from pyrovae.diagnosis import programs, recorded
-from pyrovae.diagnosis.importance import draw_weighted
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.importance import draw_weighted
 from pyrovae.programs.handwritten import Handwritten
 
 V1 = not az.__version__.startswith("0.")

@@ -14,15 +14,15 @@ from torch.distributions import Normal, kl_divergence
 from pyrovae import VAE
 from pyrovae.data import Dataset
 from pyrovae.diagnosis import Diagnosis, diagnose
-from pyrovae.diagnosis.annealing import anneal
 from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import check_calibration
-from pyrovae.diagnosis.check import Check, NotApplicable
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.diagnosis.replicas import MOST_DRAWS, MOST_VALUES, how_many
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation.results import Check, NotApplicable
 
 QUICK = [
     "bound",

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.evaluations import is_discrete, judge
-from pyrovae.diagnosis.importance import standard_error
 from pyrovae.errors import DataError
-from pyrovae.evidence import log_evidence
+from pyrovae.evaluation.evidence import log_evidence
+from pyrovae.evaluation.importance import standard_error
+from pyrovae.evaluation.pointwise import is_discrete, judge
 
 EXACT = 1e-10
 

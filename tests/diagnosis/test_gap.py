@@ -13,9 +13,9 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import pyrovae.diagnosis.gap as gap_module
 from pyrovae.diagnosis.gap import Gap, check_gap, freed, gradients
-from pyrovae.diagnosis.importance import bounds, draw_weighted
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.importance import bounds, draw_weighted
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.parts.distributions.positive import raw_positive
 from pyrovae.parts.families import DiagonalNormal, Family, FlowFamily, Head
 from pyrovae.parts.guides import Guide

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.diagnosis.annealing import anneal
-from pyrovae.diagnosis.hamiltonian import (
+from pyrovae.errors import SpecError
+from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation.hamiltonian import (
     DualAveraging,
     Point,
     at,
@@ -21,8 +22,7 @@ from pyrovae.diagnosis.hamiltonian import (
     require_gradient,
     transition,
 )
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.errors import SpecError
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 
 

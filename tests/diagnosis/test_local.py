@@ -8,10 +8,10 @@ import pytest
 import torch
 from pyro import poutine
 
-from pyrovae.diagnosis.coordinates import Spherical
-from pyrovae.diagnosis.importance import bounds, draw_weighted
-from pyrovae.diagnosis.local import LocalPosterior, simulate
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.coordinates import Spherical
+from pyrovae.evaluation.importance import bounds, draw_weighted
+from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.parts.distributions.von_mises_fisher import log_area
 
 EXACT = 1e-10

@@ -18,8 +18,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyrovae.diagnosis.check import Check, Grade, NotApplicable, Number, Variable, Verdict
 from pyrovae.diagnosis.report import Page, Section, overall, render, write_report
+from pyrovae.evaluation.results import Check, Grade, NotApplicable, Number, Variable, Verdict
 from pyrovae.pages import Picture, linked, pieces, sentence, written
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -12,9 +12,9 @@ import pytest
 import torch
 import xarray as xr
 
-from pyrovae.diagnosis.check import Check, Number, Variable, Verdict
-from pyrovae.diagnosis.local import Draws
 from pyrovae.diagnosis.tree import Statistics, mcmc_tree, posterior_tree, save_tree, to_arviz
+from pyrovae.evaluation.local import Draws
+from pyrovae.evaluation.results import Check, Number, Variable, Verdict
 
 OBS, DRAWS, LATENT = 6, 50, 2
 

@@ -10,7 +10,7 @@ import torch
 from pyrovae import InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.exploration.ablation import LINES, POINTS, ablate, variants
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import codes_on

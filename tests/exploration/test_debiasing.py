@@ -12,8 +12,8 @@ import torch
 from pyrovae import InferenceSpec, Splits, build, load_data
 from pyrovae.data import Dataset
 from pyrovae.data.thinning import thin
-from pyrovae.diagnosis.evaluations import judge
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.pointwise import judge
 from pyrovae.exploration.debiasing import Debiasing, debias, variants
 from pyrovae.figures.debiasing import debiasing
 from pyrovae.specs.files import validate

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyrovae.data import Dataset, load_data
-from pyrovae.diagnosis.evaluations import judge
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.pointwise import judge
 from pyrovae.exploration.outliers import Outliers, score_outliers
 from pyrovae.exploration.scores.complexity import (
     NATS_PER_BYTE,

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyrovae import InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.data import Dataset
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import evaluate
+from pyrovae.evaluation.bound import evaluate
 from pyrovae.exploration.sweep import sweep, variants
 from pyrovae.parts.distributions.positive import raw_scale
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
-from pyrovae.evaluation import evaluating, means, observations
+from pyrovae.evaluation.codes import means
+from pyrovae.evaluation.passes import observations
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.programs.autoencoder import Autoencoder
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.evaluations import Evaluation
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.pointwise import Evaluation
 from pyrovae.programs.autoencoder import Autoencoder
 
 

@@ -1,6 +1,6 @@
 r"""Hamiltonian Monte Carlo for many posteriors at once: each row is a chain of its own.
 
-Points u are ``(chains, data, dims)``, free (see :mod:`pyrovae.diagnosis.coordinates`), and one
+Points u are ``(chains, data, dims)``, free (see :mod:`pyrovae.evaluation.coordinates`), and one
 gradient of the sum of their log-densities moves all of them. Nothing is shared between rows: each
 has its step, and is accepted or not by itself.
 
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute.compiled import Recurring
-from pyrovae.diagnosis.coordinates import Coordinates
-from pyrovae.diagnosis.local import LocalPosterior
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.coordinates import Coordinates
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 

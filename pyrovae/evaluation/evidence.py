@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import Recurring
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.diagnosis.importance import bounds, weigh
-from pyrovae.diagnosis.local import Draws, LocalPosterior
-from pyrovae.evaluation import batches, evaluating, observations
+from pyrovae.evaluation.importance import bounds, weigh
+from pyrovae.evaluation.local import Draws, LocalPosterior
+from pyrovae.evaluation.passes import batches, observations
 from pyrovae.objectives.requirements import DENSITY, check
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation

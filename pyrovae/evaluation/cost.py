@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.evaluation import evaluating
+from pyrovae.compute.modes import evaluating
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder
 
 TRIES = 3  # of which the shortest counts: what is done for the first time takes longer

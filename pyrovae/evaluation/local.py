@@ -13,8 +13,8 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.diagnosis.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Reduced, log_densities
 from pyrovae.programs.plates import DRAWS, Plates
@@ -57,7 +57,7 @@ class LocalPosterior:
     Codes are ``(draws, data, dims)``, latent sites one after the other, and log-densities
     float64 ``(draws, data)``: each value's in the programs' own precision, their sums in double
     precision, since a large image has thousands of them. Nothing is seeded here, nor is any
-    mode set: see :func:`pyrovae.evaluation.evaluating`.
+    mode set: see :func:`pyrovae.compute.modes.evaluating`.
 
     Args:
         autoencoder: Model and guide.

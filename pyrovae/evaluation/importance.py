@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.local import Draws, LocalPosterior
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder
 
 

@@ -13,7 +13,8 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import biject_to
 
-from pyrovae.diagnosis.angles import (
+from pyrovae.errors import SpecError
+from pyrovae.evaluation.angles import (
     FULL_TURN,
     is_angular,
     is_made_of_angles,
@@ -22,7 +23,6 @@ from pyrovae.diagnosis.angles import (
     unwrapped,
     wrapped,
 )
-from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.von_mises_fisher import log_area, unit
 
 # By how much the ends of an interval may miss a full turn: 3.14 for π is meant to be one.

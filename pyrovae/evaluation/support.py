@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 from torch.distributions.constraints import Constraint
 
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError
-from pyrovae.evaluation import batches, evaluating
+from pyrovae.evaluation.passes import batches
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.traces import Site, sites_by_role
 

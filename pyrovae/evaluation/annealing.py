@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis import hamiltonian
-from pyrovae.diagnosis.hamiltonian import Densities, LogDensity, at, transition
-from pyrovae.diagnosis.importance import require_finite
-from pyrovae.diagnosis.local import LocalPosterior, Simulated, simulate
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation import hamiltonian
+from pyrovae.evaluation.hamiltonian import Densities, LogDensity, at, transition
+from pyrovae.evaluation.importance import require_finite
+from pyrovae.evaluation.local import LocalPosterior, Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 

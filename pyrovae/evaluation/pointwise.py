@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import Recurring
-from pyrovae.diagnosis import annealing
-from pyrovae.diagnosis.importance import bounds, require_finite, weigh
-from pyrovae.diagnosis.local import Draws, LocalPosterior
+from pyrovae.compute.modes import evaluating
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import evaluating
+from pyrovae.evaluation import annealing
+from pyrovae.evaluation.importance import bounds, require_finite, weigh
+from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pyro import poutine
 
-from pyrovae.diagnosis.local import LocalPosterior
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.parts.distributions.kl import marginals
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.distributions import TransformedDistribution
 
 from pyrovae.compute import chunks
-from pyrovae.diagnosis.local import LocalPosterior
-from pyrovae.diagnosis.marginals import guide_marginals
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.marginals import guide_marginals
 from pyrovae.objectives.requirements import pairs
 from pyrovae.programs.autoencoder import Autoencoder
 

@@ -1,0 +1,1 @@
+"""Numbers that a fitted model gives to data; nothing here changes it."""

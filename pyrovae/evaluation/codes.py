@@ -1,0 +1,63 @@
+"""Means of q(z | x), the representation that an autoencoder has of data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyrovae.compute.modes import evaluating
+from pyrovae.data import Dataset
+from pyrovae.evaluation.passes import batches, observations
+from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
+
+# Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.
+ACTIVE_VARIANCE = 0.01
+
+
+def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
+    """Means of q(z | x), latent sites side by side, ``(data, dims)`` on the CPU.
+
+    Where a guide's distribution has no mean that torch knows, one draw stands for it.
+    """
+    device = next(autoencoder.parameters()).device
+    few = observations(data, torch.arange(1)).to(device)
+    with evaluating(autoencoder, device):
+        sites = autoencoder.traces(few).latent
+        # Filled in place: many small tensors that are kept would hold the memory between them.
+        found = torch.empty(len(data), means(autoencoder, few, sites).shape[1], dtype=few.dtype)
+        start = 0
+        for x in batches(data, device):
+            found[start : start + len(x)] = means(autoencoder, x, sites)
+            start += len(x)
+    return found
+
+
+def means(autoencoder: Autoencoder, x: Tensor, sites: Sequence[str]) -> Tensor:
+    """As :func:`codes`, of a batch ``(batch, *shape)``, in whatever mode the programs are.
+
+    From the guide alone: the decoder has no say in them.
+
+    Args:
+        autoencoder: Model and guide.
+        x: The batch, on the programs' device.
+        sites: The latent sites, in the model's order.
+    """
+    guide = poutine.trace(autoencoder.guide).get_trace(x)
+    parts = [mean_or_draw(guide.nodes[name]["fn"]) for name in sites]
+    return torch.cat([part.reshape(len(x), -1) for part in parts], dim=-1)
+
+
+def active_dimensions(codes: Tensor) -> int:
+    r"""Number of latent dimensions whose posterior mean varies with the data.
+
+    .. math::
+        \operatorname{Var}_x \mathbb{E}_{q(z \mid x)}[z_d] > 0.01
+
+    References:
+        Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
+        arXiv:1509.00519.
+    """
+    return int((codes.var(0) > ACTIVE_VARIANCE).sum())
