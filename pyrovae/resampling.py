@@ -43,8 +43,8 @@ def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
     """Chance of each datum to be drawn, float64 ``(data,)``, from its code.
 
     Dimensions that do not vary with the data (a variance below 0.01, as in
-    :func:`pyrovae.evaluation.codes.active_dimensions`) are left out: their codes are noise, in whose
-    tails a datum is only by accident. Where no dimension is left, all chances are equal.
+    :func:`pyrovae.evaluation.codes.active_dimensions`) are left out: their codes are noise, in
+    whose tails a datum is only by accident. Where no dimension is left, all chances are equal.
 
     Args:
         codes: Means of q(z | x), ``(data, dims)``, finite, on the CPU.

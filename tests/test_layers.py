@@ -57,13 +57,9 @@ AGAINST: set[tuple[str, str]] = {
     ("compare", "evaluate"),
     ("diagnosis.examination", "runs"),
     ("diagnosis.tree", "__init__"),
-    ("exploration.ablation", "diagnosis.collapse"),
     ("exploration.exploring", "explore"),
     ("exploration.exploring", "runs"),
     ("exploration.page", "runs"),
-    ("exploration.scores.regret", "diagnosis.gap"),
-    ("exploration.sweep", "diagnosis.collapse"),
-    ("exploration.traversal", "diagnosis.collapse"),
     ("runs", "__init__"),
 }
 CIRCLES = True

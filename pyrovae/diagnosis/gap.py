@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.refinement import DRAWS, STEPS, encoded_guide, fit, freed, mean_elbo
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, worse
 from pyrovae.parts.families import (
     FlowFamily,
     FullRankNormal,
-    Head,
     MixtureFamily,
     VonMisesFisherFamily,
 )
 from pyrovae.parts.guides import Guide
-from pyrovae.parts.networks import Encoder
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.programs.vae import VAE
 
-# On digits within 0.01 nats of five times as many steps with four times as many draws. What is
-# lost to the noise of the gradients is about 0.001 nats per dimension of the code.
-STEPS, DRAWS, RATE = 400, 16, 0.05
 # Draws that choose between the encoder and the refined member, and others that measure the latter.
 TO_CHOOSE, TO_MEASURE = 250, 1000
 # Our own: models of one data set often differ by as little as this.
@@ -157,9 +150,10 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
     that at β = 1.
 
     The family :math:`\mathcal{Q}` has, for each datum, all that the heads on top of the encoder
-    give, free (:func:`freed`): every normal of the guide's covariance structure, every Laplace,
-    every mixture of as many normals, every von Mises–Fisher distribution. Of a flow it has every
-    location, scale and context, but the weights of its networks stay those that all data share.
+    give, free (:func:`pyrovae.evaluation.refinement.freed`): every normal of the guide's
+    covariance structure, every Laplace, every mixture of as many normals, every von Mises–Fisher
+    distribution. Of a flow it has every location, scale and context, but the weights of its
+    networks stay those that all data share.
     The member is found by Adam from the encoder's, so it is a local optimum: the approximation
     gap is at most what is reported, and of a mixture or a flow it may be less.
 
@@ -195,54 +189,6 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
     return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, _richer(guide))
 
 
-class Free(Encoder):
-    """Numbers of its own for each observation, where a network was.
-
-    Args:
-        value: Where they start, ``(data, outputs)``.
-    """
-
-    def __init__(self, value: Tensor) -> None:
-        super().__init__()
-        self.features = value.shape[-1]
-        self.value = nn.Parameter(value.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The numbers, whatever is given."""
-        return self.value
-
-
-def freed(guide: Guide, x: Tensor) -> Guide:
-    """The guide with parameters for each observation of ``x``, ``(data, *shape)``, and no others.
-
-    It starts as the guide is at ``x``. Free are the encoder's features, which for a flow are the
-    context, and what each head of the family makes of them. The latter could be reached through
-    the former only where there are as many features as outputs, and no faster.
-    """
-    features = guide.encoder(x)
-    family = copy.deepcopy(guide.family).requires_grad_(False)
-    for name, head in guide.family.named_children():
-        if isinstance(head, Head):
-            setattr(family, name, Free(head(features)))
-    return Guide(Free(features), family)
-
-
-def encoded_guide(autoencoder: Autoencoder) -> Guide:
-    """The guide, whose encoder can be set free.
-
-    Raises:
-        SpecError: It is a program, or no encoder with a family.
-    """
-    guide = autoencoder.posterior if isinstance(autoencoder, VAE) else None
-    if isinstance(guide, Guide):
-        return guide
-    raise SpecError(
-        "the guide is a program without an encoder that could be set free for each datum, so "
-        "the best member of its family cannot be sought: give it a guide made of parts, or "
-        "judge it by the gap as a whole, log p(x) - ELBO"
-    )
-
-
 def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
     """ELBOs of the best members for a few data, and for which the encoder's is no worse."""
     local = LocalPosterior(autoencoder, x)
@@ -256,42 +202,6 @@ def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, 
     # Of a NaN as well.
     kept = ~(mean_elbo(free, local, TO_CHOOSE) > mean_elbo(guide, local, TO_CHOOSE))
     return mean_elbo(free, local, TO_MEASURE), kept
-
-
-def fit(free: Guide, local: LocalPosterior, steps: int) -> None:
-    """Climb the ELBO of each datum by Adam, in steps that become small.
-
-    Args:
-        free: Of :func:`freed`; changed in place.
-        local: The model's p(x, z) of the same data.
-        steps: How many.
-    """
-    parameters = [value for value in free.parameters() if value.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
-        with torch.enable_grad():
-            loss = -_log_weight(free, local, DRAWS).mean(0).sum()
-        # Of nothing else, or the model's own parameters would be left with gradients; features
-        # on which only linear maps stood have none.
-        moves = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for value, move in zip(parameters, moves, strict=True):
-            value.grad = move
-        optimiser.step()
-        schedule.step()
-
-
-def mean_elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
-    """The ELBO of each datum under any guide, ``(data,)`` in nats, a mean over draws."""
-    sizes = chunks.draws(len(local), draws, local.x.device)
-    return torch.cat([_log_weight(guide, local, size) for size in sizes]).mean(0)
-
-
-def _log_weight(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
-    """Log p(x, z) - log q(z | x) at draws from a guide, ``(draws, data)``."""
-    q: Any = guide(local.x)
-    z = q.rsample((draws,))
-    return local.log_joint(z) - q.log_prob(z).double()
 
 
 def _richer(guide: Guide) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
-from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.latent_use import latent_use
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.completeness import Samples, Share, sample_both
@@ -214,7 +214,7 @@ def _column(
         reconstruction=Mean(-distortion.value, distortion.error),
         kl=None if point else parts.mean_rate,
         elbo=None if point else parts.mean_elbo,
-        active=int(check_collapse(autoencoder, test).varies.sum()),
+        active=int(latent_use(autoencoder, test).varies.sum()),
         dims=space.dims,
         largest_step=Mean.of(unevenness[unevenness.isfinite()]),
     )

@@ -60,8 +60,9 @@ class RateDistortion(NamedTuple):
 
 
 def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistortion:
-    """Both parts of the bound, with the random numbers of
-    :func:`pyrovae.evaluation.bound.evaluate`.
+    """Both parts of the bound.
+
+    The random numbers are those of :func:`pyrovae.evaluation.bound.evaluate`.
 
     Args:
         autoencoder: Model and guide.

@@ -11,8 +11,8 @@ import numpy as np
 
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly
-from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.latent_use import latent_use
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.ablation import MOST_CODES
@@ -232,12 +232,12 @@ def _place(autoencoder: Autoencoder, beta: float, data: Splits) -> Place:
     device = next(autoencoder.parameters()).device
     index = evenly(data.test, min(len(data.test), MOST_CODES))
     few = observations(data.test, index).to(device)
-    collapse = check_collapse(autoencoder, few)
+    varies = latent_use(autoencoder, few).varies
     return Place(
         parts.mean_rate,
         parts.mean_distortion,
         parts.mean_elbo,
         parts.kind,
-        int(collapse.varies.sum()),
-        len(collapse.varies),
+        int(varies.sum()),
+        len(varies),
     )

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.diagnosis.collapse import Collapse, check_collapse
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.latent_use import LatentUse, latent_use
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.change import changes
 from pyrovae.exploration.finding import Finding
@@ -185,9 +185,9 @@ def traverse(
         raise SpecError(f"steps = {steps}: a traversal needs at least 2")
     space = LatentSpace(autoencoder, x)
     code = codes_on(space, x[datum : datum + 1])[0]
-    collapse = check_collapse(autoencoder, x)
-    variance = collapse.mean_variance / collapse.prior_variance
-    order = _order(collapse.kl, variance)
+    use = latent_use(autoencoder, x)
+    variance = use.mean_variance / use.prior_variance
+    order = _order(use.kl, variance)
     shown = order[:MOST_DIMENSIONS].tolist()
     probabilities = torch.linspace(LOWEST, HIGHEST, steps, dtype=torch.float64)
     values = space.quantiles(probabilities)[:, shown].T.to(code)
@@ -196,7 +196,7 @@ def traverse(
     images = decoded[1:].unflatten(0, (len(shown), steps))
     return Traversals(
         names=[space.names[dim] for dim in order],
-        **_reordered(collapse, variance, order),
+        **_reordered(use, variance, order),
         probabilities=probabilities.numpy(),
         values=values.numpy(),
         code=code[shown].numpy(),
@@ -214,7 +214,7 @@ def _order(kl: NDArray[Any], variance: NDArray[Any]) -> NDArray[Any]:
 
 
 def _reordered(
-    collapse: Collapse, variance: NDArray[Any], order: NDArray[Any]
+    use: LatentUse, variance: NDArray[Any], order: NDArray[Any]
 ) -> dict[str, NDArray[Any]]:
-    arrays = {"kl": collapse.kl, "variance": variance, "active": collapse.active}
+    arrays = {"kl": use.kl, "variance": variance, "active": use.active}
     return {name: array[order] for name, array in arrays.items()}

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import pyrovae.diagnosis.gap as gap_module
-from pyrovae.diagnosis.gap import Gap, check_gap, freed, gradients
+from pyrovae.diagnosis.gap import Gap, check_gap, gradients
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.importance import bounds, draw_weighted
 from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.refinement import freed
 from pyrovae.parts.distributions.positive import raw_positive
 from pyrovae.parts.families import DiagonalNormal, Family, FlowFamily, Head
 from pyrovae.parts.guides import Guide

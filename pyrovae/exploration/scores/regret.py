@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
-from pyrovae.diagnosis.gap import DRAWS, encoded_guide, fit, freed, mean_elbo
 from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.refinement import DRAWS, encoded_guide, fit, freed, mean_elbo
 from pyrovae.exploration.scores.seen import Seen
 
 # Draws that measure either ELBO: about 0.2 nats of noise where log w varies by 4.
