@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pyrovae.diagnosis.converters import from_pyro_svi as from_pyro_svi
     from pyrovae.diagnosis.tree import to_arviz as to_arviz
     from pyrovae.evaluation.evidence import log_evidence as log_evidence
-    from pyrovae.fitting import fit as fit
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build
     from pyrovae.programs.vae import VAE as VAE
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
     from pyrovae.specs.computation import Computation as Computation
-    from pyrovae.training import Training as Training
+    from pyrovae.training.fit import fit as fit
+    from pyrovae.training.loop import Training as Training
     from pyrovae.weights import load as load
     from pyrovae.weights import save as save
 
@@ -35,10 +35,10 @@ _HOMES = {
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
     "Splits": "data",
-    "Training": "training",
+    "Training": "training.loop",
     "VAE": "programs.vae",
     "build": "programs.building",
-    "fit": "fitting",
+    "fit": "training.fit",
     "from_pyro_mcmc": "diagnosis.converters",
     "from_pyro_svi": "diagnosis.converters",
     "load": "weights",

@@ -16,15 +16,15 @@ from pyrovae.evaluation.metrics import Summary
 from pyrovae.evaluation.pointwise import Evaluation
 from pyrovae.evaluation.results import Check, NotApplicable
 from pyrovae.exploration.finding import Finding
-from pyrovae.fit_warnings import FitWarning, nats
 from pyrovae.objectives.schedules import describe_beta
-from pyrovae.observers import Observer
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.records import Record
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
-from pyrovae.training import Training
+from pyrovae.training.callback import Observer
+from pyrovae.training.fit_warnings import FitWarning, nats
+from pyrovae.training.loop import Training
+from pyrovae.training.records import Record
 
 KL_KINDS: dict[Kind, str] = {
     "exact": "exact",

@@ -23,7 +23,6 @@ from pyrovae.evaluation.codes import active_dimensions, codes
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.records import Record
 from pyrovae.runs import (
     Identity,
     Run,
@@ -35,7 +34,8 @@ from pyrovae.runs import (
 )
 from pyrovae.specs import ModelSpec
 from pyrovae.specs.run import Request
-from pyrovae.training import Training
+from pyrovae.training.loop import Training
+from pyrovae.training.records import Record
 from pyrovae.weights import save
 
 

@@ -19,13 +19,13 @@ import torch
 
 import pyrovae
 from pyrovae.errors import CheckpointError, PyrovaeError, reason
-from pyrovae.fit_warnings import FitWarning
-from pyrovae.observers import Observer
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.records import Record
 from pyrovae.specs.files import differences, to_toml
 from pyrovae.specs.run import read_run
-from pyrovae.training import Training
+from pyrovae.training.callback import Observer
+from pyrovae.training.fit_warnings import FitWarning
+from pyrovae.training.loop import Training
+from pyrovae.training.records import Record
 from pyrovae.weights import save, write_atomically
 
 CHECKPOINT = "checkpoint.pt"

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import pyrovae.execution
+import pyrovae.training.route
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.compute.capture import Captured, CaptureError, capture
 from pyrovae.data import Dataset
-from pyrovae.observers import Observer
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Compile, Computation
-from pyrovae.step import Step
-from pyrovae.training import rehearse
+from pyrovae.training.callback import Observer
+from pyrovae.training.loop import rehearse
+from pyrovae.training.step import Step
 
 CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-7}
 FOUR, OTHERS = torch.arange(4), torch.arange(4, 8)
@@ -480,11 +480,11 @@ def test_what_does_not_pay_is_left_alone(
     assert training.execution.summary == "as programs: 4 steps do not repay being captured"
     off = train(build("vae", "svi", few_digits), few_digits, "off")
     assert off.execution.summary == "as programs (--compile off)"
-    monkeypatch.setattr(pyrovae.execution, "CAPTURING_PAYS", 4)
+    monkeypatch.setattr(pyrovae.training.route, "CAPTURING_PAYS", 4)
     longer = train(build("vae", "svi", few_digits), few_digits, "auto")
     assert list(longer.take_step.captured) == [16, 8]  # four steps, and two of the short batch
     assert compiled == []
-    monkeypatch.setattr(pyrovae.execution, "COMPILING_PAYS", 4)
+    monkeypatch.setattr(pyrovae.training.route, "COMPILING_PAYS", 4)
     longest = train(build("vae", "svi", few_digits), few_digits, "auto")
     assert compiled == [longest.take_step.captured[16]]
 

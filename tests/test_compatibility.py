@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from pyrovae import VAE, InferenceSpec
 from pyrovae.errors import SpecError
 from pyrovae.objectives import FreeBitsELBO, build_objective
-from pyrovae.optimisers import Optimiser
 from pyrovae.programs.autoencoder import Formulas
 from pyrovae.specs.guides import GuideSpec
 from pyrovae.specs.inference import AdamSpec
 from pyrovae.specs.objectives import ObjectiveSpec
 from pyrovae.specs.priors import PriorSpec
+from pyrovae.training.optimisers import Optimiser
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "elbo": [{"kl": kl} for kl in ("auto", "analytic", "sampled")],

@@ -17,10 +17,10 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.pointwise import judge
-from pyrovae.observers import Observer
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
+from pyrovae.training.callback import Observer
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ["g++", "clang++"])), reason="there is no C++ compiler"

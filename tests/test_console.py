@@ -8,7 +8,7 @@ import pytest
 
 from pyrovae import InferenceSpec, Splits, Training, build
 from pyrovae.console import Bar, Lines, plan
-from pyrovae.observers import Observer
+from pyrovae.training.callback import Observer
 
 
 def trained(data: Splits, observer: Observer) -> Training:

@@ -20,9 +20,9 @@ from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.results import Check
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.traversal import traverse
-from pyrovae.observers import Observer
 from pyrovae.specs.computation import Computation
-from pyrovae.training import epoch_order
+from pyrovae.training.callback import Observer
+from pyrovae.training.loop import epoch_order
 
 pytestmark = [
     pytest.mark.cuda,

@@ -20,7 +20,7 @@ from pyrovae.evaluation.metrics import Layout, Summary, Tally, sums
 from pyrovae.evaluation.reconstruction import prior_means, reconstruct
 from pyrovae.objectives import AnalyticELBO, SampledELBO
 from pyrovae.objectives.terms import Terms
-from pyrovae.records import Record
+from pyrovae.training.records import Record
 
 TANH = {"kind": "mlp", "widths": (6,), "activation": "tanh"}
 

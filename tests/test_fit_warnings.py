@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, fit, load_data
-from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.compute.randomness import seeded
 from pyrovae.console import result
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.fit_warnings import FitWarning, posterior_collapse
-from pyrovae.judgement import Judgement
 from pyrovae.objectives.schedules import Budget
-from pyrovae.observers import Observer
 from pyrovae.specs.files import validate
+from pyrovae.training.callback import Observer
+from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
+from pyrovae.training.fit_warnings import FitWarning, posterior_collapse
+from pyrovae.training.judgement import Judgement
 
 COLUMNS = 6
 # Probabilistic PCA keeps the directions in which the covariance is above that of the noise

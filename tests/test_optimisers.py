@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrovae.optimisers import Optimiser
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
+from pyrovae.training.optimisers import Optimiser
 
 SPECS: list[tuple[OptimiserSpec, type[torch.optim.Optimizer]]] = [
     (AdamSpec(), torch.optim.Adam),

@@ -24,8 +24,8 @@ from pyrovae.objectives import (
 )
 from pyrovae.objectives.mmd import WIDTHS, mmd
 from pyrovae.objectives.schedules import Budget
-from pyrovae.observers import Observer
 from pyrovae.parts.distributions.kl import marginals
+from pyrovae.training.callback import Observer
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
 AT_ONCE = {"num_particles": 3, "max_plate_nesting": 1, "vectorize_particles": True}

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build, load_data
 from pyrovae.compute.capture import capture
 from pyrovae.data import from_arrays
-from pyrovae.optimisers import Optimiser
 from pyrovae.parts.distributions.flows import FlowDistribution
 from pyrovae.parts.distributions.positive import positive
 from pyrovae.parts.families import DiagonalNormal
@@ -32,6 +31,7 @@ from pyrovae.parts.priors.building import build_prior
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
+from pyrovae.training.optimisers import Optimiser
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64
 GUIDE = Guide(MLPEncoder((4,), (5,)), DiagonalNormal(5, 3))

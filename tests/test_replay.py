@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-import pyrovae.training
+import pyrovae.training.loop
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
-from pyrovae.execution import Execution
-from pyrovae.observers import Observer
-from pyrovae.replay import Replay
 from pyrovae.specs.computation import Computation
-from pyrovae.step import Step
+from pyrovae.training.callback import Observer
+from pyrovae.training.cuda_graph import Replay
+from pyrovae.training.route import Execution
+from pyrovae.training.step import Step
 
 DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing changes": ({}, {}),
@@ -82,7 +82,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def prepare(step: Step, *_: Any) -> Execution:
         return Execution("replayed", replay_of(step, Counting))
 
-    monkeypatch.setattr(pyrovae.training, "prepare", prepare)
+    monkeypatch.setattr(pyrovae.training.loop, "prepare", prepare)
     return taken
 
 

@@ -15,10 +15,17 @@ from pyrovae import InferenceSpec, Splits, Training, build
 from pyrovae.console import plan
 from pyrovae.errors import DivergenceError, SpecError
 from pyrovae.objectives import AnalyticELBO, Objective, RenyiBound, SampledELBO
-from pyrovae.observers import Observer
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
-from pyrovae.records import Record
-from pyrovae.resampling import (
+from pyrovae.specs.files import validate
+from pyrovae.specs.resampling import (
+    HistogramResamplingSpec,
+    KernelResamplingSpec,
+    ResamplingSpec,
+)
+from pyrovae.training.callback import Observer
+from pyrovae.training.loop import epoch_order
+from pyrovae.training.records import Record
+from pyrovae.training.resampling import (
     drawing_probabilities,
     drawn_order,
     expected_shares,
@@ -26,13 +33,6 @@ from pyrovae.resampling import (
     importance,
     kernel_probabilities,
 )
-from pyrovae.specs.files import validate
-from pyrovae.specs.resampling import (
-    HistogramResamplingSpec,
-    KernelResamplingSpec,
-    ResamplingSpec,
-)
-from pyrovae.training import epoch_order
 
 HISTOGRAM, KERNEL = HistogramResamplingSpec(alpha=0.02), KernelResamplingSpec(uniform=0.2)
 SPECS: list[ResamplingSpec] = [HISTOGRAM, KERNEL]
@@ -191,7 +191,7 @@ def test_the_kernel_sees_what_no_dimension_alone_shows() -> None:
 def test_landmarks_stand_for_all_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     z = torch.randn(3000, 2).double()
     by_landmarks = kernel_probabilities(z, 1.0, 0.1)
-    monkeypatch.setattr("pyrovae.resampling.LANDMARKS", 3000)
+    monkeypatch.setattr("pyrovae.training.resampling.LANDMARKS", 3000)
     by_all = kernel_probabilities(z, 1.0, 0.1)
     assert not torch.equal(by_landmarks, by_all)
     assert ((by_landmarks - by_all).abs() / by_all).mean() < 0.1
@@ -416,7 +416,7 @@ def test_the_reported_training_elbo_is_that_of_the_data_and_not_of_the_draws(
     best = fitting.objective.loss_and_terms(fitting.autoencoder, few)[1].elbo.topk(4).indices
     p = torch.full((len(train),), 0.5 / 36, dtype=torch.float64)
     p[best] = 0.5 / 4  # half of the draws are of these
-    monkeypatch.setattr("pyrovae.training.drawing_probabilities", lambda *_: p)
+    monkeypatch.setattr("pyrovae.training.loop.drawing_probabilities", lambda *_: p)
     history = [record for record in fitting.run() if record.split == "train"]
     truth = evaluate(fitting.autoencoder, train).elbo
     elbo = torch.tensor([record.elbo for record in history])

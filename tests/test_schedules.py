@@ -9,8 +9,6 @@ import torch
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.objectives.schedules import Budget, beta_at, rate_at
-from pyrovae.observers import Observer
-from pyrovae.records import Record
 from pyrovae.specs.inference import (
     BetaSpec,
     ConstantBetaSpec,
@@ -21,6 +19,8 @@ from pyrovae.specs.inference import (
     MultiStepRateSpec,
     RateSpec,
 )
+from pyrovae.training.callback import Observer
+from pyrovae.training.records import Record
 
 BUDGETS = [Budget(12, 1), Budget(12, 7), Budget(24, 100)]
 budgets = pytest.mark.parametrize("budget", BUDGETS, ids=str)

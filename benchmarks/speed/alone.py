@@ -15,8 +15,8 @@ import torch
 from pyrovae import Computation, InferenceSpec, ModelSpec, Training, build
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
-from pyrovae.observers import Observer
 from pyrovae.specs.computation import Compile, Precision
+from pyrovae.training.callback import Observer
 
 WARM_UP = 100
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95)

@@ -183,7 +183,7 @@ def drawn_data(count: int) -> Any:
 def sampled_epoch(training: Any, clock: Any, steps: int) -> Point:
     """Time per epoch from some of its steps and from all that is done once."""
     from pyrovae.evaluation.bound import evaluate
-    from pyrovae.training import epoch_order
+    from pyrovae.training.loop import epoch_order
 
     clock.steps = steps
     training.run([clock])
@@ -224,7 +224,7 @@ def make_clock(device: str) -> Any:
     """An observer that reads the time after steps and after epochs."""
     import torch
 
-    from pyrovae.observers import Observer
+    from pyrovae.training.callback import Observer
 
     class Clock(Observer):
         """Ends the training after some steps or seconds, if it is told to."""

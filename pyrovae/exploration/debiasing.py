@@ -18,10 +18,10 @@ from pyrovae.evaluation.pointwise import judge
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.finding import Finding
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.resampling import drawing_probabilities, expected_shares
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import validate
 from pyrovae.specs.resampling import KernelResamplingSpec, ResamplingSpec
+from pyrovae.training.resampling import drawing_probabilities, expected_shares
 
 SHOWN = 20
 """Data at either end of the chances that are shown."""

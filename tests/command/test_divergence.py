@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import pyrovae.training
+import pyrovae.training.loop
 from pyrovae import InferenceSpec, Splits, Training, load_data
 from pyrovae.errors import DivergenceError
-from pyrovae.observers import Observer
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.training import epoch_order
+from pyrovae.training.callback import Observer
+from pyrovae.training.loop import epoch_order
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -167,7 +167,7 @@ def test_a_divergence_at_a_rare_draw_is_named_by_drawing_it_again(
 def test_numbers_are_looked_at_before_the_epoch_ends(
     write_program: Any, few: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pyrovae.training, "LOOK", 2)
+    monkeypatch.setattr(pyrovae.training.loop, "LOOK", 2)
     torch.manual_seed(0)
     autoencoder = Handwritten(write_program(IN_DRAW), few)
     training = Training(autoencoder, few, InferenceSpec(batch_size=1, epochs=50))

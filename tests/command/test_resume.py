@@ -22,10 +22,10 @@ import torch
 
 import pyrovae
 from pyrovae import InferenceSpec, ModelSpec, Training
-from pyrovae.observers import Observer
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import to_toml
 from pyrovae.specs.run import Request
+from pyrovae.training.callback import Observer
 
 SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "constant": ({}, {}),

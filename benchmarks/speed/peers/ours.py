@@ -12,8 +12,8 @@ from weights import Weights
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.data import Dataset
-from pyrovae.observers import Observer
 from pyrovae.specs.computation import Computation
+from pyrovae.training.callback import Observer
 
 
 class Uncaptured:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyrovae.compute.capture import tensors_of
 from pyrovae.compute.randomness import set_stream_state, stream_state
-from pyrovae.step import Step
+from pyrovae.training.step import Step
 
 # So many that their launch costs little beside them, and an interruption waits for few.
 STEPS = 16

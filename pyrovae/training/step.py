@@ -15,10 +15,10 @@ from pyrovae.data import Dataset
 from pyrovae.evaluation.metrics import Layout, Tally, sums
 from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget, beta_at, rate_at
-from pyrovae.optimisers import Optimiser
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
+from pyrovae.training.optimisers import Optimiser
 
 
 class Step:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pyrovae.fit_warnings import FitWarning
-from pyrovae.records import Record
+from pyrovae.training.fit_warnings import FitWarning
+from pyrovae.training.records import Record
 
 if TYPE_CHECKING:
-    from pyrovae.training import Training
+    from pyrovae.training.loop import Training
 
 
 class Observer:

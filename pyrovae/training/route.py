@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pyrovae.compute.capture import Captured, CaptureError
 from pyrovae.errors import reason
-from pyrovae.replay import Replay
 from pyrovae.specs.computation import Computation
-from pyrovae.step import Step
+from pyrovae.training.cuda_graph import Replay
+from pyrovae.training.step import Step
 
 # Steps from which on it takes less time than it saves. Capturing takes a second or two and saves
 # a millisecond of each step. Compiling takes some ten seconds and saves another on a CPU; on a

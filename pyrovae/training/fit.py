@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits
-from pyrovae.observers import Observer
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.records import Record
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
-from pyrovae.training import Training
+from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Training
+from pyrovae.training.records import Record
 
 logger = logging.getLogger("pyrovae")
 

@@ -11,33 +11,33 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyrovae.before_training import rehearse, require_batches_that_train
-from pyrovae.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.compute.precision import check_precision, tf32
 from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.data import Splits
-from pyrovae.divergence import find_divergence, find_parameter
 from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.codes import codes
 from pyrovae.evaluation.metrics import LOSS, Summary
-from pyrovae.execution import Execution, prepare
-from pyrovae.fit_warnings import (
+from pyrovae.objectives.schedules import Budget
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.specs import InferenceSpec
+from pyrovae.specs.computation import Computation
+from pyrovae.specs.resampling import ResamplingSpec
+from pyrovae.training.before_training import rehearse, require_batches_that_train
+from pyrovae.training.callback import Observer
+from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
+from pyrovae.training.divergence import find_divergence, find_parameter
+from pyrovae.training.fit_warnings import (
     FitWarning,
     better_earlier,
     posterior_collapse,
     worse_than_untrained,
 )
-from pyrovae.judgement import Judgement, judged
-from pyrovae.objectives.schedules import Budget
-from pyrovae.observers import Observer
-from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.records import Record
-from pyrovae.resampling import drawing_probabilities, drawn_order, importance
-from pyrovae.specs import InferenceSpec
-from pyrovae.specs.computation import Computation
-from pyrovae.specs.resampling import ResamplingSpec
-from pyrovae.step import Step
+from pyrovae.training.judgement import Judgement, judged
+from pyrovae.training.records import Record
+from pyrovae.training.resampling import drawing_probabilities, drawn_order, importance
+from pyrovae.training.route import Execution, prepare
+from pyrovae.training.step import Step
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32
