@@ -21,9 +21,8 @@ from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
-from pyrovae.training.callback import Observer
 from pyrovae.training.fit_warnings import FitWarning, nats
-from pyrovae.training.loop import Training
+from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 
 KL_KINDS: dict[Kind, str] = {
@@ -38,14 +37,14 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-class Progress(Observer):
+class Progress(Callback):
     """Says how steps are taken, once that is decided."""
 
-    def begun(self, training: Training) -> None:
+    def on_start(self, training: Training) -> None:
         """Print the line."""
         say(f"{'steps':<11} {training.execution.summary}")
 
-    def warned(self, training: Training, warning: FitWarning) -> None:
+    def on_warning(self, training: Training, warning: FitWarning) -> None:
         """Say what goes badly, and what to try."""
         say(f"epoch {warning.epoch}\n{caution(warning)}")
 
@@ -53,9 +52,9 @@ class Progress(Observer):
 class Bar(Progress):
     """A progress bar over the whole run, for a terminal."""
 
-    def begun(self, training: Training) -> None:
+    def on_start(self, training: Training) -> None:
         """Draw the bar where training begins or goes on."""
-        super().begun(training)
+        super().on_start(training)
         self.bar = tqdm(
             total=training.budget.steps,
             initial=training.step,
@@ -64,11 +63,11 @@ class Bar(Progress):
             bar_format="{percentage:3.0f}% {bar:10} {remaining} left{postfix}",
         )
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         """Move on to the step that training has come to."""
         self.bar.update(training.step - self.bar.n)
 
-    def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
+    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
         """Show the epoch's numbers."""
         train, validation = records
         self.bar.set_postfix_str(
@@ -77,12 +76,12 @@ class Bar(Progress):
             refresh=False,
         )
 
-    def warned(self, training: Training, warning: FitWarning) -> None:
+    def on_warning(self, training: Training, warning: FitWarning) -> None:
         """Say it above the bar."""
         with self.bar.external_write_mode():
-            super().warned(training, warning)
+            super().on_warning(training, warning)
 
-    def ended(self, training: Training) -> None:
+    def on_end(self, training: Training) -> None:
         """Leave the bar as it stands."""
         self.bar.close()
 
@@ -90,7 +89,7 @@ class Bar(Progress):
 class Lines(Progress):
     """A plain line for each epoch, for a log."""
 
-    def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
+    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
         """Print the epoch's numbers."""
         train, validation = records
         say(

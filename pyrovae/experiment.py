@@ -121,7 +121,7 @@ def fit(training: Training, run: Run) -> None:
     try:
         training.run([run, progress])
     except DivergenceError as error:
-        progress.ended(training)
+        progress.on_end(training)
         run.describe({"status": "diverged"})
         raise DivergenceError(
             f"{error}. The last good state is in {run.folder}; a lower learning rate or "

@@ -24,7 +24,7 @@ from pyrovae.runs import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.run import read_run
-from pyrovae.training.loop import is_better
+from pyrovae.training.early_stopping import is_better
 from pyrovae.weights import load, load_weights
 
 

@@ -22,9 +22,8 @@ from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.files import differences, to_toml
 from pyrovae.specs.run import read_run
-from pyrovae.training.callback import Observer
 from pyrovae.training.fit_warnings import FitWarning
-from pyrovae.training.loop import Training
+from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 from pyrovae.weights import save, write_atomically
 
@@ -64,7 +63,7 @@ def declarations(training: Training) -> dict[str, str]:
     }
 
 
-class Run(Observer):
+class Run(Callback):
     """Writes a training's folder as it goes.
 
     ``checkpoint.pt`` is the whole state, replaced atomically after each epoch and on
@@ -80,14 +79,14 @@ class Run(Observer):
         self.folder = folder
         self.identity = identity
 
-    def begun(self, training: Training) -> None:
+    def on_start(self, training: Training) -> None:
         """Keep the state to go back to should the first epoch fail; drop metrics beyond it."""
         kept = [r for r in read_metrics(self.folder) if r["step"] <= training.step]
         lines = "".join(json.dumps(record) + "\n" for record in kept if record["split"] != "test")
         write_atomically(self.folder / METRICS, lines.encode())
         self._checkpoint(training)
 
-    def epoch_ended(self, training: Training, records: Sequence[Record]) -> None:
+    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
         """Add the epoch's records and weights, then the state, which says that they are there."""
         self.record(records)
         save(training.autoencoder, self.folder / "last.safetensors")
@@ -95,11 +94,11 @@ class Run(Observer):
             save(training.autoencoder, self.folder / "best.safetensors")
         self._checkpoint(training)
 
-    def warned(self, training: Training, warning: FitWarning) -> None:
+    def on_warning(self, training: Training, warning: FitWarning) -> None:
         """Write down the warnings so far."""
         self.describe({"warnings": [asdict(warning) for warning in training.warnings]})
 
-    def ended(self, training: Training) -> None:
+    def on_end(self, training: Training) -> None:
         """Keep the state, also in the middle of an epoch."""
         self._checkpoint(training)
 

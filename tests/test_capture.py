@@ -19,8 +19,7 @@ from pyrovae.data import Dataset
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Compile, Computation
-from pyrovae.training.callback import Observer
-from pyrovae.training.loop import rehearse
+from pyrovae.training.loop import Callback, rehearse
 from pyrovae.training.step import Step
 
 CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-7}
@@ -499,13 +498,13 @@ def test_nothing_is_captured_where_no_step_is_left(few_digits: Splits) -> None:
     assert again.take_step.captured == {}
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     """Interrupts training after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         training.interrupted = training.step == self.step
 
 

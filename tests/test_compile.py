@@ -20,7 +20,7 @@ from pyrovae.evaluation.pointwise import judge
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ["g++", "clang++"])), reason="there is no C++ compiler"
@@ -36,9 +36,9 @@ CHANGING = {
 }
 
 
-def trained(training: Training, *observers: Observer) -> list[Any]:
+def trained(training: Training, *callbacks: Callback) -> list[Any]:
     torch.manual_seed(1)
-    return training.run(observers)
+    return training.run(callbacks)
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def test_compiled_training_is_the_same(begin: Any) -> None:
     assert [r.loss for r in history] == pytest.approx([r.loss for r in expected], rel=1e-5)
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     """Interrupts training after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         training.interrupted = training.step == self.step
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from pyrovae import InferenceSpec, Splits, Training, build
 from pyrovae.console import Bar, Lines, plan
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 
 
-def trained(data: Splits, observer: Observer) -> Training:
+def trained(data: Splits, callback: Callback) -> Training:
     training = Training(build("vae", "svi", data), data, InferenceSpec(epochs=2))
-    training.run([observer])
+    training.run([callback])
     return training
 
 

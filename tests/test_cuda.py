@@ -21,8 +21,8 @@ from pyrovae.evaluation.results import Check
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.traversal import traverse
 from pyrovae.specs.computation import Computation
-from pyrovae.training.callback import Observer
-from pyrovae.training.loop import epoch_order
+from pyrovae.training.loop import Callback
+from pyrovae.training.order import epoch_order
 
 pytestmark = [
     pytest.mark.cuda,
@@ -69,9 +69,9 @@ def begin(
     return Training(vae, data, spec, computation)
 
 
-def run(training: Training, *observers: Observer) -> None:
+def run(training: Training, *callbacks: Callback) -> None:
     with seeded(training.spec.seed, training.device):
-        training.run(observers)
+        training.run(callbacks)
 
 
 def judged(vae: VAE, x: Tensor, device: str) -> dict[str, Tensor]:
@@ -175,13 +175,13 @@ ON = Computation(compile="on")
 REPLAYED = {"batch_size": 2, "learning_rate_schedule": {"kind": "cosine"}}
 
 
-class Steps(Observer):
+class Steps(Callback):
     """Writes down after which steps it was told."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         self.seen.append(training.step)
 
 
@@ -371,13 +371,13 @@ def test_what_was_fitted_on_one_device_is_worth_the_same_on_the_other(
         torch.testing.assert_close(value, expected[name], rtol=RELATIVE, atol=RELATIVE)
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     """Interrupts training after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         training.interrupted = training.step == self.step
 
 

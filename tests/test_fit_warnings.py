@@ -18,10 +18,10 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives.schedules import Budget
 from pyrovae.specs.files import validate
-from pyrovae.training.callback import Observer
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.fit_warnings import FitWarning, posterior_collapse
 from pyrovae.training.judgement import Judgement
+from pyrovae.training.loop import Callback
 
 COLUMNS = 6
 # Probabilistic PCA keeps the directions in which the covariance is above that of the noise
@@ -57,11 +57,11 @@ def table(folders: pytest.TempPathFactory, weights: Any) -> Splits:
     return load_data(path)
 
 
-class Listener(Observer):
+class Listener(Callback):
     def __init__(self) -> None:
         self.heard: list[FitWarning] = []
 
-    def warned(self, training: Training, warning: FitWarning) -> None:
+    def on_warning(self, training: Training, warning: FitWarning) -> None:
         self.heard.append(warning)
 
 
@@ -76,11 +76,11 @@ def trained(
     data: Splits,
     inference: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,
-    observers: Sequence[Observer] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Training:
     with seeded(0):
         training = prepared(data, inference or {}, model or {})
-        training.run(observers)
+        training.run(callbacks)
         training.conclude()
     return training
 
@@ -101,7 +101,7 @@ def test_data_without_structure_collapse_the_posterior_and_it_is_said_once(
     noise: Splits, inference: dict[str, Any]
 ) -> None:
     listener = Listener()
-    training = trained(noise, inference, observers=[listener])
+    training = trained(noise, inference, callbacks=[listener])
     assert [warning.kind for warning in listener.heard] == ["posterior_collapse"]
     assert listener.heard[0].epoch >= max(training.settled, training.collapse.window)
     assert kinds(training) == ["posterior_collapse"]
@@ -129,7 +129,7 @@ def test_nothing_is_said_of_data_with_structure(
     structure: Splits, inference: dict[str, Any]
 ) -> None:
     listener = Listener()
-    training = trained(structure, inference, observers=[listener])
+    training = trained(structure, inference, callbacks=[listener])
     assert listener.heard == []
     assert not {"posterior_collapse", "worse_than_untrained"} & set(kinds(training))
 
@@ -138,17 +138,17 @@ def test_nothing_is_said_of_data_with_structure(
 def test_nothing_is_said_of_a_fit_that_learns_slowly(structure: Splits, rate: float) -> None:
     listener = Listener()
     slow = {"optimiser": {"kind": "adam", "learning_rate": rate}}
-    assert kinds(trained(structure, slow, observers=[listener])) == []
+    assert kinds(trained(structure, slow, callbacks=[listener])) == []
     assert listener.heard == []
 
 
 def test_collapse_is_said_once_whatever_the_interruptions(noise: Splits) -> None:
-    class Stop(Observer):
-        def epoch_ended(self, training: Training, records: Any) -> None:
+    class Stop(Callback):
+        def on_epoch_end(self, training: Training, records: Any) -> None:
             training.interrupted = True
 
     whole, parts = Listener(), Listener()
-    expected = trained(noise, observers=[whole]).state_dict()
+    expected = trained(noise, callbacks=[whole]).state_dict()
     training = prepared(noise, {}, {})
     with seeded(0):
         training = prepared(noise, {}, {})

@@ -25,7 +25,7 @@ from pyrovae.objectives import (
 from pyrovae.objectives.mmd import WIDTHS, mmd
 from pyrovae.objectives.schedules import Budget
 from pyrovae.parts.distributions.kl import marginals
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
 AT_ONCE = {"num_particles": 3, "max_plate_nesting": 1, "vectorize_particles": True}
@@ -170,8 +170,8 @@ def test_training_leads_the_capacity(few_digits: Any) -> None:
     training = Training(build("vae", spec, few_digits), few_digits, spec)
     seen = []
 
-    class Watch(Observer):
-        def stepped(self, training: Training) -> None:
+    class Watch(Callback):
+        def on_step(self, training: Training) -> None:
             seen.append(float(training.objective.setting))
 
     training.run([Watch()])

@@ -11,8 +11,8 @@ import torch
 import pyrovae.training.loop
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.specs.computation import Computation
-from pyrovae.training.callback import Observer
 from pyrovae.training.cuda_graph import Replay
+from pyrovae.training.loop import Callback
 from pyrovae.training.route import Execution
 from pyrovae.training.step import Step
 
@@ -92,9 +92,9 @@ def assert_same(first: Training, second: Training) -> None:
         torch.testing.assert_close(mine[part], theirs[part], rtol=0, atol=0)
 
 
-def trained(training: Training, *observers: Observer) -> list[Any]:
+def trained(training: Training, *callbacks: Callback) -> list[Any]:
     torch.manual_seed(1)
-    return [{**vars(record), "seconds": 0.0} for record in training.run(observers)]
+    return [{**vars(record), "seconds": 0.0} for record in training.run(callbacks)]
 
 
 @declared
@@ -138,13 +138,13 @@ def test_recording_leaves_everything_as_it_was(
     assert step.tally.count == SIZE
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     """Interrupts training as soon as a step is done."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         training.interrupted = training.step >= self.step
 
 

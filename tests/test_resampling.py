@@ -22,12 +22,11 @@ from pyrovae.specs.resampling import (
     KernelResamplingSpec,
     ResamplingSpec,
 )
-from pyrovae.training.callback import Observer
-from pyrovae.training.loop import epoch_order
+from pyrovae.training.loop import Callback
+from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import Record
 from pyrovae.training.resampling import (
     drawing_probabilities,
-    drawn_order,
     expected_shares,
     histogram_probabilities,
     importance,
@@ -353,14 +352,14 @@ def test_draws_are_by_the_codes_at_the_beginning_of_the_epoch(few_digits: Splits
     used: list[Tensor] = []
     orders: list[Tensor] = []
 
-    class Watch(Observer):
-        def stepped(self, training: Training) -> None:
+    class Watch(Callback):
+        def on_step(self, training: Training) -> None:
             if training.step % training.budget.steps_per_epoch == 1:
                 assert training.probabilities is not None
                 used.append(training.probabilities)
                 orders.append(drawn_order(0, len(orders), training.probabilities))
 
-        def epoch_ended(self, training: Training, records: Any) -> None:
+        def on_epoch_end(self, training: Training, records: Any) -> None:
             z = codes(training.autoencoder, training.splits.train)
             expected.append(drawing_probabilities(z, spec))
 
@@ -462,12 +461,12 @@ def test_an_epoch_that_is_repeated_has_the_draws_it_had(few_digits: Splits) -> N
     spoiled = Fitting(few_digits, resampling=RESAMPLED, epochs=3).training
     assert not spoiled.watchful
 
-    class Spoil(Observer):
+    class Spoil(Callback):
         """Once, in the second epoch, a loss that is not finite."""
 
         done = False
 
-        def stepped(self, training: Training) -> None:
+        def on_step(self, training: Training) -> None:
             if training.step == training.budget.steps_per_epoch + 2 and not self.done:
                 self.done = True
                 training.tally.sums.mul_(torch.nan)

@@ -19,7 +19,7 @@ from pyrovae.specs.inference import (
     MultiStepRateSpec,
     RateSpec,
 )
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 from pyrovae.training.records import Record
 
 BUDGETS = [Budget(12, 1), Budget(12, 7), Budget(24, 100)]
@@ -133,7 +133,7 @@ def test_a_milestone_multiplies_from_the_first_step_after_its_epoch(budget: Budg
     assert actual == pytest.approx(expected, rel=ROUNDING)
 
 
-class Listener(Observer):
+class Listener(Callback):
     """Writes down β, the learning rate and the step after each step, and the records."""
 
     def __init__(self) -> None:
@@ -142,12 +142,12 @@ class Listener(Observer):
         self.steps: list[int] = []
         self.records: list[Record] = []
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         self.betas.append(training.take_step.beta.item())
         self.rates.append(training.take_step.rate.item())
         self.steps.append(training.step)
 
-    def epoch_ended(self, training: Training, records: Any) -> None:
+    def on_epoch_end(self, training: Training, records: Any) -> None:
         self.records += records
 
 

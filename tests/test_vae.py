@@ -32,7 +32,7 @@ from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import BernoulliLikelihood
 from pyrovae.parts.networks import MLPDecoder, MLPEncoder
 from pyrovae.parts.priors import NormalPrior
-from pyrovae.training.loop import epoch_order
+from pyrovae.training.order import epoch_order
 
 SHAPE = (5,)
 LOSSES = {

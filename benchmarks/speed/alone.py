@@ -16,7 +16,7 @@ from pyrovae import Computation, InferenceSpec, ModelSpec, Training, build
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
 from pyrovae.specs.computation import Compile, Precision
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 
 WARM_UP = 100
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95)
@@ -28,14 +28,14 @@ CLASSIC = {
 }
 
 
-class Clock(Observer):
+class Clock(Callback):
     """Reads the time after each step, and ends the training after so many."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.times: list[float] = []
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         self.times.append(time.perf_counter())
         training.interrupted = training.step >= WARM_UP + self.steps
 

@@ -183,7 +183,7 @@ def drawn_data(count: int) -> Any:
 def sampled_epoch(training: Any, clock: Any, steps: int) -> Point:
     """Time per epoch from some of its steps and from all that is done once."""
     from pyrovae.evaluation.bound import evaluate
-    from pyrovae.training.loop import epoch_order
+    from pyrovae.training.order import epoch_order
 
     clock.steps = steps
     training.run([clock])
@@ -221,12 +221,12 @@ class Memory:
 
 
 def make_clock(device: str) -> Any:
-    """An observer that reads the time after steps and after epochs."""
+    """An callback that reads the time after steps and after epochs."""
     import torch
 
-    from pyrovae.training.callback import Observer
+    from pyrovae.training.loop import Callback
 
-    class Clock(Observer):
+    class Clock(Callback):
         """Ends the training after some steps or seconds, if it is told to."""
 
         steps: int | None = None
@@ -236,10 +236,10 @@ def make_clock(device: str) -> Any:
             self.marks: list[tuple[int, float]] = []
             self.epochs: list[float] = []
 
-        def begun(self, training: Any) -> None:
+        def on_start(self, training: Any) -> None:
             self.started = self.ended_at = self.now()
 
-        def stepped(self, training: Any) -> None:
+        def on_step(self, training: Any) -> None:
             if training.step <= WARM_STEPS:
                 self.started = self.now()
                 return
@@ -251,7 +251,7 @@ def make_clock(device: str) -> Any:
             if enough or late:
                 training.interrupted = True
 
-        def epoch_ended(self, training: Any, records: Sequence[Any]) -> None:
+        def on_epoch_end(self, training: Any, records: Sequence[Any]) -> None:
             now = self.now()
             self.epochs.append(now - self.ended_at)
             self.ended_at = now

@@ -10,8 +10,7 @@ from pyrovae.data import Splits
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
-from pyrovae.training.callback import Observer
-from pyrovae.training.loop import Training
+from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 
 logger = logging.getLogger("pyrovae")
@@ -21,7 +20,7 @@ def fit(
     autoencoder: Autoencoder,
     data: Splits,
     inference: InferenceSpec | None = None,
-    observers: Sequence[Observer] = (),
+    callbacks: Sequence[Callback] = (),
     computation: Computation | None = None,
 ) -> list[Record]:
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
@@ -35,7 +34,7 @@ def fit(
         autoencoder: What to fit, in place, on its own device.
         data: The data as loaded.
         inference: How to fit; by default what the autoencoder was declared with.
-        observers: Who is to be told how it goes.
+        callbacks: Hooks that training calls.
         computation: How the arithmetic is carried out.
 
     Returns:
@@ -59,7 +58,7 @@ def fit(
     device = next(autoencoder.parameters()).device
     with seeded(spec.seed, device):
         training = Training(autoencoder, data, spec, computation)
-        history = training.run(observers)
+        history = training.run(callbacks)
     training.conclude()
     for warning in training.warnings:
         logger.warning("%s; %s", warning.finding, warning.advice)

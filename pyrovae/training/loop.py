@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyro
 import torch
@@ -24,9 +24,9 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.training.before_training import rehearse, require_batches_that_train
-from pyrovae.training.callback import Observer
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.divergence import find_divergence, find_parameter
+from pyrovae.training.early_stopping import Best, is_better, out_of_patience
 from pyrovae.training.fit_warnings import (
     FitWarning,
     better_earlier,
@@ -34,8 +34,9 @@ from pyrovae.training.fit_warnings import (
     worse_than_untrained,
 )
 from pyrovae.training.judgement import Judgement, judged
+from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import Record
-from pyrovae.training.resampling import drawing_probabilities, drawn_order, importance
+from pyrovae.training.resampling import drawing_probabilities, importance
 from pyrovae.training.route import Execution, prepare
 from pyrovae.training.step import Step
 
@@ -45,12 +46,23 @@ RESIDENT = 2**32
 LOOK = 100
 
 
-class Best(NamedTuple):
-    """The epoch with the highest validation ELBO so far."""
+class Callback:
+    """Hooks that training calls. Each does nothing unless overridden."""
 
-    elbo: float
-    epoch: int
-    weights: dict[str, Tensor]
+    def on_start(self, training: Training) -> None:
+        """Before the first step, also after resuming."""
+
+    def on_step(self, training: Training) -> None:
+        """After each optimiser step."""
+
+    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
+        """After an epoch: the training and the validation record."""
+
+    def on_warning(self, training: Training, warning: FitWarning) -> None:
+        """After an epoch that shows that the fit goes badly."""
+
+    def on_end(self, training: Training) -> None:
+        """After the last step, or the one in which training was interrupted."""
 
 
 class Training:
@@ -123,9 +135,10 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether the budget is spent, or early stopping has had enough."""
-        return self.step >= self.budget.steps or self._out_of_patience()
+        waited = out_of_patience(self.epoch, self.best.epoch, self.spec)
+        return waited or self.step >= self.budget.steps
 
-    def run(self, observers: Sequence[Observer] = ()) -> list[Record]:
+    def run(self, callbacks: Sequence[Callback] = ()) -> list[Record]:
         """Train to the end, or until :attr:`interrupted` is set.
 
         Returns:
@@ -141,11 +154,11 @@ class Training:
                 self.untrained = self._judge()
             if not self.finished:
                 self._prepare()
-            for observer in observers:
-                observer.begun(self)
+            for callback in callbacks:
+                callback.on_start(self)
             good = None if self.watchful else self.state_dict()
             while not (self.finished or self.interrupted):
-                self._train_epoch(observers)
+                self._train_epoch(callbacks)
                 if not self._is_finite():
                     if good is None:
                         culprit = find_parameter(self.autoencoder)
@@ -156,13 +169,13 @@ class Training:
                     known = len(self.warnings)
                     records = self._end_epoch()
                     history += records
-                    for observer in observers:
-                        observer.epoch_ended(self, records)
+                    for callback in callbacks:
+                        callback.on_epoch_end(self, records)
                         for warning in self.warnings[known:]:
-                            observer.warned(self, warning)
+                            callback.on_warning(self, warning)
                     good = None if self.watchful else self.state_dict()
-            for observer in observers:
-                observer.ended(self)
+            for callback in callbacks:
+                callback.on_end(self)
         return history
 
     def use_best(self) -> None:
@@ -238,7 +251,7 @@ class Training:
         sizes = {size: count for size, count in counts.items() if count}
         self.execution = prepare(self.take_step, self.computation, sizes)
 
-    def _train_epoch(self, observers: Sequence[Observer]) -> None:
+    def _train_epoch(self, callbacks: Sequence[Callback]) -> None:
         """The steps of the current epoch that are left, unless a number is not finite."""
         self.autoencoder.train()
         done = self.step % self.budget.steps_per_epoch
@@ -251,8 +264,8 @@ class Training:
             before = self.step
             order = order[self._take_steps(order) :]
             self.seconds = time.monotonic() - self._started
-            for observer in observers:
-                observer.stepped(self)
+            for callback in callbacks:
+                callback.on_step(self)
             if self.step // LOOK > before // LOOK and not self.tally.loss.isfinite():
                 return
 
@@ -358,10 +371,6 @@ class Training:
         beta, _, setting = self.take_step.settings_at(step, self.budget)
         return beta, setting
 
-    def _out_of_patience(self) -> bool:
-        patient = self.spec.early_stopping
-        return patient is not None and self.epoch - self.best.epoch >= patient.patience
-
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.autoencoder.state_dict().items()}
 
@@ -375,21 +384,6 @@ class Training:
         return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
 
 
-def is_better(elbo: float, best: float, spec: InferenceSpec) -> bool:
-    """Whether a validation ELBO is the best so far, by as much as early stopping asks for."""
-    stop = spec.early_stopping
-    return elbo > best + (stop.min_delta if stop else 0.0)
-
-
 def resident(splits: Splits, device: torch.device) -> Splits:
     """The data on the device, if they are not too large for that."""
     return splits.to(device) if splits.train.x.nbytes <= RESIDENT else splits
-
-
-def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of the data in an epoch, ``(count,)``: a function of seed and epoch alone.
-
-    So that an epoch can be entered in the middle, and is the same on every device.
-    """
-    generator = torch.Generator().manual_seed((seed << 24) + epoch)
-    return torch.randperm(count, generator=generator)

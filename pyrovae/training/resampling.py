@@ -117,18 +117,6 @@ def kernel_probabilities(codes: Tensor, bandwidth: float, alpha: float) -> Tenso
     return _normalised(_inverse((log_density - log_density.max()).exp(), alpha))
 
 
-def drawn_order(seed: int, epoch: int, probabilities: Tensor) -> Tensor:
-    """As many draws with replacement as there are data, ``(data,)``.
-
-    Given the probabilities, a function of seed and epoch alone, so that an epoch can be entered
-    in the middle.
-    """
-    generator = torch.Generator().manual_seed((seed << 24) + epoch)
-    return torch.multinomial(
-        probabilities, len(probabilities), replacement=True, generator=generator
-    )
-
-
 def importance(probabilities: Tensor) -> Tensor:
     r"""What each datum stands for when it is drawn, ``(data,)``: :math:`1 / (n p)`.
 

@@ -16,8 +16,8 @@ import pyrovae.training.loop
 from pyrovae import InferenceSpec, Splits, Training, load_data
 from pyrovae.errors import DivergenceError
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.training.callback import Observer
-from pyrovae.training.loop import epoch_order
+from pyrovae.training.loop import Callback
+from pyrovae.training.order import epoch_order
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -55,9 +55,9 @@ def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     if request.param == "watchful":
         run = Training.run
 
-        def watchful(training: Training, *observers: Any) -> Any:
+        def watchful(training: Training, *callbacks: Any) -> Any:
             training.watchful = True
-            return run(training, *observers)
+            return run(training, *callbacks)
 
         monkeypatch.setattr(Training, "run", watchful)
 
@@ -173,8 +173,8 @@ def test_numbers_are_looked_at_before_the_epoch_ends(
     training = Training(autoencoder, few, InferenceSpec(batch_size=1, epochs=50))
     seen: list[int] = []
 
-    class Watch(Observer):
-        def stepped(self, training: Training) -> None:
+    class Watch(Callback):
+        def on_step(self, training: Training) -> None:
             seen.append(training.step)
 
     with pytest.raises(DivergenceError, match="the loss is not finite"):

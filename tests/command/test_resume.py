@@ -25,7 +25,7 @@ from pyrovae import InferenceSpec, ModelSpec, Training
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import to_toml
 from pyrovae.specs.run import Request
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 
 SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "constant": ({}, {}),
@@ -68,13 +68,13 @@ schedules = pytest.mark.parametrize(
 )
 
 
-class Stop(Observer):
+class Stop(Callback):
     """Interrupts training after a step, as a signal does."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         training.interrupted = training.step == self.step
 
 
@@ -141,8 +141,8 @@ def test_early_stopping_remembers_across_an_interruption(make_training: Any) -> 
 def test_chances_change_from_epoch_to_epoch(make_training: Any) -> None:
     chances: list[torch.Tensor] = []
 
-    class Watch(Observer):
-        def epoch_ended(self, training: Training, records: Any) -> None:
+    class Watch(Callback):
+        def on_epoch_end(self, training: Training, records: Any) -> None:
             chances.append(training.state_dict()["probabilities"])
 
     make_training(*SCHEDULES["resampling"]).run([Watch()])
@@ -155,8 +155,8 @@ def test_chances_change_from_epoch_to_epoch(make_training: Any) -> None:
 def test_beta_and_rate_are_those_of_the_step(make_training: Any) -> None:
     applied: list[tuple[float, float]] = []
 
-    class Watch(Observer):
-        def stepped(self, training: Training) -> None:
+    class Watch(Callback):
+        def on_step(self, training: Training) -> None:
             step = training.take_step
             applied.append((step.beta.item(), step.rate.item()))
 
@@ -192,11 +192,11 @@ def test_every_epoch_sees_all_the_data_in_an_order_of_its_own(
 def signalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
     """Within, a command receives SIGINT in the middle of a step."""
 
-    class Signal(Observer):
+    class Signal(Callback):
         def __init__(self, step: int) -> None:
             self.step = step
 
-        def stepped(self, training: Training) -> None:
+        def on_step(self, training: Training) -> None:
             if training.step == self.step:
                 signal.raise_signal(signal.SIGINT)
 

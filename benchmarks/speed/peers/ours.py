@@ -13,7 +13,7 @@ from weights import Weights
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.data import Dataset
 from pyrovae.specs.computation import Computation
-from pyrovae.training.callback import Observer
+from pyrovae.training.loop import Callback
 
 
 class Uncaptured:
@@ -46,13 +46,13 @@ class Captured(Uncaptured):
     compile = "on"
 
 
-class Blocks(Observer):
+class Blocks(Callback):
     """Tells the clock how far a training is."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
-    def stepped(self, training: Training) -> None:
+    def on_step(self, training: Training) -> None:
         self.clock.reached(training.step)
 
 
