@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from pyrovae import console
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
@@ -23,6 +22,7 @@ from pyrovae.evaluation.codes import active_dimensions, codes
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.report import console
 from pyrovae.runs import (
     Identity,
     Run,
@@ -209,7 +209,7 @@ def interruptible(training: Training) -> Iterator[list[int]]:
 
 def finish(run: Run, training: Training) -> None:
     """Judge the model on the test data, keep its weights, draw the figures, report."""
-    from pyrovae.figures import draw_figures
+    from pyrovae.report.figures import draw_figures
 
     autoencoder, test = training.autoencoder, training.splits.test
     training.conclude()

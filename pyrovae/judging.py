@@ -14,7 +14,6 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrovae import console
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis.comparison import (
@@ -37,6 +36,7 @@ from pyrovae.evaluation.pointwise import (
 )
 from pyrovae.opening import Observations, OpenedRun, open_run
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.report import console
 from pyrovae.runs import new_folder, versions
 from pyrovae.specs.computation import Computation
 from pyrovae.weights import write_atomically
@@ -84,7 +84,7 @@ def compare_runs(options: argparse.Namespace, command: str) -> int:
     Raises:
         PyrovaeError: Runs that cannot be opened, or cannot be compared.
     """
-    from pyrovae.figures.comparison import differences
+    from pyrovae.report.figures.comparison import differences
 
     opened = _open(options)
     names = _names(options.runs)

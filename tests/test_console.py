@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pyrovae import InferenceSpec, Splits, Training, build
-from pyrovae.console import Bar, Lines, plan
+from pyrovae.report.console import Bar, Lines, plan
 from pyrovae.training.loop import Callback
 
 

@@ -26,7 +26,6 @@ from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.metrics import Layout, Summary, sums
 from pyrovae.evaluation.pointwise import judge
 from pyrovae.evaluation.support import check_support
-from pyrovae.figures import draw_figures
 from pyrovae.objectives import (
     AnalyticELBO,
     CapacityELBO,
@@ -45,6 +44,7 @@ from pyrovae.programs.autoencoder import Formulas
 from pyrovae.programs.densities import densities, log_density
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.traces import Traces
+from pyrovae.report.figures import draw_figures
 from pyrovae.specs.objectives import ELBOSpec
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}

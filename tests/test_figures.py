@@ -14,7 +14,7 @@ from PIL import Image
 
 from pyrovae import VAE, ModelSpec, build
 from pyrovae.data import Dataset, from_arrays
-from pyrovae.figures import curves, draw_figures, latent, reconstructions, samples
+from pyrovae.report.figures import curves, draw_figures, latent, reconstructions, samples
 from pyrovae.specs.likelihoods import LikelihoodSpec
 
 FILES = ["reconstructions.png", "samples.png", "latent.png", "curves.png"]

@@ -14,16 +14,16 @@ from scipy import stats
 
 from pyrovae.data import from_arrays
 from pyrovae.evaluation.results import Variable
-from pyrovae.figures.aggregate import aggregate, distance
-from pyrovae.figures.calibration import CELLS, band, calibration, ecdf_difference, intervals
-from pyrovae.figures.chains import chains, examples
-from pyrovae.figures.extremes import Case, choose, extremes
-from pyrovae.figures.gap import gap
-from pyrovae.figures.latent_dimensions import latent_dimensions
-from pyrovae.figures.predictive import predictive, tail
-from pyrovae.figures.sandwich import sandwich
-from pyrovae.figures.scale import scale_of
-from pyrovae.figures.weights import weights
+from pyrovae.report.figures.aggregate import aggregate, distance
+from pyrovae.report.figures.calibration import CELLS, band, calibration, ecdf_difference, intervals
+from pyrovae.report.figures.chains import chains, examples
+from pyrovae.report.figures.extremes import Case, choose, extremes
+from pyrovae.report.figures.gap import gap
+from pyrovae.report.figures.latent_dimensions import latent_dimensions
+from pyrovae.report.figures.predictive import predictive, tail
+from pyrovae.report.figures.sandwich import sandwich
+from pyrovae.report.figures.scale import scale_of
+from pyrovae.report.figures.weights import weights
 
 Draw = Callable[[int, int, float], Figure]
 SIZES = [(1, 1), (2, 3), (8, 300), (64, 50)]

@@ -13,10 +13,10 @@ import torch
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, fit, load_data
 from pyrovae.compute.randomness import seeded
-from pyrovae.console import result
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives.schedules import Budget
+from pyrovae.report.console import result
 from pyrovae.specs.files import validate
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.fit_warnings import FitWarning, posterior_collapse

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from pyrovae import InferenceSpec, Splits, Training, build
-from pyrovae.console import plan
 from pyrovae.errors import DivergenceError, SpecError
 from pyrovae.objectives import AnalyticELBO, Objective, RenyiBound, SampledELBO
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.report.console import plan
 from pyrovae.specs.files import validate
 from pyrovae.specs.resampling import (
     HistogramResamplingSpec,

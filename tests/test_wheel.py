@@ -65,7 +65,10 @@ def test_the_wheel_holds_what_is_shipped_and_nothing_of_the_checkout_besides(
     assert shipped <= set(names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"pyrovae"}
     assert "pyrovae/py.typed" in names
-    assert {"pyrovae/templates/page.css", "pyrovae/templates/report.html.jinja"} <= set(names)
+    assert {
+        "pyrovae/report/templates/page.css",
+        "pyrovae/report/templates/report.html.jinja",
+    } <= set(names)
     assert not [name for name in names if "test" in name or name.endswith((".npy", ".pyc"))]
 
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from pyrovae import console
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
-from pyrovae.diagnosis.report import Page, Section, write_report
 from pyrovae.diagnosis.tree import save_tree
 from pyrovae.documents import file_name, write_json
 from pyrovae.evaluation.reconstruction import reconstruct
 from pyrovae.evaluation.results import Check, NotApplicable
-from pyrovae.figures import checks, extremes
 from pyrovae.objectives.schedules import describe_beta
 from pyrovae.opening import OpenedRun, open_run
-from pyrovae.pages import Picture
+from pyrovae.report import console
+from pyrovae.report.diagnosis_page import Page, Section, write_report
+from pyrovae.report.figures import checks, extremes
+from pyrovae.report.pages import Picture
 from pyrovae.runs import versions
 from pyrovae.specs.computation import Computation
 

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae import console
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.documents import file_name, write_json
 from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.looks import FEW, LOOKS, Asked, Look
-from pyrovae.exploration.page import write_page
 from pyrovae.explore import USUAL
 from pyrovae.opening import OpenedRun, open_run
+from pyrovae.report import console
+from pyrovae.report.exploration_page import write_page
 from pyrovae.runs import versions
 
 PAGE_DPI = 130  # sharp at the width of the page

@@ -11,7 +11,7 @@ from pyrovae.evaluation.results import Number, Variable
 class Finding(ABC):
     """Something seen of a latent space.
 
-    It holds data only; ``pyrovae.figures`` draws them.
+    It holds data only; ``pyrovae.report.figures`` draws them.
 
     Attributes:
         name: The word on the command line, and the name of the files.

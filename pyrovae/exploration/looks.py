@@ -27,9 +27,9 @@ from pyrovae.exploration.manifold import manifold
 from pyrovae.exploration.outliers import score_outliers
 from pyrovae.exploration.traversal import traverse
 from pyrovae.exploration.twins import train_twin
-from pyrovae.figures.checks import Drawn
 from pyrovae.opening import Observations, OpenedRun, other_data
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.report.figures.checks import Drawn
 from pyrovae.specs import InferenceSpec
 
 Key = TypeVar("Key", bound=Hashable)
@@ -92,8 +92,8 @@ class Look(NamedTuple):
 
 
 def _traversals(asked: Asked) -> Look:
-    from pyrovae.figures import traversals as figure
-    from pyrovae.figures.animation import write_gif
+    from pyrovae.report.figures import traversals as figure
+    from pyrovae.report.figures.animation import write_gif
 
     test = asked.run.data.test
     found = traverse(asked.run.autoencoder, asked.observed.x, datum=asked.options.datum)
@@ -103,7 +103,7 @@ def _traversals(asked: Asked) -> Look:
 
 
 def _interpolations(asked: Asked) -> Look:
-    from pyrovae.figures import interpolations as figure
+    from pyrovae.report.figures import interpolations as figure
 
     test = asked.run.data.test
     ends = pairs_of_data(test, 6).flatten()
@@ -112,7 +112,7 @@ def _interpolations(asked: Asked) -> Look:
 
 
 def _samples(asked: Asked) -> Look:
-    from pyrovae.figures import completeness as figure
+    from pyrovae.report.figures import completeness as figure
 
     train = asked.run.data.train
     x = observations(train, evenly(train, min(len(train), ablation.MOST_DATA))).to(
@@ -123,7 +123,7 @@ def _samples(asked: Asked) -> Look:
 
 
 def _manifold(asked: Asked) -> Look:
-    from pyrovae.figures import manifold as figure
+    from pyrovae.report.figures import manifold as figure
 
     test = asked.run.data.test
     found = manifold(asked.run.autoencoder, asked.observed.x)
@@ -131,14 +131,14 @@ def _manifold(asked: Asked) -> Look:
 
 
 def _factors(asked: Asked) -> Look:
-    from pyrovae.figures import factors as figure
+    from pyrovae.report.figures import factors as figure
 
     found = disentangle(asked.run.autoencoder, asked.run.data, progress=asked.progress)
     return Look(found, [Drawn(figure.factors(found, asked.run.data.test), figure.CAPTION)])
 
 
 def _outliers(asked: Asked) -> Look:
-    from pyrovae.figures import outliers as figure
+    from pyrovae.report.figures import outliers as figure
 
     run, options = asked.run, asked.options
     other = other_data(run, options.against, options.data_root)
@@ -156,7 +156,7 @@ def _outliers(asked: Asked) -> Look:
 
 
 def _ablation(asked: Asked) -> Look:
-    from pyrovae.figures import ablation as figure
+    from pyrovae.report.figures import ablation as figure
 
     variants = ablation.variants(asked.inference, asked.options.betas or ablation.BETAS)
     found = ablation.ablate(asked.twins("ablation", variants), asked.run.data)
@@ -164,7 +164,7 @@ def _ablation(asked: Asked) -> Look:
 
 
 def _sweep(asked: Asked) -> Look:
-    from pyrovae.figures import sweep as figure
+    from pyrovae.report.figures import sweep as figure
 
     data = asked.run.data
     variants = sweep.variants(asked.inference, asked.options.betas or sweep.BETAS)
@@ -182,7 +182,7 @@ def _mig(autoencoder: Autoencoder, asked: Asked) -> float:
 
 
 def _debias(asked: Asked) -> Look:
-    from pyrovae.figures import debiasing as figure
+    from pyrovae.report.figures import debiasing as figure
 
     run, options = asked.run, asked.options
     thinned = None

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import pyrovae.figures
+import pyrovae.report.figures
 from pyrovae import InferenceSpec, ModelSpec, Training, build, load_data
 from pyrovae.data import Splits
 from pyrovae.evaluation.annealing import Annealed, Bracket
@@ -115,7 +115,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing: four pictures take longer than all the rest."""
-    monkeypatch.setattr(pyrovae.figures, "draw_figures", lambda *_: [])
+    monkeypatch.setattr(pyrovae.report.figures, "draw_figures", lambda *_: [])
 
 
 @pytest.fixture(scope="session")

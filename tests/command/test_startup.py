@@ -58,6 +58,6 @@ def test_training_imports_neither_pictures_nor_scores() -> None:
 
 
 def test_pictures_of_a_training_are_drawn_without_what_is_slow_to_import() -> None:
-    modules = loaded("import pyrovae.figures")
+    modules = loaded("import pyrovae.report.figures")
     assert "matplotlib" in modules
     assert not {"torchvision", "sklearn", "scipy", "pandas", "torch._dynamo"} & modules

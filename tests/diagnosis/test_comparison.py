@@ -18,7 +18,7 @@ from pyrovae.diagnosis.comparison import (
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.pointwise import Evaluation
-from pyrovae.figures.comparison import differences
+from pyrovae.report.figures.comparison import differences
 
 EXACT = 1e-10
 

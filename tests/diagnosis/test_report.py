@@ -18,9 +18,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyrovae.diagnosis.report import Page, Section, overall, render, write_report
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, Number, Variable, Verdict
-from pyrovae.pages import Picture, linked, pieces, sentence, written
+from pyrovae.report.diagnosis_page import Page, Section, overall, render, write_report
+from pyrovae.report.pages import Picture, linked, pieces, sentence, written
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -15,7 +15,7 @@ from pyrovae.data.thinning import thin
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.pointwise import judge
 from pyrovae.exploration.debiasing import Debiasing, debias, variants
-from pyrovae.figures.debiasing import debiasing
+from pyrovae.report.figures.debiasing import debiasing
 from pyrovae.specs.files import validate
 from pyrovae.specs.resampling import HistogramResamplingSpec, KernelResamplingSpec
 

@@ -20,8 +20,8 @@ from pyrovae.exploration.disentanglement import mig
 from pyrovae.exploration.disentanglement.encoding import all_codes
 from pyrovae.exploration.factors import Factors, disentangle, measure
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.figures.factors import factors as draw
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.report.figures.factors import factors as draw
 
 N = 120
 NAMES = ("a", "fixed", "b")

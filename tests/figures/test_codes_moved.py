@@ -20,12 +20,12 @@ from pyrovae.data import Dataset, from_arrays
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.manifold import manifold
 from pyrovae.exploration.traversal import Traversals, traverse
-from pyrovae.figures.animation import write_gif
-from pyrovae.figures.interpolations import interpolations
-from pyrovae.figures.manifold import manifold as draw_manifold
-from pyrovae.figures.tiles import arrange, draw_tiles, enlargement, shades
-from pyrovae.figures.traversals import traversals
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.report.figures.animation import write_gif
+from pyrovae.report.figures.interpolations import interpolations
+from pyrovae.report.figures.manifold import manifold as draw_manifold
+from pyrovae.report.figures.tiles import arrange, draw_tiles, enlargement, shades
+from pyrovae.report.figures.traversals import traversals
 
 MEGABYTE = 1_000_000
 

@@ -19,10 +19,10 @@ from pyrovae.data import from_arrays
 from pyrovae.exploration.ablation import ablate
 from pyrovae.exploration.completeness import Samples, outside, sample_both
 from pyrovae.exploration.sweep import sweep
-from pyrovae.figures import ablation as ablation_figure
-from pyrovae.figures import completeness as completeness_figure
-from pyrovae.figures import sweep as sweep_figure
-from pyrovae.figures.style import GREY, MODEL
+from pyrovae.report.figures import ablation as ablation_figure
+from pyrovae.report.figures import completeness as completeness_figure
+from pyrovae.report.figures import sweep as sweep_figure
+from pyrovae.report.figures.style import GREY, MODEL
 
 SHAPES = [(6, 6), (4, 8, 3), (1,), (2,), (9,), (50,), (2, 3, 4, 2)]
 NETWORK = {"kind": "mlp", "widths": (8,)}

@@ -15,7 +15,7 @@ from pyrovae.data import Dataset
 from pyrovae.exploration.outliers import Outliers, Scored
 from pyrovae.exploration.scores.definitions import SCORES
 from pyrovae.exploration.separation import separation
-from pyrovae.figures.outliers import IMAGES, ROWS, outliers
+from pyrovae.report.figures.outliers import IMAGES, ROWS, outliers
 
 
 def found(shape: tuple[int, ...], inside: int, outside: int, scores: int = 8) -> Outliers:

@@ -1,0 +1,88 @@
+"""All that has been looked at in a run, on one page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyrovae.evaluation.results import Number
+from pyrovae.report.pages import Picture, environment
+from pyrovae.runs import versions
+from pyrovae.weights import write_atomically
+
+
+class Shown(NamedTuple):
+    """A look at the latent space, as its JSON file has it."""
+
+    name: str
+    title: str
+    summary: str
+    notes: Sequence[str]
+    pictures: Sequence[Picture]
+    numbers: Sequence[Number]
+    command: str
+    seconds: float
+
+
+def write_page(folder: Path, title: str, names: Sequence[str]) -> Path:
+    """Write ``report.html`` of all the looks whose JSON files are in a folder.
+
+    Args:
+        folder: Where they are, and where the page goes.
+        title: Name of the run.
+        names: Of the looks, in the order in which they are shown.
+
+    Returns:
+        The page, one file that needs no network.
+    """
+    files = [folder / f"{name}.json" for name in names]
+    looks = [_shown(file) for file in files if file.is_file()]
+    html = (
+        environment()
+        .get_template("exploration.html.jinja")
+        .render(
+            title=title,
+            date=date.today().isoformat(),
+            versions=versions(),
+            looks=looks,
+            tables=[(look.title, look.numbers) for look in looks if look.numbers],
+        )
+    )
+    page = folder / "report.html"
+    write_atomically(page, html.encode("utf-8"))
+    return page
+
+
+def _shown(file: Path) -> Shown:
+    facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    pictures = [
+        Picture(file.parent / picture["file"], picture["caption"], picture["alt"])
+        for picture in facts["pictures"]
+        if (file.parent / picture["file"]).is_file()
+    ]
+    return Shown(
+        facts["name"],
+        facts["title"],
+        facts["summary"],
+        facts["notes"],
+        pictures,
+        [_number(number) for number in facts["numbers"].values()],
+        facts["command"],
+        facts["seconds"],
+    )
+
+
+def _number(written: dict[str, Any]) -> Number:
+    """A number, which JSON has no word for if it is not finite."""
+    value, interval = written["value"], written["interval"]
+    return Number(
+        **{
+            **written,
+            "value": math.nan if value is None else value,
+            "interval": None if interval is None or None in interval else tuple(interval),
+        }
+    )

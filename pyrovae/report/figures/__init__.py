@@ -1,0 +1,92 @@
+"""Pictures of a fitted autoencoder, of its data and of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from pyrovae.data import Dataset
+from pyrovae.data.examples import classes, evenly, one_of_each_class
+from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.reconstruction import has_observed_site, prior_means, reconstruct
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.report.figures.history import curves as curves
+from pyrovae.report.figures.images import draw_reconstructed_images, draw_sampled_images
+from pyrovae.report.figures.plane import latent as latent
+from pyrovae.report.figures.tables import draw_reconstructed_rows, draw_sampled_rows
+
+SAMPLED_IMAGES = 72
+MOST_SAMPLED_ROWS = 1000
+
+
+def draw_figures(
+    folder: Path, autoencoder: Autoencoder, data: Dataset, metrics: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+    """Write ``reconstructions.png``, ``samples.png``, ``latent.png`` and ``curves.png``.
+
+    The first two only where the model has a distribution of its data, which has means.
+
+    Args:
+        folder: Where to; made if it is missing.
+        autoencoder: Model and guide.
+        data: The test split, as the model sees it.
+        metrics: Records as in ``metrics.jsonl``.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"latent": latent(autoencoder, data), "curves": curves(metrics)}
+    few = observations(data, torch.arange(1)).to(_device(autoencoder))
+    if has_observed_site(autoencoder, few):
+        shown = reconstructions(autoencoder, data), samples(autoencoder, data)
+        figures = {"reconstructions": shown[0], "samples": shown[1], **figures}
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in figures]
+
+
+def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
+    """Observations, of each class if there are classes, and the means of p(x | z) at their codes.
+
+    Args:
+        autoencoder: Model and guide.
+        data: The split that is shown, as the model sees it: ``(channels, height, width)`` with
+            one or three channels are images, all else is drawn variable by variable.
+
+    Example:
+        >>> from pyrovae import build, load_data
+        >>> vae = build()
+        >>> figure = reconstructions(vae, vae.contract.apply(load_data()).test)
+        >>> figure.get_suptitle()
+        'digits: test data and their reconstructions'
+    """
+    index = one_of_each_class(data, 20 if data.shape.numel() > 2 else 200)
+    x = observations(data, index)
+    means = reconstruct(autoencoder, x.to(_device(autoencoder))).reshape(x.shape)
+    if data.are_images:
+        return draw_reconstructed_images(data, x.cpu(), means.cpu())
+    return draw_reconstructed_rows(data, x.cpu(), means.cpu(), classes(data, index))
+
+
+def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
+    """Means of p(x | z) at codes drawn from the prior; of tables as many as there are data.
+
+    Args:
+        autoencoder: Model and guide.
+        data: A split as the model sees it, for the shape, the range and comparison.
+    """
+    images = data.are_images
+    count = SAMPLED_IMAGES if images else min(len(data), MOST_SAMPLED_ROWS)
+    x = observations(data, evenly(data, count))
+    means = prior_means(autoencoder, x.to(_device(autoencoder))).reshape(x.shape)
+    draw = draw_sampled_images if images else draw_sampled_rows
+    return draw(data, x.cpu(), means.cpu())
+
+
+def _device(autoencoder: Autoencoder) -> torch.device:
+    return next(autoencoder.parameters()).device

@@ -1,0 +1,61 @@
+"""A picture for each check."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from pyrovae.diagnosis.aggregate import Aggregate
+from pyrovae.diagnosis.calibration import Calibration
+from pyrovae.diagnosis.collapse import Collapse
+from pyrovae.diagnosis.diagnosis import Diagnosis
+from pyrovae.diagnosis.gap import Gap
+from pyrovae.diagnosis.mcmc import MCMC
+from pyrovae.diagnosis.pareto import Weights
+from pyrovae.diagnosis.predictive import Predictive
+from pyrovae.diagnosis.sandwich import Sandwich
+from pyrovae.evaluation.results import Check
+from pyrovae.report.figures import (
+    aggregate,
+    calibration,
+    chains,
+    gap,
+    latent_dimensions,
+    predictive,
+    sandwich,
+    weights,
+)
+
+
+class Drawn(NamedTuple):
+    """A picture, and how to read it."""
+
+    figure: Figure
+    caption: str
+
+
+def picture(check: Check, diagnosis: Diagnosis) -> Drawn | None:
+    """What shows a check's answer; nothing shows the bound."""
+    variables = check.variables()
+    match check:
+        case Weights():
+            return Drawn(weights.weights(variables, check.threshold), weights.CAPTION)
+        case Calibration():
+            active = variables["active"].values if "active" in variables else None
+            return Drawn(calibration.calibration(variables, active), calibration.CAPTION)
+        case Collapse():
+            return Drawn(latent_dimensions.latent_dimensions(variables), latent_dimensions.CAPTION)
+        case Aggregate():
+            return Drawn(aggregate.aggregate(variables), aggregate.CAPTION)
+        case Predictive():
+            return Drawn(predictive.predictive(variables, check.names), predictive.CAPTION)
+        case Sandwich():
+            return Drawn(sandwich.sandwich(variables), sandwich.CAPTION)
+        case Gap():
+            return Drawn(gap.gap(variables), gap.CAPTION)
+        case MCMC():
+            guide = diagnosis.draws.z[:, : check.z.shape[2]].numpy()
+            return Drawn(chains.chains(variables, check.z, guide, check.starts), chains.CAPTION)
+        case _:
+            return None

@@ -1,0 +1,134 @@
+"""Picture of the codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from pyrovae.data import Dataset
+from pyrovae.data.examples import classes, evenly
+from pyrovae.evaluation.codes import codes
+from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.report.figures.style import DATA, new_figure, styled
+
+BINS = 40
+MOST_POINTS = 4000
+FEW_POINTS = 1000
+"""Up to here points are drawn larger."""
+
+MOST_IN_LEGEND = 20
+"""More classes than these get colours, but no names."""
+
+
+class Groups(NamedTuple):
+    """Points by class.
+
+    Attributes:
+        names: The classes that occur.
+        members: Which class each point belongs to, ``(n,)``, an index into ``names``.
+        colours: One for each class, red, green, blue and opacity.
+    """
+
+    names: list[int]
+    members: Tensor
+    colours: list[Any]
+
+
+@styled
+def latent(autoencoder: Autoencoder, data: Dataset) -> Figure:
+    """Means of q(z | x) in two dimensions, coloured by class if there are classes.
+
+    Two latent dimensions are drawn as they are, more are projected onto their first two
+    principal components, and one is drawn as a histogram. At most 4000 points.
+
+    Args:
+        autoencoder: Model and guide.
+        data: The split that is shown, as the model sees it.
+    """
+    index = evenly(data, min(len(data), MOST_POINTS))
+    z = codes(autoencoder, replace(data, rows=data.rows[index.to(data.rows.device)]))
+    labels = classes(data, index)
+    groups = None if labels is None else group(labels)
+    figure = new_figure(f"{data.name}: codes of test data, means of q(z | x)", 6.2)
+    axes = figure.subplots()
+    if z.shape[1] == 1:
+        _draw_histogram(axes, z.flatten(), groups)
+    else:
+        _draw_plane(axes, z, groups)
+    if groups is not None and len(groups.names) <= MOST_IN_LEGEND:
+        figure.legend(loc="outside right center", title="class", markerscale=1.5)
+    elif groups is not None:
+        axes.set_title(f"a colour for each of {len(groups.names)} classes")
+    return figure
+
+
+def group(labels: Tensor) -> Groups:
+    """Classes of points ``(n,)`` and colours that tell them apart, as far as that goes."""
+    names, members = labels.unique(return_inverse=True)
+    count = len(names)
+    if count <= MOST_IN_LEGEND:
+        palette = matplotlib.colormaps["tab10" if count <= 10 else "tab20"]
+        return Groups(names.tolist(), members, [palette(number) for number in range(count)])
+    palette = matplotlib.colormaps["turbo"]
+    return Groups(names.tolist(), members, [palette(number / count) for number in range(count)])
+
+
+def project(z: Tensor) -> tuple[Tensor, list[str]]:
+    """Codes ``(n, dims)`` in a plane ``(n, 2)``, and what its two axes are."""
+    if z.shape[1] == 2 or len(z) < 3 or not z.var(0).sum() > 0:
+        return z[:, :2], ["z₁", "z₂"]
+    centred = z - z.mean(0)
+    _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
+    # A direction and its opposite are as good; the largest entry is made positive.
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    points = centred @ (directions * largest.sign())[:2].T
+    shares = zip(("first", "second"), lengths**2 / (lengths**2).sum(), strict=False)
+    return points, [f"{n} principal component ({share:.0%} of variance)" for n, share in shares]
+
+
+def _draw_plane(axes: Axes, z: Tensor, groups: Groups | None) -> None:
+    points, (horizontal, vertical) = project(z)
+    size = 9 if len(points) > FEW_POINTS else 24
+    colours = DATA if groups is None else [groups.colours[m] for m in groups.members]
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=colours, alpha=0.7, linewidths=0)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    if groups is not None and len(groups.names) <= MOST_IN_LEGEND:
+        _name_classes(axes, points, groups)
+
+
+def _name_classes(axes: Axes, points: Tensor, groups: Groups) -> None:
+    """Legend entries, and each name at the centre of its class where there is room for it."""
+    room = 0.06 * (points.amax(0) - points.amin(0)).max()
+    written: list[Tensor] = []
+    for number, (name, colour) in enumerate(zip(groups.names, groups.colours, strict=True)):
+        axes.scatter([], [], color=colour, label=str(name))
+        centre = points[groups.members == number].median(0).values
+        if all((centre - other).norm() > room for other in written):
+            _write(axes, str(name), centre)
+            written.append(centre)
+
+
+def _write(axes: Axes, text: str, centre: Tensor) -> None:
+    x, y = centre.tolist()
+    halo = [withStroke(linewidth=4, foreground="white")]
+    axes.text(x, y, text, size=15, weight="bold", ha="center", va="center", path_effects=halo)
+
+
+def _draw_histogram(axes: Axes, z: Tensor, groups: Groups | None) -> None:
+    axes.set(xlabel="z", ylabel="number of test data")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if groups is None:
+        axes.hist(z, bins=BINS, color=DATA)
+        return
+    members = [z[groups.members == number] for number in range(len(groups.names))]
+    names = [str(name) for name in groups.names]
+    axes.hist(members, bins=BINS, stacked=True, color=groups.colours, label=names)

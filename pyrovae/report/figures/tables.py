@@ -1,0 +1,120 @@
+"""Pictures of tables, and of whatever is no image: variables side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from pyrovae.data import Dataset
+from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
+
+HEIGHT = 4.8
+"""Of all pictures of tables, in inches."""
+
+THREAD = "#b9bec6"
+"""Colour of the lines between data and their reconstructions."""
+
+MOST_VARIABLES = 40
+"""More than these cannot be told apart in a picture of intervals."""
+
+
+@styled
+def draw_reconstructed_rows(
+    data: Dataset, x: Tensor, means: Tensor, labels: Tensor | None
+) -> Figure:
+    """Six observations, variables from left to right, or all if they are points in a plane.
+
+    Args:
+        data: Where ``x`` is from.
+        x: Observations ``(n, *shape)``.
+        means: Their reconstructions, of the same shape.
+        labels: Their classes ``(n,)``, if there are any.
+    """
+    figure = new_figure(f"{data.name}: test data and their reconstructions", HEIGHT)
+    if data.shape.numel() == 2:
+        _draw_plane(figure, x.flatten(1), means.flatten(1), "reconstructions", joined=True)
+    else:
+        _draw_panels(figure, x.flatten(1), means.flatten(1), labels)
+        figure.axes[4].set_xlabel(variables_label(data))
+    return figure
+
+
+@styled
+def draw_sampled_rows(data: Dataset, x: Tensor, means: Tensor) -> Figure:
+    """The distribution of each variable in the data and in samples; two variables as points.
+
+    Args:
+        data: Where ``x`` is from.
+        x: Observations ``(n, *shape)``.
+        means: Means of p(x | z) at codes of the prior, of the same shape.
+    """
+    title = f"{data.name}: samples, means of p(x | z) at codes z from the prior"
+    figure = new_figure(title, HEIGHT)
+    if data.shape.numel() == 2:
+        _draw_plane(figure, x.flatten(1), means.flatten(1), "samples")
+        return figure
+    axes = figure.subplots()
+    draw_intervals(axes, x.flatten(1), DATA, "test data", -0.15)
+    draw_intervals(axes, means.flatten(1), MODEL, "samples", 0.15)
+    axes.set_xlabel(variables_label(data, MOST_VARIABLES))
+    axes.set_ylabel("value: mean, and 5th to 95th percentile")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_panels(figure: Figure, x: Tensor, means: Tensor, labels: Tensor | None) -> None:
+    """Two rows of three panels, an observation and its reconstruction in each."""
+    panels = figure.subplots(2, 3, sharex=True, sharey=True)
+    for number, axes in enumerate(panels.flat[: len(x)]):
+        _draw_row(axes, x[number], means[number])
+        if labels is not None:
+            axes.set_title(f"class {labels[number]}")
+    for axes in panels.flat[len(x) :]:
+        axes.set_axis_off()
+    figure.supylabel("value", size="medium")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+
+
+def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
+    variables = range(1, len(x) + 1)
+    size = 4.5 if len(x) <= MOST_VARIABLES else 1.5
+    axes.plot(variables, x, "o-", color=DATA, markersize=size, label="data")
+    axes.plot(variables, mean, "o-", color=MODEL, markersize=size, label="reconstruction")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+
+
+def _draw_plane(
+    figure: Figure, x: Tensor, means: Tensor, name: str, *, joined: bool = False
+) -> None:
+    """Data ``(n, 2)`` and what the model makes, each datum joined to its own if wished."""
+    axes = figure.subplots()
+    axes.set(xlabel="variable 1", ylabel="variable 2")
+    if joined:
+        axes.plot(*torch.stack([x, means]).unbind(-1), color=THREAD, linewidth=1)
+    style: dict[str, Any] = {"s": 14, "alpha": 0.7, "linewidths": 0, "zorder": 2}
+    axes.scatter(x[:, 0], x[:, 1], color=DATA, label="test data", **style)
+    axes.scatter(means[:, 0], means[:, 1], color=MODEL, label=name, **style)
+    figure.legend(loc="outside lower center", ncols=2, markerscale=1.5)
+
+
+def draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float) -> None:
+    """Mean, and 5th to 95th percentile, of each variable of rows ``(n, variables)``."""
+    x = x[:, :MOST_VARIABLES]
+    places = torch.arange(1, x.shape[1] + 1) + shift
+    low, high = x.quantile(torch.tensor([0.05, 0.95]), 0)
+    axes.vlines(places, low, high, color=colour, linewidth=2)
+    axes.plot(places, x.mean(0), "o", color=colour, markersize=5, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+
+
+def variables_label(data: Dataset, most: int | None = None) -> str:
+    """What the horizontal axis is, where at most the first so many variables are drawn."""
+    shape = " × ".join(map(str, data.shape))
+    what = "variable" if len(data.shape) == 1 else f"variable (of {shape}, last axis fastest)"
+    count = data.shape.numel()
+    return what if most is None or count <= most else f"{what}, the first {most} of {count}"
