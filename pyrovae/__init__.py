@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from pyrovae.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
@@ -19,15 +21,13 @@ if TYPE_CHECKING:
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build
     from pyrovae.programs.vae import VAE as VAE
+    from pyrovae.runs.weights import load as load
+    from pyrovae.runs.weights import save as save
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
     from pyrovae.specs.computation import Computation as Computation
     from pyrovae.training.fit import fit as fit
     from pyrovae.training.loop import Training as Training
-    from pyrovae.weights import load as load
-    from pyrovae.weights import save as save
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Autoencoder": "programs.autoencoder",
@@ -41,10 +41,10 @@ _HOMES = {
     "fit": "training.fit",
     "from_pyro_mcmc": "diagnosis.converters",
     "from_pyro_svi": "diagnosis.converters",
-    "load": "weights",
+    "load": "runs.weights",
     "load_data": "data",
     "log_evidence": "evaluation.evidence",
-    "save": "weights",
+    "save": "runs.weights",
     "to_arviz": "diagnosis.tree",
 }
 

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.command import run, spelled
 from pyrovae.errors import SpecError
-from pyrovae.evaluate import add_data
+from pyrovae.runs.command_line import add_data, run, spelled
 
 DESCRIPTION = """\
 Compare runs by log p(x) of the same held-out data, in pairs, datum by datum. Beside each estimate
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyrovae.specs.run import require_empty
 
         require_empty(options.output)
-        from pyrovae.judging import compare_runs
+        from pyrovae.runs.held_out import compare_runs
 
         return compare_runs(options, spelled("compare", arguments))
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.command import add_compile, count, run, spelled
+from pyrovae.runs.command_line import add_compile, count, run, spelled
 
 DESCRIPTION = """\
 Say whether the posterior of a fitted run can be trusted: for which data it is wrong, how far, and
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
 
     def work() -> int:
-        from pyrovae.diagnosis.examination import examine
+        from pyrovae.runs.diagnose import examine
 
         return examine(options, spelled("diagnose", arguments))
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.command import add_compile, count, run, spelled
+from pyrovae.runs.command_line import add_data, run, spelled
 
 DESCRIPTION = """\
 Judge runs on held-out data, the model itself at β = 1: the evidence lower bound with its parts,
@@ -28,22 +28,6 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """The options about data, and about how log p(x) is had of them."""
-    add = parser.add_argument
-    add("--data", metavar="NAME|PATH",
-        help="a named data set, an array or a folder, of which the test split is used "
-        "(the run's own)")  # fmt: skip
-    add("--data-root", type=Path, metavar="DIR",
-        help="where named data sets lie (where they lay for the run)")  # fmt: skip
-    add("--samples", type=count, default=1000, metavar="K", help="codes for each datum (1000)")
-    add("--num", type=count, metavar="N", help="use the first N test data only (all)")
-    add("--ais", action="store_true",
-        help="log p(x) by annealing as well: better, and slower")  # fmt: skip
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    add_compile(parser)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -53,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
 
     def program() -> int:
-        from pyrovae.judging import evaluate_runs
+        from pyrovae.runs.held_out import evaluate_runs
 
         return evaluate_runs(options, spelled("evaluate", arguments))
 

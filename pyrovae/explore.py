@@ -7,26 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.command import count, fraction, run, spelled, weight
 from pyrovae.errors import SpecError, nearest
+from pyrovae.exploration.names import LOOKS, TRAINING, USUAL
+from pyrovae.runs.command_line import count, fraction, run, spelled, weight
 
 DESCRIPTION = """\
 See what the latent space of a fitted run has learned. Writes for each look a picture and its
 numbers as JSON, and all of them on one page, report.html."""
-
-LOOKS = {
-    "traversals": "each latent dimension moved through the prior's quantiles (with a GIF)",
-    "interpolations": "ways between pairs of data, and how evenly the output changes",
-    "samples": "from the prior beside those from the codes of data, and the share in holes",
-    "manifold": "the plane of decoded codes, for two latent dimensions",
-    "factors": "MIG, DCI, SAP, FactorVAE and β-VAE scores, for data with known factors",
-    "outliers": "scores of strangeness, judged --against other data",
-    "ablation": "trains the plain autoencoder and others with small, unit and large β",
-    "sweep": "trains a twin for each of --betas: rate, distortion, and MIG",
-    "debias": "trains a twin that draws data with rare codes more often, and one that does not",
-}
-TRAINING = ("ablation", "sweep", "debias")
-USUAL = ("traversals", "interpolations", "samples", "manifold")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         require_sensible(options)
-        from pyrovae.exploration.exploring import explore
+        from pyrovae.runs.explore import explore
 
         return explore(options, spelled("explore", arguments))
 

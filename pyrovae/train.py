@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from pyrovae.command import run, spelled
 from pyrovae.errors import SpecError
+from pyrovae.runs.command_line import run, spelled
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import parse_override, shipped
 from pyrovae.specs.run import Request
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def program() -> int:
         asked = request(options)
-        from pyrovae.experiment import dry_run, train
+        from pyrovae.runs.train import dry_run, train
 
         return dry_run(asked) if options.dry_run else train(asked, command)
 

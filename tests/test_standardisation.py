@@ -21,7 +21,7 @@ from pyrovae.parts.distributions.positive import positive
 from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks import MLPEncoder
 from pyrovae.parts.standardisation import Standardisation
-from pyrovae.weights import load_weights
+from pyrovae.runs.weights import load_weights
 
 LINEAR = {"kind": "mlp", "widths": []}
 UNITS = np.array([1.0, 2e4, 1e-3, 30.0, 500.0, 0.2])  # such as incomes beside ages

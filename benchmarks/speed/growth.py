@@ -113,7 +113,7 @@ def in_own_process(point: Point, options: argparse.Namespace) -> Point:
 
 def measure(point: Point, options: argparse.Namespace) -> Point:
     """One point, in this process."""
-    import pyrovae.experiment  # noqa: F401  # all that a training imports
+    import pyrovae.runs.train  # noqa: F401  # all that a training imports
 
     memory = Memory(options.device)
     memory.look("imported")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.local import Draws
 from pyrovae.evaluation.results import Check, Variable
+from pyrovae.version import __version__
 
 Array = Tensor | NDArray[Any]
 # A coordinate beside the integers of a dimension: which dimension, and its values.
@@ -168,32 +167,10 @@ def to_arviz(tree: xr.DataTree) -> Any:
     return arviz.InferenceData.from_datatree(tree)
 
 
-def save_tree(tree: xr.DataTree, path: str | Path) -> None:
-    """Write a tree as a compressed netCDF file, which ``arviz.from_netcdf`` opens.
-
-    The file is either as it was or complete, whatever happens meanwhile.
-    """
-    path = Path(path)
-    encoding = {
-        node.path: {name: {"zlib": True} for name, values in node.data_vars.items() if values.ndim}
-        for node in tree.subtree
-    }
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def as_tree(
     groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None
 ) -> xr.DataTree:
     """Groups by name as one tree, which says what made it."""
-    from pyrovae import __version__
-
     made_by = {"inference_library": "pyrovae", "inference_library_version": __version__}
     made = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     made.attrs = {**made_by, **(attrs or {})}

@@ -7,12 +7,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, Number, worse
 from pyrovae.report.pages import Picture, environment
-from pyrovae.weights import write_atomically
 
 WORDS: dict[Grade, str] = {"ok": "OK", "WARN": "Careful", "FAIL": "Fails"}
 """Grades as the page writes them."""
@@ -121,18 +119,8 @@ def joined(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def write_report(path: str | Path, page: Page) -> None:
-    """Write the page as one HTML file that needs no network, no script and no other file.
-
-    Args:
-        path: The file, usually ``report.html``; replaced if it exists, in one go.
-        page: What it says.
-    """
-    write_atomically(Path(path), render(page).encode("utf-8"))
-
-
 def render(page: Page) -> str:
-    """The page as HTML. Whatever it says is escaped."""
+    """The page as HTML that needs no network, no script and no other file; texts are escaped."""
     checks = [section.check for section in page.sections]
     return (
         environment()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyrovae.evaluation.results import Number
 from pyrovae.report.pages import Picture, environment
-from pyrovae.runs import versions
-from pyrovae.weights import write_atomically
 
 
 class Shown(NamedTuple):
@@ -28,33 +26,28 @@ class Shown(NamedTuple):
     seconds: float
 
 
-def write_page(folder: Path, title: str, names: Sequence[str]) -> Path:
-    """Write ``report.html`` of all the looks whose JSON files are in a folder.
+def render(folder: Path, title: str, names: Sequence[str], versions: Mapping[str, str]) -> str:
+    """HTML, which needs no network, of all the looks whose JSON files are in a folder.
 
     Args:
-        folder: Where they are, and where the page goes.
+        folder: Where they are.
         title: Name of the run.
         names: Of the looks, in the order in which they are shown.
-
-    Returns:
-        The page, one file that needs no network.
+        versions: Of Python, PyTorch, ..., by name.
     """
     files = [folder / f"{name}.json" for name in names]
     looks = [_shown(file) for file in files if file.is_file()]
-    html = (
+    return (
         environment()
         .get_template("exploration.html.jinja")
         .render(
             title=title,
             date=date.today().isoformat(),
-            versions=versions(),
+            versions=versions,
             looks=looks,
             tables=[(look.title, look.numbers) for look in looks if look.numbers],
         )
     )
-    page = folder / "report.html"
-    write_atomically(page, html.encode("utf-8"))
-    return page
 
 
 def _shown(file: Path) -> Shown:

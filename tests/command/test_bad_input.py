@@ -16,7 +16,7 @@ from PIL import Image
 
 from pyrovae import build, load, load_data, save
 from pyrovae.errors import CheckpointError
-from pyrovae.weights import load_weights
+from pyrovae.runs.weights import load_weights
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-import pyrovae.judging
+import pyrovae.runs.held_out
 from pyrovae import evaluate, load, save
 from pyrovae.evaluation.bound import evaluate as bound
-from pyrovae.opening import open_run
+from pyrovae.runs.loading import open_run
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -205,7 +205,7 @@ def test_what_takes_long_is_said_beforehand(
 ) -> None:
     run = train()
     assert "this takes about" not in evaluated(run, "--samples", "5").out
-    monkeypatch.setattr(pyrovae.judging, "LONG", 0.0)
+    monkeypatch.setattr(pyrovae.runs.held_out, "LONG", 0.0)
     assert evaluated(run, "--samples", "5").out.startswith("this takes about ")
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pyrovae import explore, load_data
-from pyrovae.exploration.looks import LOOKS
+from pyrovae.runs.analyses import LOOKS
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 

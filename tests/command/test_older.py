@@ -20,8 +20,8 @@ from torch import Tensor
 from pyrovae import evaluate, load, load_data
 from pyrovae.errors import CheckpointError
 from pyrovae.evaluation.bound import evaluate as bound
-from pyrovae.opening import open_run
-from pyrovae.weights import load_weights
+from pyrovae.runs.loading import open_run
+from pyrovae.runs.weights import load_weights
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((FIXTURES / "weights/expected.json").read_text())

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from pyrovae import load, load_data, save
 from pyrovae.errors import CheckpointError, DataError
-from pyrovae.opening import open_run
+from pyrovae.runs.loading import open_run
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 

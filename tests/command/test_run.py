@@ -19,10 +19,10 @@ from pyrovae.data import Splits
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives import build_objective
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.runs import new_folder
+from pyrovae.runs.folder import new_folder
+from pyrovae.runs.weights import load_weights
 from pyrovae.specs.files import find, shipped
 from pyrovae.training.records import Record
-from pyrovae.weights import load_weights
 
 RECORD_KEYS = [field.name for field in dataclasses.fields(Record)]
 FIGURES = {"reconstructions.png", "samples.png", "latent.png", "curves.png"}

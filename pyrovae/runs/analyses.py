@@ -14,7 +14,6 @@ import torch
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.data.thinning import thin
-from pyrovae.documents import file_name
 from pyrovae.evaluation.passes import observations
 from pyrovae.exploration import ablation, debiasing, sweep
 from pyrovae.exploration.completeness import sample_both
@@ -26,10 +25,11 @@ from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.manifold import manifold
 from pyrovae.exploration.outliers import score_outliers
 from pyrovae.exploration.traversal import traverse
-from pyrovae.exploration.twins import train_twin
-from pyrovae.opening import Observations, OpenedRun, other_data
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.figures.checks import Drawn
+from pyrovae.runs.files import file_name
+from pyrovae.runs.loading import Observations, OpenedRun, other_data
+from pyrovae.runs.refits import train_twin
 from pyrovae.specs import InferenceSpec
 
 Key = TypeVar("Key", bound=Hashable)

@@ -11,19 +11,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
+from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
-from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
+from pyrovae.errors import CheckpointError, DivergenceError, reason
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.codes import active_dimensions, codes
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.report import console
-from pyrovae.runs import (
+from pyrovae.runs.folder import (
     Identity,
     Run,
     declarations,
@@ -32,11 +31,11 @@ from pyrovae.runs import (
     read_metrics,
     versions,
 )
+from pyrovae.runs.weights import save
 from pyrovae.specs import ModelSpec
 from pyrovae.specs.run import Request
 from pyrovae.training.loop import Training
 from pyrovae.training.records import Record
-from pyrovae.weights import save
 
 
 def dry_run(request: Request) -> int:
@@ -144,20 +143,6 @@ def prepare(request: Request, data: Splits | None = None) -> Training:
         with seeded(request.inference.seed):
             autoencoder = Handwritten(request.model, data)
     return Training(autoencoder.to(device), data, request.inference, request.computation)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for.
-
-    Raises:
-        SpecError: "cuda" on a machine without a GPU.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise SpecError(
-            "--device cuda: torch finds no GPU on this machine; choose --device cpu or auto"
-        )
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and available) else "cpu")
 
 
 def begin(run: Run, request: Request, training: Training, command: str) -> None:

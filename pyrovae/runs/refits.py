@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyrovae import experiment
 from pyrovae.data import Splits
 from pyrovae.errors import CheckpointError, SpecError
-from pyrovae.opening import OpenedRun, open_autoencoder
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
+from pyrovae.runs import train as experiment
+from pyrovae.runs.loading import OpenedRun, open_autoencoder
+from pyrovae.runs.weights import load
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import to_toml
 from pyrovae.specs.run import Request, read_run
-from pyrovae.weights import load
 
 WEIGHTS = "weights.safetensors"
 

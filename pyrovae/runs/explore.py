@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyrovae.compute.modes import EVALUATION_SEED
-from pyrovae.documents import file_name, write_json
 from pyrovae.errors import DataError, SpecError
-from pyrovae.exploration.looks import FEW, LOOKS, Asked, Look
-from pyrovae.explore import USUAL
-from pyrovae.opening import OpenedRun, open_run
+from pyrovae.exploration.names import USUAL
 from pyrovae.report import console
-from pyrovae.report.exploration_page import write_page
-from pyrovae.runs import versions
+from pyrovae.report.exploration_page import render
+from pyrovae.runs.analyses import FEW, LOOKS, Asked, Look
+from pyrovae.runs.files import file_name, write_atomically, write_json
+from pyrovae.runs.folder import versions
+from pyrovae.runs.loading import OpenedRun, open_run
 
 PAGE_DPI = 130  # sharp at the width of the page
 
@@ -51,7 +51,8 @@ def explore(options: argparse.Namespace, command: str) -> int:
             continue
         _write(look, asked, command, notes, time.monotonic() - started)
         console.say(console.look(look.finding))
-    page = write_page(folder, run.name, list(LOOKS))
+    page = folder / "report.html"
+    write_atomically(page, render(folder, run.name, list(LOOKS), versions()).encode())
     if refused and options.what:
         raise SpecError("\n".join(refused))
     console.say(console.written([*refused, *notes], f"{page} and, for each look, .json and .png"))

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import get_args
 
 from pyrovae.errors import PyrovaeError
@@ -85,6 +86,22 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="compile what is done many times: auto where that pays, on at once, off never",
     )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the options about data, and about how log p(x) is estimated."""
+    add = parser.add_argument
+    add("--data", metavar="NAME|PATH",
+        help="a named data set, an array or a folder, of which the test split is used "
+        "(the run's own)")  # fmt: skip
+    add("--data-root", type=Path, metavar="DIR",
+        help="where named data sets lie (where they lay for the run)")  # fmt: skip
+    add("--samples", type=count, default=1000, metavar="K", help="codes for each datum (1000)")
+    add("--num", type=count, metavar="N", help="use the first N test data only (all)")
+    add("--ais", action="store_true",
+        help="log p(x) by annealing as well: better, and slower")  # fmt: skip
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add_compile(parser)
 
 
 def weight(text: str) -> float:

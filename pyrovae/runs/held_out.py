@@ -22,7 +22,6 @@ from pyrovae.diagnosis.comparison import (
     require_comparable,
     usual_simulations,
 )
-from pyrovae.documents import file_name, known, write_json
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealing
 from pyrovae.evaluation.cost import seconds_per_gradient
@@ -34,12 +33,12 @@ from pyrovae.evaluation.pointwise import (
     is_discrete,
     judge,
 )
-from pyrovae.opening import Observations, OpenedRun, open_run
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
-from pyrovae.runs import new_folder, versions
+from pyrovae.runs.files import file_name, known, write_atomically, write_json
+from pyrovae.runs.folder import new_folder, versions
+from pyrovae.runs.loading import Observations, OpenedRun, open_run
 from pyrovae.specs.computation import Computation
-from pyrovae.weights import write_atomically
 
 # Seconds from which on it is said beforehand how long it will take.
 LONG = 30.0

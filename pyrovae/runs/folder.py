@@ -17,15 +17,16 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 
-import pyrovae
 from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.runs.files import write_atomically
+from pyrovae.runs.weights import save
 from pyrovae.specs.files import differences, to_toml
 from pyrovae.specs.run import read_run
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
-from pyrovae.weights import save, write_atomically
+from pyrovae.version import __version__
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
@@ -208,7 +209,7 @@ def _differences(saved: str, text: str) -> str:
 def versions() -> dict[str, str]:
     """Versions of all that a run depends on."""
     return {
-        "pyrovae": pyrovae.__version__,
+        "pyrovae": __version__,
         "python": platform.python_version(),
         "pyro-ppl": pyro.__version__,
         "torch": torch.__version__,

@@ -15,17 +15,16 @@ import torch
 
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
-from pyrovae.diagnosis.tree import save_tree
-from pyrovae.documents import file_name, write_json
 from pyrovae.evaluation.reconstruction import reconstruct
 from pyrovae.evaluation.results import Check, NotApplicable
 from pyrovae.objectives.schedules import describe_beta
-from pyrovae.opening import OpenedRun, open_run
 from pyrovae.report import console
-from pyrovae.report.diagnosis_page import Page, Section, write_report
+from pyrovae.report.diagnosis_page import Page, Section, render
 from pyrovae.report.figures import checks, extremes
 from pyrovae.report.pages import Picture
-from pyrovae.runs import versions
+from pyrovae.runs.files import file_name, save_tree, write_atomically, write_json
+from pyrovae.runs.folder import versions
+from pyrovae.runs.loading import OpenedRun, open_run
 from pyrovae.specs.computation import Computation
 
 PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
@@ -97,7 +96,8 @@ def write(found: Examination, folder: Path, started: float) -> None:
     _save_trees(found, folder)
     seconds = time.monotonic() - started
     write_json(folder / "numbers.json", _numbers(found, seconds))
-    write_report(folder / "report.html", _page(found, sections, extreme, seconds))
+    page = _page(found, sections, extreme, seconds)
+    write_atomically(folder / "report.html", render(page).encode())
 
 
 def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:

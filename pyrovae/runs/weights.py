@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -17,18 +16,9 @@ from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Autoencoder, Declaration
 from pyrovae.programs.building import declared
 from pyrovae.programs.vae import VAE
+from pyrovae.runs.files import write_atomically
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either as it was or complete, whatever happens meanwhile."""
-    temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def save(autoencoder: Autoencoder, path: str | Path) -> None:

@@ -10,22 +10,22 @@ import torch
 from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
-import pyrovae
+from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.support import check_support
-from pyrovae.experiment import choose_device
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.runs import read_metrics
+from pyrovae.runs.folder import read_metrics
+from pyrovae.runs.weights import load, load_weights
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.run import read_run
 from pyrovae.training.early_stopping import is_better
-from pyrovae.weights import load, load_weights
+from pyrovae.version import __version__
 
 
 class Observations(NamedTuple):
@@ -160,7 +160,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _require_known_version(folder: Path, facts: dict[str, Any]) -> None:
-    own = pyrovae.__version__
+    own = __version__
     try:
         theirs = str(facts["versions"]["pyrovae"])
         newer = Version(theirs) > Version(own)

@@ -1,0 +1,1 @@
+"""Run folders, and the work of the commands on them."""

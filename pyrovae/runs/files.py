@@ -1,0 +1,74 @@
+"""Files that are either as they were or complete."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of another in one go, once it is complete."""
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is either as it was or complete, whatever happens meanwhile."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def save_tree(tree: xr.DataTree, path: Path) -> None:
+    """Write a tree as a compressed netCDF file, which ``arviz.from_netcdf`` opens."""
+    encoding = {
+        node.path: {name: {"zlib": True} for name, values in node.data_vars.items() if values.ndim}
+        for node in tree.subtree
+    }
+    with replaced(path) as temporary:
+        tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file; numbers that are not finite become null, as JSON has no word for them."""
+    text = json.dumps(known(content), indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(path, text.encode())
+
+
+def known(content: Any) -> Any:
+    """The same with None for each number that is not finite.
+
+    Example:
+        >>> known({"khat": [0.5, float("inf")]})
+        {'khat': [0.5, None]}
+    """
+    if isinstance(content, Mapping):
+        return {key: known(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [known(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def file_name(name: str) -> str:
+    """A name as that of a file.
+
+    Example:
+        >>> file_name("images.npz:train"), file_name("log p(x)")
+        ('images.npz-train', 'log-p-x')
+    """
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")
