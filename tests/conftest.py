@@ -226,17 +226,47 @@ def guide_with_density(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+PAIRS = [
+    (prior, guide)
+    for prior in kinds(PriorSpec)
+    for guide in kinds(GuideSpec)
+    if go_together(prior, guide)
+]
+COVERING = [
+    ("normal", "diagonal"),
+    ("normal", "delta"),
+    ("normal", "spline"),
+    ("laplace", "low_rank"),
+    ("student_t", "laplace"),
+    ("student_t", "iaf"),
+    ("mixture", "mixture"),
+    ("mixture", "delta"),
+    ("flow", "full_rank"),
+    ("flow", "iaf"),
+    ("vamp", "diagonal"),
+    ("vamp", "mixture"),
+    ("hyperspherical", "von_mises_fisher"),
+]
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def prior_and_guide(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Every prior with every guide that it goes with: where the pair itself is the subject."""
+    return request.param
+
+
 @pytest.fixture(
     params=[
-        (prior, guide)
-        for prior in kinds(PriorSpec)
-        for guide in kinds(GuideSpec)
-        if go_together(prior, guide)
-    ],
-    ids="-".join,
+        pytest.param(pair, marks=() if pair in COVERING else pytest.mark.slow, id="-".join(pair))
+        for pair in PAIRS
+    ]
 )
-def prior_and_guide(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Every prior with every guide that it goes with."""
+def covering_pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Every prior and every guide, each with some of the other: where both are only used.
+
+    Every kind of distribution occurs on either side (a product, correlated, a mixture, a flow,
+    a point, the sphere), and on both at once where that is possible. All other pairs are slow.
+    """
     return request.param
 
 
@@ -334,6 +364,39 @@ def few_digits() -> Splits:
 def parameters_of() -> Callable[[nn.Module], dict[str, Tensor]]:
     """Copies of a module's parameters, by name."""
     return lambda module: {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+@pytest.fixture
+def quick_pairs() -> list[tuple[str, str]]:
+    """Those of :func:`covering_pair` that are not slow, at once."""
+    return COVERING
+
+
+COVERING_LIKELIHOODS: list[dict[str, Any]] = [
+    {"kind": "bernoulli"},
+    {"kind": "continuous_bernoulli"},
+    {"kind": "normal", "noise": "per_pixel"},
+    {"kind": "discretized_logistic", "levels": TOTAL_COUNT, "noise": "learned"},
+    {"kind": "multinomial", "total_count": TOTAL_COUNT},
+]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(
+            options,
+            marks=() if options in COVERING_LIKELIHOODS else pytest.mark.slow,
+            id="_".join(map(str, options.values())),
+        )
+        for options in LIKELIHOODS
+    ]
+)
+def covering_likelihood(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A likelihood on each kind of support, where it is only used.
+
+    Bits, an interval, the real line, levels, and counts with a sum. All others are slow.
+    """
+    return request.param
 
 
 @pytest.fixture

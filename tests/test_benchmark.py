@@ -37,6 +37,7 @@ def problem(request: pytest.FixtureRequest, module: ReadModule) -> Any:
     return dataclasses.replace(full, side=8, latent_dim=3, batch=20, data=50, **small)
 
 
+@pytest.mark.slow  # one of the peers is compiled
 def test_the_peers_have_the_same_loss(problem: Any, module: ReadModule) -> None:
     data = module("problems").bits(problem)
     weights = module("weights").initial(problem)

@@ -345,7 +345,7 @@ def test_particles_drawn_at_once_or_in_turn_have_the_same_mean(
 
     @torch.no_grad()
     def draws(options: dict[str, Any]) -> Tensor:
-        return torch.stack([make(**options).loss_and_terms(vae, x)[0] for _ in range(400)])
+        return torch.stack([make(**options).loss_and_terms(vae, x)[0] for _ in range(150)])
 
     first, second = draws(AT_ONCE), draws({"num_particles": 3})
     error = (first.var() / len(first) + second.var() / len(second)).sqrt()

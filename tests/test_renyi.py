@@ -53,18 +53,19 @@ def log_weights(vae: VAE, x: Tensor, particles: int, beta: float = 1.0) -> Tenso
 
 @alphas
 @particle_counts
-@gradients
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 4.0])
 def test_the_loss_is_the_bound_of_each_datum_by_hand(
-    make_vae: Any, alpha: float, particles: int, gradient: Gradient, beta: float
+    make_vae: Any, alpha: float, particles: int
 ) -> None:
     vae = make_vae("vamp", "full_rank")
     x = vae.sample(4)
-    loss, _ = loss_and_gradient(vae, x, RenyiBound(particles, alpha, gradient, **AT_ONCE), beta)
-    torch.manual_seed(1)
-    powers = (1 - alpha) * log_weights(vae, x, particles, beta)
-    bounds = (powers.logsumexp(0) - math.log(particles)) / (1 - alpha)
-    torch.testing.assert_close(loss, -bounds.mean().detach(), **ROUNDING)
+    for beta in (0.0, 0.5, 1.0, 4.0):
+        torch.manual_seed(1)
+        powers = (1 - alpha) * log_weights(vae, x, particles, beta)
+        bounds = (powers.logsumexp(0) - math.log(particles)) / (1 - alpha)
+        for gradient in GRADIENTS:
+            objective = RenyiBound(particles, alpha, gradient, **AT_ONCE)
+            loss, _ = loss_and_gradient(vae, x, objective, beta)
+            torch.testing.assert_close(loss, -bounds.mean().detach(), **ROUNDING)
 
 
 @alphas
@@ -91,7 +92,7 @@ def test_particles_drawn_at_once_or_in_turn_estimate_the_same(
 
     def draws(options: dict[str, Any]) -> Tensor:
         objective = RenyiBound(3, 0.0, gradient, **options)
-        each = [loss_and_gradient(vae, x.repeat(5, 1), objective, seed=None) for _ in range(150)]
+        each = [loss_and_gradient(vae, x.repeat(15, 1), objective, seed=None) for _ in range(50)]
         return torch.stack([torch.cat([loss[None], grad]) for loss, grad in each])
 
     assert worst_difference(draws(AT_ONCE), draws({})) < 5

@@ -14,12 +14,16 @@ import arviz as az
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from pyrovae import diagnose, load, save
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.mcmc import check_mcmc
+from pyrovae.diagnosis.sandwich import check_sandwich
+from pyrovae.evaluation.annealing import anneal
+from pyrovae.report.figures import checks
 
-pytestmark = pytest.mark.usefixtures("without_figures", "fewer")
+pytestmark = pytest.mark.usefixtures("without_figures", "fewer", "plain")
 
 QUESTIONS = [
     "bound",
@@ -35,6 +39,25 @@ QUESTIONS = [
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     here = "pyrovae.diagnosis.diagnosis"
     monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures are one empty figure, but where they are looked at: they take the longest."""
+    if "pictures" in request.fixturenames:
+        return
+    figure = Figure(figsize=(1, 1))
+    drawn = checks.Drawn(figure, "A caption.")
+    monkeypatch.setattr(
+        "pyrovae.report.figures.checks.picture",
+        lambda check, _: None if check.question == "bound" else drawn,
+    )
+    monkeypatch.setattr("pyrovae.report.figures.extremes.extremes", lambda *_: figure)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Pictures are drawn."""
 
 
 @pytest.fixture
@@ -77,6 +100,7 @@ def numbers(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.usefixtures("pictures")
 def test_it_answers_every_question_and_keeps_the_answers(run: Path, diagnosed: Any) -> None:
     outcome = diagnosed(run, "--draws", "200")
     assert outcome.status == 0, outcome.err
@@ -134,16 +158,19 @@ def test_full_runs_chains_and_says_what_it_costs(
     run: Path, diagnosed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = "pyrovae.diagnosis.diagnosis"
-    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=20, draws=50))
+    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=5, draws=20))
+    monkeypatch.setattr(f"{here}.check_sandwich", partial(check_sandwich, steps=2))
+    monkeypatch.setattr(f"{here}.anneal", partial(anneal, steps=2))
     monkeypatch.setattr(f"{here}.CHAINED", 3)
-    monkeypatch.setattr(f"{here}.SIMULATED", 20)
+    monkeypatch.setattr(f"{here}.SIMULATED", 4)
+    monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 5)
     outcome = diagnosed(run, "--draws", "100", "--num", "50", "--full")
     assert outcome.status == 0, outcome.err
     assert "--full takes about" in outcome.out.splitlines()[1]
     found = numbers(run / "diagnosis")["checks"]
     assert list(found) == [*QUESTIONS, "log p(x)", "inference gap", "chains"]
     chains = az.from_netcdf(run / "diagnosis" / "chains.nc")
-    assert chains["posterior"]["z"].shape == (4, 50, 3, 2)
+    assert chains["posterior"]["z"].shape == (4, 20, 3, 2)
     assert list(chains["posterior"]["init"].to_numpy()) == ["guide", "guide", "prior", "prior"]
 
 

@@ -97,8 +97,8 @@ def test_codes_that_do_not_vary(make_linear_gaussian: Any) -> None:
     assert all(np.isfinite(number.value) for number in found.numbers())
 
 
-def test_every_pair_of_parts(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
-    vae = make_vae(*prior_and_guide)
+def test_every_pair_of_parts(make_vae: Any, covering_pair: tuple[str, str]) -> None:
+    vae = make_vae(*covering_pair)
     x, before = vae.sample(50), torch.get_rng_state()
     found = check_aggregate(vae, x)
     assert torch.equal(before, torch.get_rng_state())
@@ -106,7 +106,7 @@ def test_every_pair_of_parts(make_vae: Any, prior_and_guide: tuple[str, str]) ->
     assert found.verdict().grade in ("ok", "WARN", "FAIL")
     assert all(np.isfinite(number.value) for number in found.numbers())
     assert {len(variable.values) for variable in found.variables().values()} == {50}
-    if prior_and_guide[0] == "hyperspherical":  # of constant density
+    if covering_pair[0] == "hyperspherical":  # of constant density
         assert found.density_distance == 0
         assert found.p_values[-1] == 1
 

@@ -23,6 +23,13 @@ from pyrovae.programs.autoencoder import Autoencoder, Formulas
 EXACT = 1e-10
 REPEATS = 250
 
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All data are annealed at once: networks are small, and there are many repeats."""
+    monkeypatch.setattr(chunks, "CODES", 100_000)
+
+
 starts = pytest.mark.parametrize("start", ["guide", "prior"])
 
 
@@ -170,11 +177,8 @@ def quadrature(squared: Squared, x: Tensor) -> Tensor:
     return log_joint.logsumexp(0) + torch.tensor(12 / 20_000).log()
 
 
-def test_steps_do_not_follow_the_chains_that_are_weighed(
-    z_score: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_do_not_follow_the_chains_that_are_weighed(z_score: Any) -> None:
     """If they did, steps would be short where density changes fast: ten standard errors off."""
-    monkeypatch.setattr(chunks, "CODES", 100_000)
     squared, x = Squared(), torch.full((1, 1), 0.3, dtype=torch.float64)
     repeated = x.repeat(10_000, 1)
     found = anneal(squared, repeated, steps=30, chains=2, start="prior").log_prob
@@ -194,13 +198,13 @@ def test_a_start_at_the_prior_finds_the_mode_that_the_guide_misses() -> None:
 
 
 def test_every_pair_of_parts_anneals(
-    make_vae: Any, prior_and_guide: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    make_vae: Any, covering_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(annealing, "PILOT_TRIES", 0)
-    vae = make_vae(*prior_and_guide)
+    vae = make_vae(*covering_pair)
     x = vae.sample(2)
     state = torch.get_rng_state()
-    for start in ("prior",) if prior_and_guide[1] == "delta" else ("guide", "prior"):
+    for start in ("prior",) if covering_pair[1] == "delta" else ("guide", "prior"):
         both = bracket(vae, x, steps=1, chains=2, start=start)
         assert (both.upper - both.lower).isfinite().all()
     assert (torch.get_rng_state() == state).all()

@@ -184,10 +184,10 @@ def test_noise_does_not_fail() -> None:
     assert grades.count("FAIL") <= 5
 
 
-def test_every_pair_of_parts(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
-    vae = make_vae(*prior_and_guide)
+def test_every_pair_of_parts(make_vae: Any, covering_pair: tuple[str, str]) -> None:
+    vae = make_vae(*covering_pair)
     x = vae.sample(4)
-    if prior_and_guide[1] == "delta":
+    if covering_pair[1] == "delta":
         with pytest.raises(SpecError, match="no intervals to be calibrated: choose"):
             check_calibration(vae, x, 100)
         return

@@ -133,19 +133,19 @@ def test_a_flow_that_is_collapsed_is_not_active(make_vae: Any) -> None:
     assert check_collapse(vae, x).varies.tolist() == [True, False]
 
 
-def test_every_pair_of_parts(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
-    vae = make_vae(*prior_and_guide)
+def test_every_pair_of_parts(make_vae: Any, covering_pair: tuple[str, str]) -> None:
+    vae = make_vae(*covering_pair)
     x, before = vae.sample(20), torch.get_rng_state()
     found = check_collapse(vae, x)
     assert torch.equal(before, torch.get_rng_state())
     assert np.isfinite(found.mean_variance).all()
-    assert (found.information is None) == (prior_and_guide[1] == "delta")
+    assert (found.information is None) == (covering_pair[1] == "delta")
     assert found.verdict().grade in ("ok", "WARN", "FAIL")
     assert all(np.isfinite(number.value) for number in found.numbers())
     assert {len(variable.values) for variable in found.variables().values()} == {2}
-    if prior_and_guide[1] in ("diagonal", "full_rank", "low_rank", "laplace", "mixture"):
+    if covering_pair[1] in ("diagonal", "full_rank", "low_rank", "laplace", "mixture"):
         assert np.isfinite(found.per_dim).all()
-    if prior_and_guide in (("student_t", "laplace"), ("normal", "diagonal")):
+    if covering_pair in (("student_t", "laplace"), ("normal", "diagonal")):
         assert found.kl.sum() == pytest.approx(found.total_kl)
 
 

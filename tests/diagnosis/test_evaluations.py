@@ -83,14 +83,12 @@ def test_it_agrees_with_the_evidence(make_vae: Any, z_score: Any) -> None:
     assert not torch.equal(found.log_prob, again.log_prob)
 
 
-def test_every_pair_of_parts_can_be_judged(
-    make_vae: Any, prior_and_guide: tuple[str, str]
-) -> None:
-    vae = make_vae(*prior_and_guide)
+def test_every_pair_of_parts_can_be_judged(make_vae: Any, covering_pair: tuple[str, str]) -> None:
+    vae = make_vae(*covering_pair)
     x = vae.sample(3)
     found = judge(vae, x, 20)
     assert found.elbo.isfinite().all()
-    assert found.point == (prior_and_guide[1] == "delta")
+    assert found.point == (covering_pair[1] == "delta")
     if found.point:
         with torch.no_grad():
             z = vae.posterior(x).mean

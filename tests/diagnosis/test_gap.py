@@ -125,9 +125,9 @@ def from_the_prior(vae: Any, x: Tensor) -> Tensor:
 
 
 def test_every_guide_is_improved_and_nothing_of_the_autoencoder_moved(
-    make_vae: Any, prior_and_guide: tuple[str, str], parameters_of: Any, monkeypatch: Any
+    make_vae: Any, covering_pair: tuple[str, str], parameters_of: Any, monkeypatch: Any
 ) -> None:
-    prior, guide = prior_and_guide
+    prior, guide = covering_pair
     vae = make_vae(prior, guide)
     x = vae.sample(3)
     if guide == "delta":

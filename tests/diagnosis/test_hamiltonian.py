@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pyrovae.compute import chunks
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.annealing import anneal
 from pyrovae.evaluation.hamiltonian import (
@@ -24,6 +25,12 @@ from pyrovae.evaluation.hamiltonian import (
 )
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All data are annealed at once: networks are small, and there are many repeats."""
+    monkeypatch.setattr(chunks, "CODES", 100_000)
 
 
 def quartic(u: Tensor) -> Tensor:

@@ -82,9 +82,9 @@ def test_what_is_simulated_follows_the_model(oracle: Any, z_score: Any) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("vectorisable", [True, False])
 def test_every_pair_of_parts_has_a_local_posterior(
-    make_vae: Any, prior_and_guide: tuple[str, str], vectorisable: bool
+    make_vae: Any, covering_pair: tuple[str, str], vectorisable: bool
 ) -> None:
-    prior, guide = prior_and_guide
+    prior, guide = covering_pair
     vae = make_vae(prior, guide)
     vae.vectorisable = vectorisable
     x = vae.sample(3)
@@ -101,8 +101,8 @@ def test_every_pair_of_parts_has_a_local_posterior(
     assert simulate(vae, x).x.shape == x.shape
 
 
-def test_gradients_reach_the_codes(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
-    prior, guide = prior_and_guide
+def test_gradients_reach_the_codes(make_vae: Any, covering_pair: tuple[str, str]) -> None:
+    prior, guide = covering_pair
     vae = make_vae(prior, guide)
     local = LocalPosterior(vae, vae.sample(3))
     z = local.draw_guide(4).detach().requires_grad_()

@@ -157,11 +157,13 @@ def test_dependence_that_a_model_lacks_is_found(make_linear_gaussian: Any) -> No
     assert all(name.startswith("correlation of columns") for name in off)
 
 
-def test_every_likelihood_can_be_checked(make_vae: Any, likelihood: dict[str, Any]) -> None:
+def test_every_likelihood_can_be_checked(
+    make_vae: Any, covering_likelihood: dict[str, Any]
+) -> None:
     for shape in ((5,), (30,), (1, 3, 4)):
-        if likelihood["kind"] == "multinomial" and len(shape) > 1:
+        if covering_likelihood["kind"] == "multinomial" and len(shape) > 1:
             continue
-        vae = make_vae(likelihood=likelihood, shape=shape)
+        vae = make_vae(likelihood=covering_likelihood, shape=shape)
         x, stream = vae.sample(25), torch.get_rng_state()
         found = check_predictive(vae, x, replicates=20)
         assert found.names

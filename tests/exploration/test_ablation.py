@@ -94,9 +94,9 @@ def test_what_has_no_variants_is_refused(spec: Any, betas: list[float], message:
 
 
 def test_every_prior_and_guide_can_be_looked_at(
-    make_vae: Any, prior_and_guide: Any, bits: Splits
+    make_vae: Any, covering_pair: Any, bits: Splits
 ) -> None:
-    vae = make_vae(*prior_and_guide)
+    vae = make_vae(*covering_pair)
     found = ablate({"one": vae}, bits, samples=5)
     column = found.columns["one"]
     assert column.codes.shape == (60, 2)

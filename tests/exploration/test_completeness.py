@@ -170,8 +170,8 @@ def test_points_are_outside_by_themselves() -> None:
     assert np.array_equal(outside(points[50:60], draws).outside, all_flags[50:60])
 
 
-def test_every_prior_and_guide_can_be_looked_at(make_vae: Any, prior_and_guide: Any) -> None:
-    vae, x = make_vae(*prior_and_guide), torch.rand(60, 5).double()
+def test_every_prior_and_guide_can_be_looked_at(make_vae: Any, covering_pair: Any) -> None:
+    vae, x = make_vae(*covering_pair), torch.rand(60, 5).double()
     found = sample_both(vae, x, count=7)
     space = LatentSpace(vae, x)
     assert found.prior_codes.shape == found.posterior_codes.shape == (60, 2)

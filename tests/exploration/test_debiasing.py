@@ -147,19 +147,21 @@ def assert_shows(found: Debiasing, data: Dataset) -> None:
     assert all(number.definition for number in found.numbers())
 
 
-def test_two_equal_fits_differ_by_nothing(make_vae: Any, prior_and_guide: tuple[str, str]) -> None:
-    vae, data = make_vae(*prior_and_guide).float(), table()
+def test_two_equal_fits_differ_by_nothing(make_vae: Any, covering_pair: tuple[str, str]) -> None:
+    vae, data = make_vae(*covering_pair).float(), table()
     found = debias(vae, vae, data, [1, 3], resampling=KERNEL, **FEW)
     assert (found.reconstruction == 0).all()
-    point = prior_and_guide[1] == "delta"
+    point = covering_pair[1] == "delta"
     assert found.log_prob.isnan().all() if point else (found.log_prob == 0).all()
     assert ("the guide is a point" in found.summary()) == point
     if point:
         assert_shows(found, data.train)
 
 
-def test_any_likelihood_can_be_looked_at(make_vae: Any, likelihood: dict[str, Any]) -> None:
-    vae, data = make_vae(likelihood=likelihood).float(), table()
+def test_any_likelihood_can_be_looked_at(
+    make_vae: Any, covering_likelihood: dict[str, Any]
+) -> None:
+    vae, data = make_vae(likelihood=covering_likelihood).float(), table()
     first = vae.sample(40).reshape(40, 5).float()
     data = Splits(*(replace(split, x=first) for split in data))
     found = debias(vae, vae, data, [1], resampling=KERNEL, **FEW)

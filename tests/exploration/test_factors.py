@@ -98,8 +98,8 @@ def test_some_of_the_data_are_any_of_them_once(made: Splits) -> None:
     assert len(all_codes(Reading(), numbered, count=10**6).codes) == N
 
 
-def test_every_autoencoder_is_scored(make_vae, prior_and_guide, made: Splits) -> None:
-    vae = make_vae(*prior_and_guide).float()
+def test_every_autoencoder_is_scored(make_vae, covering_pair, made: Splits) -> None:
+    vae = make_vae(*covering_pair).float()
     found = all_codes(vae, made)
     x = made.train.batch(torch.arange(len(made.train)))
     expected = LatentSpace(vae, x).encode(x)

@@ -103,8 +103,8 @@ def test_numbers_are_means_over_pairs_with_their_errors(make_vae) -> None:
         assert math.isclose(steps.value, found.change[way].mean())
 
 
-def test_every_prior_and_guide(make_vae, prior_and_guide: tuple[str, str]) -> None:
-    vae, x = make_vae(*prior_and_guide), torch.rand(5, 5).double()
+def test_every_prior_and_guide(make_vae, covering_pair: tuple[str, str]) -> None:
+    vae, x = make_vae(*covering_pair), torch.rand(5, 5).double()
     found = interpolate(vae, x, steps=6)
     assert found.ways == ("linear", "spherical")
     assert found.images.shape == (2, 2, 6, 5)
@@ -125,8 +125,8 @@ def test_codes_stay_on_the_sphere(make_vae) -> None:
     np.testing.assert_allclose(found.codes[0][:, 5], found.codes[1][:, 5])
 
 
-def test_every_likelihood(make_vae, likelihood: dict[str, Any]) -> None:
-    found = interpolate(make_vae(likelihood=likelihood), torch.eye(5).double()[:4])
+def test_every_likelihood(make_vae, covering_likelihood: dict[str, Any]) -> None:
+    found = interpolate(make_vae(likelihood=covering_likelihood), torch.eye(5).double()[:4])
     assert found.images.isfinite().all()
     assert np.isfinite(found.change).all()
 

@@ -16,8 +16,8 @@ def probabilities() -> torch.Tensor:
     return torch.tensor([0.1, 0.5, 0.9])
 
 
-def test_quantiles_split_the_priors_draws(make_vae, prior_and_guide, probabilities) -> None:
-    prior, guide = prior_and_guide
+def test_quantiles_split_the_priors_draws(make_vae, covering_pair, probabilities) -> None:
+    prior, guide = covering_pair
     x = torch.rand(4, 5).double()
     space = LatentSpace(make_vae(prior, guide), x)
     found = space.quantiles(probabilities)
@@ -34,8 +34,10 @@ def test_quantiles_of_the_standard_normal_are_exact(make_vae, probabilities) -> 
     assert torch.allclose(space.quantiles(probabilities), expected[:, None].expand(3, 2))
 
 
-def test_codes_decode_to_the_means_that_the_model_gives_them(make_vae, likelihood) -> None:
-    vae = make_vae(likelihood=likelihood)
+def test_codes_decode_to_the_means_that_the_model_gives_them(
+    make_vae, covering_likelihood
+) -> None:
+    vae = make_vae(likelihood=covering_likelihood)
     space = LatentSpace(vae, torch.ones(2, 5).double())
     z = torch.randn(7, 2).double()
     vae.eval()

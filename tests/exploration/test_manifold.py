@@ -27,9 +27,9 @@ def test_cells_are_the_middles_of_equal_probabilities(make_vae) -> None:
     assert torch.allclose(below[..., 1], expected.unsqueeze(1).expand(10, 10))  # from below
 
 
-def test_images_are_of_their_codes(make_vae, prior_and_guide: tuple[str, str]) -> None:
-    vae, x = make_vae(*prior_and_guide), torch.rand(3, 5).double()
-    if prior_and_guide[1] == "von_mises_fisher":
+def test_images_are_of_their_codes(make_vae, covering_pair: tuple[str, str]) -> None:
+    vae, x = make_vae(*covering_pair), torch.rand(3, 5).double()
+    if covering_pair[1] == "von_mises_fisher":
         with pytest.raises(SpecError, match=r"the codes have 1 dimension, .* traversals"):
             manifold(vae, x)
         return
@@ -68,8 +68,8 @@ def test_a_decoder_that_ignores_its_codes_has_no_edges(make_linear_gaussian: Any
     assert found.summary().endswith("and by 0 at most.")
 
 
-def test_every_likelihood(make_vae, likelihood: dict[str, Any]) -> None:
-    found = manifold(make_vae(likelihood=likelihood), torch.ones(1, 5).double(), size=3)
+def test_every_likelihood(make_vae, covering_likelihood: dict[str, Any]) -> None:
+    found = manifold(make_vae(likelihood=covering_likelihood), torch.ones(1, 5).double(), size=3)
     assert found.images.isfinite().all()
 
 

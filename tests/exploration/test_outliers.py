@@ -160,9 +160,9 @@ def test_what_cannot_be_compressed_is_refused(
 
 
 def test_every_pair_of_prior_and_guide_has_the_scores_that_apply(
-    make_vae: Any, prior_and_guide: tuple[str, str]
+    make_vae: Any, covering_pair: tuple[str, str]
 ) -> None:
-    prior, guide = prior_and_guide
+    prior, guide = covering_pair
     vae = make_vae(prior, guide)
     train, inside, outside = vae.sample(30).split([20, 6, 4])
     found = score_outliers(vae, dataset(train, 1.0), inside, outside, samples=20, steps=2)
@@ -180,9 +180,9 @@ def test_every_pair_of_prior_and_guide_has_the_scores_that_apply(
 
 
 def test_every_likelihood_has_the_scores_that_apply(
-    make_vae: Any, likelihood: dict[str, Any]
+    make_vae: Any, covering_likelihood: dict[str, Any]
 ) -> None:
-    vae = make_vae(likelihood=likelihood)
+    vae = make_vae(likelihood=covering_likelihood)
     train, inside, outside = vae.sample(30).split([20, 6, 4])
     found = score_outliers(vae, dataset(train), inside, outside, samples=20, steps=2)
     assert set(by_name(found)) == OF_THE_MODEL

@@ -99,8 +99,8 @@ def test_what_dimensions_are_called_does_not_matter(make_vae) -> None:
         np.testing.assert_allclose(getattr(second, name), getattr(first, name), rtol=1e-7)
 
 
-def test_every_prior_and_guide(make_vae, prior_and_guide: tuple[str, str]) -> None:
-    vae, x = make_vae(*prior_and_guide), torch.rand(24, 5).double()
+def test_every_prior_and_guide(make_vae, covering_pair: tuple[str, str]) -> None:
+    vae, x = make_vae(*covering_pair), torch.rand(24, 5).double()
     found = traverse(vae, x, datum=3, steps=4)
     assert found.images.shape == (2, 4, 5)
     assert found.values.shape == (2, 4)
@@ -122,8 +122,8 @@ def test_every_prior_and_guide(make_vae, prior_and_guide: tuple[str, str]) -> No
         assert variable.values.ndim == len(variable.dims)
 
 
-def test_every_likelihood(make_vae, likelihood: dict[str, Any]) -> None:
-    found = traverse(make_vae(likelihood=likelihood), torch.ones(20, 5).double())
+def test_every_likelihood(make_vae, covering_likelihood: dict[str, Any]) -> None:
+    found = traverse(make_vae(likelihood=covering_likelihood), torch.ones(20, 5).double())
     assert found.images.isfinite().all()
     assert found.change.shape == (2, 10)
     assert np.isfinite(found.change).all()
