@@ -13,15 +13,15 @@ PACKAGE = Path(pyrovae.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Where a device is chosen, where its random stream is kept, and what only one kind can do.
 MAY_NAME_A_DEVICE = {
-    "experiment.py",
+    "devices.py",
     "randomness.py",
-    "training.py",
-    "fitting.py",
+    "loop.py",
+    "fit.py",
     "precision.py",
 }
 
 
-MAY_BE_ASKED_FOR_ONE = {"train.py", "run.py", "evaluate.py", "diagnose.py", "explore.py"}
+MAY_BE_ASKED_FOR_ONE = {"train.py", "run.py", "command_line.py", "diagnose.py", "explore.py"}
 
 
 @pytest.fixture(scope="module")

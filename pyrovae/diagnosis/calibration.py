@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
-from pyrovae.diagnosis.ranks import mean_error, span, uniform_rank, variance_error
+from pyrovae.diagnosis.placement import DRAWS, Placed, active, place
+from pyrovae.diagnosis.ranks import mean_error, span, variance_error
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.angles import on_plane, unwrapped
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE
-from pyrovae.evaluation.local import LocalPosterior, simulate
-from pyrovae.evaluation.marginals import guide_marginals
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import (
     Check,
     Grade,
@@ -34,8 +32,6 @@ from pyrovae.programs.autoencoder import Autoencoder
 
 SIMULATIONS = 1000
 MIN_SIMULATIONS = 100
-# Draws among which a code is ranked where the guide's marginals are not known.
-DRAWS = 99
 NOMINAL = 0.9
 INTERVAL = percent(NOMINAL)
 # Ours: how far from its nominal value the coverage may be, the mean of z-scores from 0, their
@@ -46,10 +42,6 @@ VARIANCE_WARN = 0.1
 JOINT_WARN, JOINT_FAIL = 0.1, 0.2
 # Chance that one of these, for all latents together, is found to be off when it is not.
 LEVEL = 0.01
-# A latent whose guide is the prior: by its means, and by its standard deviation.
-PRIOR_SCALE = 0.1
-# A standard deviation to divide by where all draws are the same.
-SMALLEST = 1e-12
 
 TALTS = "Talts et al. (2018), arXiv:1804.06788"
 MODRAK = "Modrák et al. (2023), arXiv:2211.02383"
@@ -307,8 +299,8 @@ def check_calibration(
             )
         index = torch.arange(simulations, device=like.device) % len(like)
         size = max(1, chunks.codes(like.device) // (DRAWS + 1))
-        parts = [_simulate(autoencoder, like[part]) for part in index.split(size)]
-    found = _Placed(*(torch.cat(column).cpu().double() for column in zip(*parts, strict=True)))
+        parts = [place(autoencoder, like[part]) for part in index.split(size)]
+    found = Placed(*(torch.cat(column).cpu().double() for column in zip(*parts, strict=True)))
     if not all(column.isfinite().all() for column in found):
         raise DataError(
             "data simulated from the model have densities or codes that are not finite: its "
@@ -319,90 +311,5 @@ def check_calibration(
         found.pit.numpy(),
         found.pit_log_joint.numpy(),
         found.z.numpy(),
-        _active(found).numpy(),
+        active(found).numpy(),
     )
-
-
-class _Placed(NamedTuple):
-    """Codes of simulated data within the guide's distributions of them, ``(data, dims)`` each.
-
-    Attributes:
-        pit_log_joint: ``(data,)``.
-        z: Code less the guide's mean, in its standard deviations.
-        code: ``(data, dims, 2)``, as points of the plane if they are angles.
-        mean: Of the guide, as ``code``.
-        variance: Of the guide, around that point.
-        noise: Variance of the error of ``mean``; zero where the guide knows it.
-    """
-
-    pit: Tensor
-    pit_log_joint: Tensor
-    z: Tensor
-    code: Tensor
-    mean: Tensor
-    variance: Tensor
-    noise: Tensor
-
-
-# As the attributes of the same names, of one site.
-_Site = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-
-
-def _simulate(autoencoder: Autoencoder, like: Tensor) -> _Placed:
-    """As many simulations as there are data in ``like``."""
-    simulated = simulate(autoencoder, like)
-    local = LocalPosterior(autoencoder, simulated.x)
-    angles = local.angles
-    z = torch.cat([simulated.z.unsqueeze(0), local.draw_guide(DRAWS)])  # by one computation
-    log_joint = local.log_joint(z)
-    sizes = [shape.numel() for shape in local.shapes.values()]
-    marginals = guide_marginals(local).values()
-    pieces = zip(marginals, z.split(sizes, dim=-1), angles.split(sizes), strict=True)
-    columns = [
-        _exact(None if angular.any() else marginal, piece[0]) or _among_draws(piece, angular)
-        for marginal, piece, angular in pieces
-    ]
-    pit, score, mean, variance, noise = (
-        torch.cat(column, 1) for column in zip(*columns, strict=True)
-    )
-    rank = uniform_rank(log_joint)
-    if not log_joint.isfinite().all():
-        rank = torch.full_like(rank, torch.nan)
-    return _Placed(pit, rank, score, on_plane(simulated.z, angles), mean, variance, noise)
-
-
-def _exact(marginal: Any, code: Tensor) -> _Site | None:
-    """From mean and distribution function, as far as the guide knows its marginals."""
-    if marginal is None or marginal.support.is_discrete:
-        return None
-    try:
-        pit, mean, scale = marginal.cdf(code), marginal.mean, marginal.stddev
-    except NotImplementedError:
-        return None
-    score = (code - mean).double() / scale.double().clamp(min=SMALLEST)
-    numbers = torch.zeros_like(mean, dtype=torch.bool)
-    return pit, score, on_plane(mean, numbers), scale.square(), torch.zeros_like(code)
-
-
-def _among_draws(z: Tensor, angles: Tensor) -> _Site:
-    """The same from draws below the code, ``(1 + draws, data, dims)``.
-
-    An angle has its place between half a turn before and after the mean direction of all of them,
-    the code included: so it could be any of them if the guide is the posterior.
-    """
-    points = on_plane(z[1:].double(), angles)
-    z = unwrapped(z.double(), angles)
-    draws, count = z[1:], len(z) - 1
-    # For normals, so that z-scores have variance one as they do with mean and scale known.
-    wider = (1 + 1 / count) * (count - 1) / (count - 3)
-    score = (z[0] - draws.mean(0)) / (draws.std(0) * wider**0.5).clamp(min=SMALLEST)
-    variance = points.var(0).sum(-1)
-    return uniform_rank(z), score, points.mean(0), variance * wider, variance / count
-
-
-def _active(found: _Placed) -> Tensor:
-    """Latents of which the guide says other things than the prior."""
-    prior_variance = found.code.var(0).sum(-1)
-    varies = found.mean.var(0).sum(-1) - found.noise.mean(0) > ACTIVE_VARIANCE * prior_variance
-    ratio = (found.variance.mean(0) / prior_variance).sqrt()
-    return varies | ((ratio - 1).abs() > PRIOR_SCALE)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import pyrovae.diagnosis.calibration as calibration
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
+from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.parts.distributions.positive import raw_scale
@@ -203,10 +204,10 @@ def test_every_pair_of_parts(make_vae: Any, covering_pair: tuple[str, str]) -> N
 
 
 def test_ranks_of_equals_are_uniform() -> None:
-    constant = calibration.uniform_rank(torch.zeros(100, 2000))
+    constant = uniform_rank(torch.zeros(100, 2000))
     assert stats.kstest(constant.numpy(), "uniform").pvalue > 0.01
     levels = torch.randint(0, 3, (100, 2000))
-    assert stats.kstest(calibration.uniform_rank(levels).numpy(), "uniform").pvalue > 0.01
+    assert stats.kstest(uniform_rank(levels).numpy(), "uniform").pvalue > 0.01
 
 
 def test_too_few_simulations_are_refused(make_vae: Any) -> None:
