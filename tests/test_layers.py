@@ -2,104 +2,45 @@
 
 from __future__ import annotations
 
-import ast
-from graphlib import CycleError, TopologicalSorter
+import importlib.util
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import pyrovae
+import pytest
 
-PACKAGE = Path(pyrovae.__file__).parent
-
-# Each imports from itself and from those above it in this table; two on a line, not one another.
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version"),
-    ("specs",),
-    ("compute",),
-    ("data",),
-    ("parts",),
-    ("programs",),
-    ("objectives",),
-    ("evaluation",),
-    ("training",),
-    ("diagnosis", "exploration"),
-    ("report",),
-    ("runs",),
-    ("__init__", "train", "evaluate", "compare", "diagnose", "explore"),
-)
-FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
+SCRIPT = Path(__file__).parents[1] / "docs/layers.py"
 
 
-def modules() -> dict[str, Path]:
-    """Every module's file by its name within the package."""
-    return {
-        ".".join(file.relative_to(PACKAGE).with_suffix("").parts): file
-        for file in sorted(PACKAGE.rglob("*.py"))
-    }
+@pytest.fixture(scope="module")
+def layers() -> ModuleType:
+    """The script that has the table and draws it."""
+    spec: Any = importlib.util.spec_from_file_location("layers", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def imports() -> dict[str, set[str]]:
-    """The modules that each module imports: at once, later, or for a type checker."""
-    files = modules()
-    found = {}
-    for name, file in files.items():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        found[name] = {target for node in ast.walk(tree) for target in targets(node, set(files))}
-    return found
+def test_every_module_has_a_layer(layers: Any) -> None:
+    assert {layers.layer(name) for name in layers.modules()} <= set(layers.FLOORS)
 
 
-def targets(node: ast.AST, known: set[str]) -> set[str]:
-    """The modules of the package that a statement imports."""
-    if isinstance(node, ast.Import):
-        named = [alias.name for alias in node.names]
-    elif isinstance(node, ast.ImportFrom) and node.module:
-        named = [f"{node.module}.{alias.name}" for alias in node.names]
-    else:
-        return set()
-    own = [f"{name}.".removeprefix("pyrovae.").rstrip(".") for name in named if is_own(name)]
-    return {resolved(name, known) for name in own}
+def test_each_layer_imports_only_from_those_above_it_in_the_table(layers: Any) -> None:
+    assert layers.against(layers.imports()) == set()
 
 
-def is_own(name: str) -> bool:
-    return name.split(".")[0] == "pyrovae"
+def test_no_modules_import_each_other_in_a_circle(layers: Any) -> None:
+    assert layers.circle(layers.imports()) == []
 
 
-def resolved(name: str, known: set[str]) -> str:
-    """The module that holds a name, which may be a module itself."""
-    while name and name not in known:
-        face = f"{name}.__init__"
-        if face in known:
-            return face
-        name = name.rpartition(".")[0]
-    return name or "__init__"
+def test_what_is_against_the_table_is_found(layers: Any) -> None:
+    graph = {"data.npz": {"parts.flows"}, "parts.flows": {"errors", "data.npz"}}
+    assert layers.against(graph) == {("data.npz", "parts.flows")}
+    assert set(layers.circle(graph)) == {"data.npz", "parts.flows"}
+    aside = {"diagnosis.gap": {"exploration.sweep"}, "exploration.sweep": set()}
+    assert layers.against(aside) == {("diagnosis.gap", "exploration.sweep")}
 
 
-def layer(module: str) -> str:
-    return module.split(".")[0]
-
-
-def test_every_module_has_a_layer() -> None:
-    assert {layer(name) for name in modules()} <= set(FLOORS)
-
-
-def test_each_layer_imports_only_from_those_above_it_in_the_table() -> None:
-    against = {
-        (importer, imported)
-        for importer, all_imported in imports().items()
-        for imported in all_imported
-        if layer(importer) != layer(imported)
-        and FLOORS[layer(importer)] <= FLOORS[layer(imported)]
-    }
-    assert against == set()
-
-
-def circle(graph: dict[str, set[str]]) -> list[str]:
-    """Modules that import each other in a circle, the first again at the end; or none."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return error.args[1]
-    return []
-
-
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circle(imports()) == []
+def test_the_picture_in_the_design_is_that_of_the_imports(layers: Any) -> None:
+    page = layers.PAGE.read_text(encoding="utf-8")
+    assert layers.PICTURE.findall(page) == [layers.picture(layers.imports())]
