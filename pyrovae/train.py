@@ -12,7 +12,7 @@ from pyrovae.errors import SpecError
 from pyrovae.runs.command_line import run, spelled
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import parse_override, shipped
-from pyrovae.specs.run import Request
+from pyrovae.specs.run import RunSpec
 
 DESCRIPTION = """\
 Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def request(options: argparse.Namespace) -> Request:
+def request(options: argparse.Namespace) -> RunSpec:
     """What the command line asks for, specifications read and validated.
 
     Raises:
@@ -58,7 +58,7 @@ def request(options: argparse.Namespace) -> Request:
     if options.resume is not None and options.output is not None:
         raise SpecError("--output has no use with --resume: a run goes on in its own folder")
     overrides = dict(parse_override(text) for text in texts)
-    return Request.read(
+    return RunSpec.read(
         model=options.model,
         inference=options.inference,
         overrides=overrides,

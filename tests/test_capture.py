@@ -18,7 +18,7 @@ from pyrovae.data import Dataset
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Compile, Computation
-from pyrovae.training.loop import Callback, rehearse
+from pyrovae.training.loop import Callback, check_once
 from pyrovae.training.step import Step
 
 CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-7}
@@ -166,7 +166,7 @@ def step_of(autoencoder: Autoencoder, train: Dataset, **inference: Any) -> Step:
 
 
 def rehearse_for(autoencoder: Autoencoder, data: Splits, spec: InferenceSpec) -> Any:
-    objective, layout = rehearse(autoencoder, data, spec.objective)
+    objective, layout = check_once(autoencoder, data, spec.objective)
     return objective, data.train, spec, layout
 
 

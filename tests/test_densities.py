@@ -23,7 +23,7 @@ from pyrovae.data.arrays import from_arrays
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.metrics import Layout, Summary, sums
+from pyrovae.evaluation.metrics import BoundSummary, Layout, sums
 from pyrovae.evaluation.pointwise import judge
 from pyrovae.evaluation.support import check_support
 from pyrovae.objectives import (
@@ -39,7 +39,7 @@ from pyrovae.objectives import (
 )
 from pyrovae.objectives.mmd import mmd
 from pyrovae.objectives.requirements import pairs
-from pyrovae.objectives.terms import Terms
+from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.programs.autoencoder import Formulas
 from pyrovae.programs.densities import densities, log_density
 from pyrovae.programs.handwritten import Handwritten
@@ -795,17 +795,17 @@ def test_the_density_of_a_guide_with_auxiliary_sites_is_known_at_its_own_draws_a
 def test_the_standard_error_keeps_its_digits_at_any_level() -> None:
     spread = torch.randn(400, dtype=torch.float64)
     for level in (0.0, 1e6, 1e9):
-        terms = Terms(spread - level, {"z": torch.zeros(400).double()}, {}, {"z": "exact"})
+        terms = ELBOTerms(spread - level, {"z": torch.zeros(400).double()}, {}, {"z": "exact"})
         rows = torch.stack([sums(torch.tensor(0.0), part) for part in split(terms, 7)])
         for totals in (sums(torch.tensor(0.0), terms), rows):
-            summary = Summary.of(totals, Layout.of(terms), 400)
+            summary = BoundSummary.of(totals, Layout.of(terms), 400)
             expected = terms.elbo.std().item() / 20
             assert math.isclose(summary.standard_error, expected, rel_tol=2e-3)
 
 
-def split(terms: Terms, size: int) -> list[Terms]:
+def split(terms: ELBOTerms, size: int) -> list[ELBOTerms]:
     parts = zip(terms.reconstruction.split(size), terms.kl["z"].split(size), strict=True)
-    return [Terms(value, {"z": kl}, {}, terms.kl_kind) for value, kl in parts]
+    return [ELBOTerms(value, {"z": kl}, {}, terms.kl_kind) for value, kl in parts]
 
 
 def test_a_chain_of_sites_is_reported_as_one(parts: Linear, x: Tensor) -> None:

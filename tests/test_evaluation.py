@@ -16,10 +16,10 @@ from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.codes import ACTIVE_VARIANCE, active_dimensions, codes
-from pyrovae.evaluation.metrics import Layout, Summary, Tally, sums
+from pyrovae.evaluation.metrics import BoundSummary, Layout, RunningSums, sums
 from pyrovae.evaluation.reconstruction import prior_means, reconstruct
 from pyrovae.objectives import AnalyticELBO, SampledELBO
-from pyrovae.objectives.terms import Terms
+from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.training.records import Record
 
 TANH = {"kind": "mlp", "widths": (6,), "activation": "tanh"}
@@ -222,9 +222,9 @@ def test_dimensions_whose_mean_does_not_vary_are_not_active() -> None:
     assert active_dimensions(torch.full((10, 3), 7.0)) == 0
 
 
-def random_terms(count: int) -> Terms:
+def random_terms(count: int) -> ELBOTerms:
     per_dim = torch.rand(count, 3).double()
-    return Terms(
+    return ELBOTerms(
         reconstruction=torch.randn(count).double() - 5,
         kl={"z": per_dim.sum(-1), "w": torch.rand(count).double()},
         kl_per_dim={"z": per_dim},
@@ -236,7 +236,7 @@ def test_a_summary_is_the_mean_over_all_data_of_uneven_batches() -> None:
     counts = (7, 1, 12)
     batches = [random_terms(count) for count in counts]
     losses = torch.rand(len(counts)).double()
-    tally = Tally(Layout.of(batches[0]), torch.device("cpu"))
+    tally = RunningSums(Layout.of(batches[0]), torch.device("cpu"))
     for loss, terms, count in zip(losses, batches, counts, strict=True):
         tally.add(sums(loss, terms), count)
     summary = tally.summary()
@@ -245,7 +245,7 @@ def test_a_summary_is_the_mean_over_all_data_of_uneven_batches() -> None:
     assert summary.elbo == pytest.approx(elbo.mean().item(), rel=1e-12)
     assert math.isnan(summary.standard_error)  # running sums do not hold it
     rows = torch.stack([sums(loss, part) for loss, part in zip(losses, batches, strict=True)])
-    error = Summary.of(rows, tally.layout, 20).standard_error
+    error = BoundSummary.of(rows, tally.layout, 20).standard_error
     assert error == pytest.approx(elbo.std().item() / math.sqrt(20), rel=1e-12)
     assert summary.loss == pytest.approx((losses * torch.tensor(counts)).sum().item() / 20)
     for site in ("z", "w"):
@@ -260,24 +260,24 @@ def test_a_summary_gives_the_mean_kl_of_every_dimension() -> None:
     per_dim, totals = torch.rand(9, 3).double(), []
     for rows in per_dim.split([5, 1, 3]):
         kl = {"z": rows.sum(-1)}
-        terms = Terms(torch.zeros(len(rows)).double(), kl, {"z": rows}, {"z": "exact"})
+        terms = ELBOTerms(torch.zeros(len(rows)).double(), kl, {"z": rows}, {"z": "exact"})
         totals.append(sums(torch.zeros(()), terms))
-    summary = Summary.of(torch.stack(totals).sum(0), Layout.of(terms), 9)
+    summary = BoundSummary.of(torch.stack(totals).sum(0), Layout.of(terms), 9)
     assert summary.kl_per_dim == pytest.approx(per_dim.mean(0).tolist(), rel=1e-12)
 
 
 def test_weights_stand_for_repeated_data() -> None:
     terms, loss = random_terms(4), torch.rand(()).double()
     times = torch.tensor([1, 3, 2, 1])
-    repeated = Terms(
+    repeated = ELBOTerms(
         terms.reconstruction.repeat_interleave(times),
         {site: kl.repeat_interleave(times) for site, kl in terms.kl.items()},
         {site: kl.repeat_interleave(times, 0) for site, kl in terms.kl_per_dim.items()},
         terms.kl_kind,
     )
     layout = Layout.of(terms)
-    first = Summary.of(sums(loss, terms, times), layout, 4)
-    second = Summary.of(sums(loss, repeated), layout, 7)
+    first = BoundSummary.of(sums(loss, terms, times), layout, 4)
+    second = BoundSummary.of(sums(loss, repeated), layout, 7)
     assert (first.count, second.count) == (4, 7)
     assert first.loss == pytest.approx(second.loss)  # as it was optimised
     for name in ("elbo", "reconstruction", "kl"):
@@ -287,14 +287,14 @@ def test_weights_stand_for_repeated_data() -> None:
 
 def test_one_datum_has_no_standard_error() -> None:
     terms = random_terms(1)
-    summary = Summary.of(sums(torch.zeros(()), terms), Layout.of(terms), 1)
+    summary = BoundSummary.of(sums(torch.zeros(()), terms), Layout.of(terms), 1)
     assert summary.standard_error == 0
 
 
 def test_a_tally_goes_on_from_its_state() -> None:
     before, after = random_terms(4), random_terms(3)
     layout, ones = Layout.of(before), torch.ones(())
-    whole, first, second = (Tally(layout, torch.device("cpu")) for _ in range(3))
+    whole, first, second = (RunningSums(layout, torch.device("cpu")) for _ in range(3))
     for tally, terms in ((whole, before), (whole, after), (first, before)):
         tally.add(sums(ones, terms), len(terms.reconstruction))
     state = first.state_dict()
@@ -306,7 +306,7 @@ def test_a_tally_goes_on_from_its_state() -> None:
 
 def test_a_tally_begins_anew() -> None:
     terms = random_terms(4)
-    used, fresh = (Tally(Layout.of(terms), torch.device("cpu")) for _ in range(2))
+    used, fresh = (RunningSums(Layout.of(terms), torch.device("cpu")) for _ in range(2))
     used.add(sums(torch.ones(()), random_terms(3)), 3)
     used.reset()
     for tally in (used, fresh):
@@ -317,7 +317,7 @@ def test_a_tally_begins_anew() -> None:
 @pytest.mark.parametrize("spoiled", [torch.nan, torch.inf])
 def test_a_loss_that_was_not_finite_is_not_forgotten(spoiled: float) -> None:
     terms = random_terms(4)
-    tally = Tally(Layout.of(terms), torch.device("cpu"))
+    tally = RunningSums(Layout.of(terms), torch.device("cpu"))
     for loss in (1.0, spoiled, 1.0):
         assert tally.loss.isfinite() == (tally.count < 8)
         tally.add(sums(torch.tensor(loss), terms), 4)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyrovae import Splits
 from pyrovae.compute import compiled as recurring
 from pyrovae.compute.capture import Captured, capture
-from pyrovae.compute.compiled import Recurring
+from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.mcmc import check_mcmc
@@ -171,7 +171,10 @@ def noisy(x: Tensor, scale: float = 1.0) -> list[Tensor]:
 
 
 def test_noise_is_fresh_and_from_the_same_stream(graphs: list[Captured]) -> None:
-    once, again = Recurring(noisy, nn.Identity(), ON), Recurring(noisy, nn.Identity(), OFF)
+    once, again = (
+        CompiledOnDemand(noisy, nn.Identity(), ON),
+        CompiledOnDemand(noisy, nn.Identity(), OFF),
+    )
     x = torch.arange(4.0)
     torch.manual_seed(3)
     captured = [once(x)[0] for _ in range(3)] + [torch.randn(2)]
@@ -186,7 +189,7 @@ def test_each_shape_is_captured_when_it_has_come_up_often(
     graphs: list[Captured], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recurring, "PAYS", 3)
-    often = Recurring(noisy, nn.Identity())
+    often = CompiledOnDemand(noisy, nn.Identity())
     x, longer = torch.arange(4.0), torch.arange(5.0)
     counts = []
     for call in (x, longer, x, x, x, longer, longer):
@@ -208,7 +211,7 @@ def test_what_is_made_a_constant_is_not_captured(graphs: list[Captured]) -> None
         return [x * float(x[0].item())]
 
     for function in (total, rows):
-        made = Recurring(function, nn.Identity(), ON)
+        made = CompiledOnDemand(function, nn.Identity(), ON)
         for x in (torch.arange(3.0), torch.ones(3), torch.arange(3.0) + 1):
             torch.testing.assert_close(made(x), function(x))
         assert made.obstacle is not None
@@ -216,7 +219,7 @@ def test_what_is_made_a_constant_is_not_captured(graphs: list[Captured]) -> None
 
 
 def test_of_data_that_are_all_alike_nothing_is_captured(graphs: list[Captured]) -> None:
-    alike = Recurring(noisy, nn.Identity(), ON)
+    alike = CompiledOnDemand(noisy, nn.Identity(), ON)
     alike(torch.ones(3))
     assert graphs == []
     assert alike.obstacle is None
@@ -226,6 +229,6 @@ def test_what_is_not_wished_for_is_never_captured(
     graphs: list[Captured], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recurring, "PAYS", 1)
-    never = Recurring(noisy, nn.Identity(), OFF)
+    never = CompiledOnDemand(noisy, nn.Identity(), OFF)
     never(torch.arange(4.0))
     assert graphs == []

@@ -446,9 +446,9 @@ def test_looking_at_epochs_only_gives_the_same_training(
 ) -> None:
     resampling = {**RESAMPLED, "importance_weights": importance_weights}
     found = []
-    for watchful in (True, False):
+    for anomaly_mode in (True, False):
         training = Fitting(few_digits, resampling=resampling).training
-        training.watchful = watchful
+        training.anomaly_mode = anomaly_mode
         training.run()
         found.append(parameters_of(training.autoencoder))
     for name, value in found[0].items():
@@ -459,7 +459,7 @@ def test_an_epoch_that_is_repeated_has_the_draws_it_had(few_digits: Splits) -> N
     whole = Fitting(few_digits, resampling=RESAMPLED, epochs=3)
     whole.run()
     spoiled = Fitting(few_digits, resampling=RESAMPLED, epochs=3).training
-    assert not spoiled.watchful
+    assert not spoiled.anomaly_mode
 
     class Spoil(Callback):
         """Once, in the second epoch, a loss that is not finite."""
@@ -472,7 +472,7 @@ def test_an_epoch_that_is_repeated_has_the_draws_it_had(few_digits: Splits) -> N
                 training.tally.sums.mul_(torch.nan)
 
     spoiled.run([Spoil()])
-    assert spoiled.watchful
+    assert spoiled.anomaly_mode
     for mine, theirs in zip(
         spoiled.autoencoder.parameters(), whole.training.autoencoder.parameters(), strict=True
     ):

@@ -18,7 +18,7 @@ from pyrovae.specs.computation import Computation
 PAYS = 1000
 
 
-class Recurring:
+class CompiledOnDemand:
     """A function of tensors, captured and compiled for the shapes that come up often.
 
     It is called as it is until that has happened so many times that a compilation is worth it.

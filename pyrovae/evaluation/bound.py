@@ -6,7 +6,7 @@ import torch
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.evaluation.metrics import Layout, Summary, sums
+from pyrovae.evaluation.metrics import BoundSummary, Layout, sums
 from pyrovae.evaluation.passes import batches, observations
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.programs.autoencoder import Autoencoder
@@ -19,7 +19,7 @@ def evaluate(
     objective: Objective | None = None,
     *,
     beta: float = 1.0,
-) -> Summary:
+) -> BoundSummary:
     """The bound on a split, its parts, and the loss at some β, in nats per datum.
 
     Always the same random numbers: two evaluations of the same weights agree.
@@ -47,4 +47,4 @@ def evaluate(
             loss, terms = objective.loss_and_terms(autoencoder, x, beta)
             totals.append(sums(loss, terms))
             layouts.append(Layout.of(terms))
-    return Summary.of(torch.stack(totals), layouts[0], len(data))
+    return BoundSummary.of(torch.stack(totals), layouts[0], len(data))

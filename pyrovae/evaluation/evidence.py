@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyrovae.compute import chunks
-from pyrovae.compute.compiled import Recurring
+from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.evaluation.importance import bounds, weigh
@@ -72,7 +72,7 @@ def log_evidence(
     def draw(x: Tensor, draws: int) -> Draws:
         return local.of(x).draw(draws)
 
-    recurring = Recurring(draw, autoencoder, computation)
+    recurring = CompiledOnDemand(draw, autoencoder, computation)
     parts = []
     bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.compute.compiled import Recurring
+from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Coordinates
 from pyrovae.evaluation.local import LocalPosterior
@@ -155,7 +155,7 @@ def log_posterior(local: LocalPosterior, u: Tensor) -> Tensor:
 class Densities:
     """Log-densities of free points, of one kind, for batch after batch of data.
 
-    Value and gradient come at once, by :class:`~pyrovae.compute.compiled.Recurring`.
+    Value and gradient come at once, by :class:`~pyrovae.compute.compiled.CompiledOnDemand`.
 
     Args:
         log_prob: Of a local posterior, free points, and settings that are tensors.
@@ -169,7 +169,7 @@ class Densities:
         autoencoder: Autoencoder,
         computation: Computation | None = None,
     ) -> None:
-        self.recurring = Recurring(self._differentiate, autoencoder, computation)
+        self.recurring = CompiledOnDemand(self._differentiate, autoencoder, computation)
         self._log_prob = log_prob
         self._local: LocalPosterior
 

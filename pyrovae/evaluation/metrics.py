@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.objectives.terms import Terms
+from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.parts.distributions.kl import Kind
 
 LOSS = 1  # where the loss is among the sums
@@ -29,14 +29,14 @@ class Layout(NamedTuple):
     kl_kind: dict[str, Kind]
 
     @classmethod
-    def of(cls, terms: Terms) -> Layout:
+    def of(cls, terms: ELBOTerms) -> Layout:
         """That of the sums of such terms."""
         dims = {site: kl.shape[1:].numel() for site, kl in terms.kl_per_dim.items()}
         return cls(tuple(terms.kl), dims, terms.kl_kind)
 
 
 @dataclass(frozen=True)
-class Summary:
+class BoundSummary:
     """The bound over a split, in nats per datum.
 
     Attributes:
@@ -63,7 +63,7 @@ class Summary:
     loss: float
 
     @classmethod
-    def of(cls, totals: Tensor, layout: Layout, count: int) -> Summary:
+    def of(cls, totals: Tensor, layout: Layout, count: int) -> BoundSummary:
         """From the :func:`sums` over ``count`` data, one after the other ``(batches, width)``.
 
         The variance is that within batches and that of their means, so that no digits are lost
@@ -89,7 +89,7 @@ class Summary:
         )
 
 
-def sums(loss: Tensor, terms: Terms, weights: Tensor | None = None) -> Tensor:
+def sums(loss: Tensor, terms: ELBOTerms, weights: Tensor | None = None) -> Tensor:
     """A batch's loss and terms summed over its data, side by side in one float64 vector.
 
     In this order: the data's weights, loss, ELBO, its squared distance from the batch's mean,
@@ -112,7 +112,7 @@ def sums(loss: Tensor, terms: Terms, weights: Tensor | None = None) -> Tensor:
     return torch.cat([head, share @ table])
 
 
-class Tally:
+class RunningSums:
     """Running :func:`sums`, on their device until :meth:`summary`.
 
     Args:
@@ -136,9 +136,11 @@ class Tally:
         """The sum of the losses; not finite as soon as one of them is not."""
         return self.sums[LOSS]
 
-    def summary(self) -> Summary:
+    def summary(self) -> BoundSummary:
         """The means so far; running sums do not hold their standard error."""
-        return replace(Summary.of(self.sums, self.layout, self.count), standard_error=math.nan)
+        return replace(
+            BoundSummary.of(self.sums, self.layout, self.count), standard_error=math.nan
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What :meth:`load_state_dict` takes."""

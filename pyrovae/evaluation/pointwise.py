@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyrovae.compute import chunks
-from pyrovae.compute.compiled import Recurring
+from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import annealing
@@ -108,7 +108,7 @@ def judge(
     def draw(x: Tensor, draws: int) -> Draws:
         return local.of(x).draw(draws)
 
-    recurring = Recurring(draw, autoencoder, computation)
+    recurring = CompiledOnDemand(draw, autoencoder, computation)
     parts = []
     bar = tqdm(total=len(x), unit="datum", desc=progress, disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, x.device), bar:
@@ -156,7 +156,9 @@ def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
     return kinds.pop()
 
 
-def _judge(autoencoder: Autoencoder, draw: Recurring, x: Tensor, samples: int) -> Evaluation:
+def _judge(
+    autoencoder: Autoencoder, draw: CompiledOnDemand, x: Tensor, samples: int
+) -> Evaluation:
     """A few data, their codes chunk by chunk."""
     local = LocalPosterior(autoencoder, x)
     if local.point:

@@ -17,10 +17,10 @@ from pyrovae.evaluation.latent_use import latent_use
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.completeness import Samples, Share, sample_both
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
+from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.guides import DeltaGuideSpec, VonMisesFisherGuideSpec
@@ -77,7 +77,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Ablation(Finding):
+class Ablation(Result):
     """The same network under several strengths of regularisation.
 
     Attributes:

@@ -20,8 +20,8 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.evaluation.significance import fraction_interval
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 
 MIN_DATA = 50
@@ -58,7 +58,7 @@ class Share(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Samples(Finding):
+class Samples(Result):
     """Samples from the prior and from the aggregated posterior, side by side.
 
     Attributes:

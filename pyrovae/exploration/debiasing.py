@@ -16,7 +16,7 @@ from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.pointwise import judge
 from pyrovae.evaluation.results import Number, Variable, percent
-from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import validate
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Debiasing(Finding):
+class Debiasing(Result):
     """Two fits of a model, without and with resampling by the density of codes.
 
     Attributes:

@@ -20,7 +20,7 @@ from pyrovae.exploration.disentanglement.encoding import all_codes
 from pyrovae.exploration.disentanglement.factor_vae import FactorVAE
 from pyrovae.exploration.disentanglement.mig import MIG
 from pyrovae.exploration.disentanglement.sap import SAP
-from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 
 Array = NDArray[Any]
@@ -75,7 +75,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Factors(Finding):
+class Factors(Result):
     """How codes and known factors go together.
 
     Attributes:

@@ -18,9 +18,9 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.change import changes, distance
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import arc, codes_on, line
+from pyrovae.exploration.result import Result
 from pyrovae.parts.distributions.von_mises_fisher import unit
 from pyrovae.programs.autoencoder import Autoencoder
 
@@ -30,7 +30,7 @@ WHITE = "White (2016), arXiv:1609.04468"
 
 
 @dataclass(frozen=True, eq=False)
-class Interpolations(Finding):
+class Interpolations(Result):
     """Outputs along two ways between the codes of pairs of data.
 
     Attributes:

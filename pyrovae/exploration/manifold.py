@@ -13,8 +13,8 @@ from torch import Tensor
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.change import changes
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
+from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 
 KINGMA = "Kingma and Welling (2014), arXiv:1312.6114, figure 4"
@@ -24,7 +24,7 @@ CLIFF = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Manifold(Finding):
+class Manifold(Result):
     """A plane of codes, decoded: cells of the prior, even in probability along both axes.
 
     Attributes:

@@ -15,9 +15,9 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.pointwise import judge
 from pyrovae.evaluation.results import Number, Variable
-from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.result import Result
 from pyrovae.exploration.scores.definitions import SCORES, Definition
-from pyrovae.exploration.scores.seen import Seen
+from pyrovae.exploration.scores.inputs import ScoreInputs
 from pyrovae.exploration.separation import Array, Separation, separation
 from pyrovae.programs.autoencoder import Autoencoder
 
@@ -47,7 +47,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Outliers(Finding):
+class Outliers(Result):
     """Scores of two sets of data.
 
     Attributes:
@@ -198,7 +198,7 @@ def score_outliers(
 
 def _seen(
     autoencoder: Autoencoder, train: Dataset, x: Tensor, samples: int, steps: int, progress: bool
-) -> Seen:
+) -> ScoreInputs:
     """Everything that several scores need, once."""
     index = torch.linspace(0, len(train) - 1, min(TYPICAL, len(train))).round().long()
     typical = judge(
@@ -208,7 +208,7 @@ def _seen(
         progress="training data" if progress else "",
     )
     judged = judge(autoencoder, x, samples, progress="both sets" if progress else "")
-    return Seen(autoencoder, x, judged, train, typical.log_prob, steps, progress)
+    return ScoreInputs(autoencoder, x, judged, train, typical.log_prob, steps, progress)
 
 
 def _finite(values: Tensor) -> Tensor:

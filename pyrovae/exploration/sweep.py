@@ -16,8 +16,8 @@ from pyrovae.evaluation.latent_use import latent_use
 from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.ablation import MOST_CODES
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
+from pyrovae.exploration.result import Result
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
@@ -50,7 +50,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep(Finding):
+class Sweep(Result):
     """The same model under several β.
 
     Attributes:

@@ -14,9 +14,9 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.latent_use import LatentUse, latent_use
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.change import changes
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.paths import codes_on
+from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 
 # Of more rows nobody sees anything, and each is decoded.
@@ -28,7 +28,7 @@ HIGGINS = "Higgins et al. (2017), β-VAE"
 
 
 @dataclass(frozen=True, eq=False)
-class Traversals(Finding):
+class Traversals(Result):
     """The code of one datum with one number at a time moved through the prior, decoded.
 
     Rows are latent dimensions, those that say most of the data first. Arrays of all rows are

@@ -14,9 +14,9 @@ from pyro.util import check_if_enumerated, check_model_guide_match, check_site_s
 from torch import Tensor
 
 from pyrovae.errors import SpecError
-from pyrovae.objectives.requirements import Need, find_obstacle, pairs_of
+from pyrovae.objectives.requirements import Requirement, find_obstacle, pairs_of
 from pyrovae.objectives.schedules import Budget
-from pyrovae.objectives.terms import Terms
+from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Densities, densities, filled, has_own_scale
 from pyrovae.programs.traces import Traces, density_sites, missing_values
@@ -60,7 +60,7 @@ class Objective(Trace_ELBO):
         sampled: Whether it needs log p and log q of latents whose KL has a closed form.
     """
 
-    needs: tuple[Need, ...] = ()
+    needs: tuple[Requirement, ...] = ()
     title: str
     setting: float | Tensor = 0.0
     sampled: bool = False
@@ -71,7 +71,7 @@ class Objective(Trace_ELBO):
         x: Tensor,
         beta: float | Tensor = 1.0,
         weights: Tensor | None = None,
-    ) -> tuple[Tensor, Terms]:
+    ) -> tuple[Tensor, ELBOTerms]:
         """The loss in nats per observation, for ``backward()``, and the parts of the ELBO.
 
         Args:
@@ -88,7 +88,7 @@ class Objective(Trace_ELBO):
         found = charged = densities(traces, len(x), sampled=self.sampled)
         if has_own_scale(traces[0]):
             charged = densities(traces, len(x), sampled=self.sampled, scaled=True)
-        return self._loss(charged, beta, weights), Terms.of(found)
+        return self._loss(charged, beta, weights), ELBOTerms.of(found)
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """The loss summed over the data, in nats; as Pyro's, but without waiting for it.

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Need
+from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Requirement
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.densities import Densities
 
@@ -32,7 +32,7 @@ class CapacityELBO(Objective):
         Burgess et al. (2018), *Understanding disentangling in beta-VAE*, arXiv:1804.03599.
     """
 
-    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED)
+    needs: tuple[Requirement, ...] = (DENSITY, REPARAMETERISED)
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.objectives.bound import Bound
-from pyrovae.objectives.requirements import CLOSED_FORM_KL, REPARAMETERISED, Need
+from pyrovae.objectives.requirements import CLOSED_FORM_KL, REPARAMETERISED, Requirement
 from pyrovae.programs.densities import Densities
 
 
@@ -49,7 +49,7 @@ class AnalyticELBO(Bound, TraceMeanField_ELBO):
     guide draws latents in another order than the model and it is wrong; this one refuses both.
     """
 
-    needs: tuple[Need, ...] = (CLOSED_FORM_KL, REPARAMETERISED)
+    needs: tuple[Requirement, ...] = (CLOSED_FORM_KL, REPARAMETERISED)
     title = "ELBO (TraceMeanField_ELBO: KL exact)"
 
     def bound(self, found: Densities, beta: float | Tensor) -> Tensor:

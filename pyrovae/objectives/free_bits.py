@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.requirements import DENSITY, FACTORISED, REPARAMETERISED, Need
+from pyrovae.objectives.requirements import DENSITY, FACTORISED, REPARAMETERISED, Requirement
 from pyrovae.programs.densities import Densities
 from pyrovae.specs.objectives import Groups
 
@@ -34,7 +34,7 @@ class FreeBitsELBO(Objective):
         Flow*, arXiv:1606.04934, appendix C.8.
     """
 
-    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED)
+    needs: tuple[Requirement, ...] = (DENSITY, REPARAMETERISED)
 
     def __init__(
         self,

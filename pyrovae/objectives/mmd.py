@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.requirements import REPARAMETERISED, Need
+from pyrovae.objectives.requirements import REPARAMETERISED, Requirement
 from pyrovae.programs.densities import Densities, present
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces
@@ -39,7 +39,7 @@ class MMDObjective(Objective):
         *Wasserstein Auto-Encoders*, arXiv:1711.01558, for the kernel.
     """
 
-    needs: tuple[Need, ...] = (REPARAMETERISED,)
+    needs: tuple[Requirement, ...] = (REPARAMETERISED,)
 
     def __init__(self, num_particles: int = 1, weight: float = 100.0, **options: Any) -> None:
         super().__init__(num_particles, **options)

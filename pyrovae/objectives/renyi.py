@@ -16,7 +16,7 @@ from torch import Tensor
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import check_traces
 from pyrovae.objectives.bound import Bound
-from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Need
+from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Requirement
 from pyrovae.programs.densities import Densities, Reduced, has_own_scale, log_density
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, density_sites, sites_by_role
@@ -68,7 +68,7 @@ class RenyiBound(Bound):
         arXiv:1810.04152.
     """
 
-    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED)
+    needs: tuple[Requirement, ...] = (DENSITY, REPARAMETERISED)
     sampled = True
 
     def __init__(

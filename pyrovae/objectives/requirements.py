@@ -2,8 +2,8 @@
 
 A part declares what it is by the distribution that it returns: its support, whether draws can
 be reparameterised, whether it factorises over the dimensions, and through ``register_kl``
-which KL has a closed form. An objective declares its :class:`Need` s. So programs written by
-hand are asked the same questions, and no part can say of itself what is not so.
+which KL has a closed form. An objective declares its requirements. So programs written by hand
+are asked the same questions, and no part can say of itself what is not so.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Pair(NamedTuple):
 Pairs = Mapping[str, Pair]
 
 
-class Need(NamedTuple):
+class Requirement(NamedTuple):
     """Something that the latent sites must have.
 
     Attributes:
@@ -88,7 +88,7 @@ def pairs_of(traces: Traces) -> Pairs:
     }
 
 
-def find_obstacle(needs: Iterable[Need], found: Pairs) -> str | None:
+def find_obstacle(needs: Iterable[Requirement], found: Pairs) -> str | None:
     """The first thing in the way, and what to choose instead."""
     for need in needs:
         if reason := need.obstacle(found):
@@ -96,12 +96,12 @@ def find_obstacle(needs: Iterable[Need], found: Pairs) -> str | None:
     return None
 
 
-def check(asked: str, needs: Iterable[Need], autoencoder: Autoencoder, x: Tensor) -> None:
+def check(asked: str, needs: Iterable[Requirement], autoencoder: Autoencoder, x: Tensor) -> None:
     """Refuse an objective that cannot work for these programs.
 
     Args:
         asked: The objective, as it was asked for.
-        needs: What it needs, beyond :data:`ALWAYS`.
+        needs: What it needs, beyond :data:`EVERY_OBJECTIVE`.
         autoencoder: Model and guide; both run once.
         x: A few data, on the programs' device.
 
@@ -110,7 +110,7 @@ def check(asked: str, needs: Iterable[Need], autoencoder: Autoencoder, x: Tensor
     """
     found, formulas = pairs(autoencoder, x), autoencoder.formulas()
     sides = f"the guide, {formulas.guide}, and the prior, {formulas.prior}"
-    if obstacle := find_obstacle(ALWAYS, found):
+    if obstacle := find_obstacle(EVERY_OBJECTIVE, found):
         raise SpecError(f"{sides}, do not go together: {obstacle}")
     if obstacle := find_obstacle(needs, found):
         raise SpecError(f"{asked} cannot work for {sides}: {obstacle}")
@@ -194,26 +194,30 @@ def _not_one_site(found: Pairs) -> str | None:
     return f"there are several latent sites, {', '.join(found)}" if len(found) > 1 else None
 
 
-ALWAYS = (
-    Need(_at_any_site(_no_prior_density), "model.prior.kind 'normal' or another guide"),
-    Need(_at_any_site(_on_the_sphere), "model.prior.kind 'hyperspherical' or 'vamp'"),
-    Need(
+EVERY_OBJECTIVE = (
+    Requirement(_at_any_site(_no_prior_density), "model.prior.kind 'normal' or another guide"),
+    Requirement(_at_any_site(_on_the_sphere), "model.prior.kind 'hyperspherical' or 'vamp'"),
+    Requirement(
         _at_any_site(_off_the_sphere),
         "inference.guide.kind 'von_mises_fisher' or model.prior.kind 'normal'",
     ),
-    Need(_at_any_site(_discrete_and_not), "both discrete or both continuous"),
-    Need(_at_any_site(_outside_support), "a prior that has density wherever the guide has"),
+    Requirement(_at_any_site(_discrete_and_not), "both discrete or both continuous"),
+    Requirement(_at_any_site(_outside_support), "a prior that has density wherever the guide has"),
 )
-DENSITY = Need(
+DENSITY = Requirement(
     _at_any_site(_no_density), "inference.guide.kind 'diagonal' or inference.objective.kind 'elbo'"
 )
-REPARAMETERISED = Need(
+REPARAMETERISED = Requirement(
     _at_any_site(_not_reparameterised),
     "inference.objective.kind 'elbo' with kl 'auto' or 'sampled'",
 )
-CLOSED_FORM_KL = Need(_at_any_site(_no_closed_form), "inference.objective.kl 'auto' or 'sampled'")
-FACTORISED = Need(_at_any_site(_not_a_sum_over_dimensions), "inference.objective.groups 'site'")
-MARGINALS = Need(
+CLOSED_FORM_KL = Requirement(
+    _at_any_site(_no_closed_form), "inference.objective.kl 'auto' or 'sampled'"
+)
+FACTORISED = Requirement(
+    _at_any_site(_not_a_sum_over_dimensions), "inference.objective.groups 'site'"
+)
+MARGINALS = Requirement(
     _at_any_site(_no_marginals), "inference.guide.kind 'diagonal', 'laplace' or 'full_rank'"
 )
-ONE_SITE = Need(_not_one_site, "inference.objective.kind 'elbo'")
+ONE_SITE = Requirement(_not_one_site, "inference.objective.kind 'elbo'")

@@ -12,7 +12,7 @@ from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.densities import Densities, SiteDensity, total
 
 
-class Terms(NamedTuple):
+class ELBOTerms(NamedTuple):
     r"""Per observation, in nats and in float64, whatever β was optimised.
 
     .. math::
@@ -36,7 +36,7 @@ class Terms(NamedTuple):
     kl_kind: dict[str, Kind]
 
     @classmethod
-    def of(cls, found: Densities) -> Terms:
+    def of(cls, found: Densities) -> ELBOTerms:
         """The terms of the bound from the densities of all particles."""
         kl, kl_per_dim, kl_kind = {}, {}, {}
         for name, sites in _groups(found).items():

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
-from pyrovae.objectives.requirements import DENSITY, MARGINALS, ONE_SITE, REPARAMETERISED, Need
+from pyrovae.objectives.requirements import (
+    DENSITY,
+    MARGINALS,
+    ONE_SITE,
+    REPARAMETERISED,
+    Requirement,
+)
 from pyrovae.parts.distributions.kl import marginals
 from pyrovae.programs.densities import Densities, masked, present
 from pyrovae.programs.plates import Plates
@@ -58,7 +64,7 @@ class TotalCorrelationELBO(Objective):
         Chen et al. (2018), *Isolating Sources of Disentanglement in VAEs*, arXiv:1802.04942.
     """
 
-    needs: tuple[Need, ...] = (DENSITY, REPARAMETERISED, ONE_SITE, MARGINALS)
+    needs: tuple[Requirement, ...] = (DENSITY, REPARAMETERISED, ONE_SITE, MARGINALS)
 
     def __init__(
         self,

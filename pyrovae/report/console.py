@@ -12,10 +12,10 @@ from tqdm import tqdm
 from pyrovae.data import Splits
 from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.metrics import Summary
+from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.pointwise import Evaluation
 from pyrovae.evaluation.results import Check, NotApplicable
-from pyrovae.exploration.finding import Finding
+from pyrovae.exploration.result import Result
 from pyrovae.objectives.schedules import describe_beta
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
@@ -125,7 +125,7 @@ def plan(training: Training, writes_to: str) -> str:
     return "\n".join(f"{name:<11} {text}" for name, text in rows.items())
 
 
-def result(training: Training, summary: Summary, active: int, dims: int, folder: str) -> str:
+def result(training: Training, summary: BoundSummary, active: int, dims: int, folder: str) -> str:
     """What training has come to, on the test data."""
     note = (
         ""
@@ -342,7 +342,7 @@ def outcome(found: Check | NotApplicable) -> str:
     return f"{lines}\n{_wrapped('', '', f'→ {advice}')}" if advice else lines
 
 
-def look(found: Finding) -> str:
+def look(found: Result) -> str:
     """What was looked at, and what was seen."""
     return _wrapped(found.name, "", found.summary())
 

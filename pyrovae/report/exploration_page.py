@@ -13,7 +13,7 @@ from pyrovae.evaluation.results import Number
 from pyrovae.report.pages import Picture, environment
 
 
-class Shown(NamedTuple):
+class PageEntry(NamedTuple):
     """A look at the latent space, as its JSON file has it."""
 
     name: str
@@ -50,14 +50,14 @@ def render(folder: Path, title: str, names: Sequence[str], versions: Mapping[str
     )
 
 
-def _shown(file: Path) -> Shown:
+def _shown(file: Path) -> PageEntry:
     facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     pictures = [
         Picture(file.parent / picture["file"], picture["caption"], picture["alt"])
         for picture in facts["pictures"]
         if (file.parent / picture["file"]).is_file()
     ]
-    return Shown(
+    return PageEntry(
         facts["name"],
         facts["title"],
         facts["summary"],

@@ -20,15 +20,15 @@ from pyrovae.exploration.completeness import sample_both
 from pyrovae.exploration.disentanglement.encoding import all_codes
 from pyrovae.exploration.disentanglement.mig import mig
 from pyrovae.exploration.factors import disentangle
-from pyrovae.exploration.finding import Finding
 from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.manifold import manifold
 from pyrovae.exploration.outliers import score_outliers
+from pyrovae.exploration.result import Result
 from pyrovae.exploration.traversal import traverse
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.report.figures.checks import Drawn
+from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.runs.files import file_name
-from pyrovae.runs.loading import Observations, OpenedRun, other_data
+from pyrovae.runs.loading import Observations, Run, other_data
 from pyrovae.runs.refits import train_twin
 from pyrovae.specs import InferenceSpec
 
@@ -39,7 +39,7 @@ FEW = 500
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnalysisContext:
     """What is looked at, and how.
 
     Attributes:
@@ -49,7 +49,7 @@ class Asked:
         folder: What is written goes there.
     """
 
-    run: OpenedRun
+    run: Run
     observed: Observations
     options: argparse.Namespace
     folder: Path
@@ -83,15 +83,15 @@ class Animation(NamedTuple):
     alt: str
 
 
-class Look(NamedTuple):
+class Analysis(NamedTuple):
     """What was found, and its pictures; the first is the one to see."""
 
-    finding: Finding
-    drawn: Sequence[Drawn]
+    finding: Result
+    drawn: Sequence[CaptionedFigure]
     animations: Sequence[Animation] = ()
 
 
-def _traversals(asked: Asked) -> Look:
+def _traversals(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import traversals as figure
     from pyrovae.report.figures.animation import write_gif
 
@@ -99,19 +99,21 @@ def _traversals(asked: Asked) -> Look:
     found = traverse(asked.run.autoencoder, asked.observed.x, datum=asked.options.datum)
     file = write_gif(found, test, asked.folder / "traversals.gif")
     moving = [] if file is None else [Animation(file.name, "The same, in motion.", found.title)]
-    return Look(found, [Drawn(figure.traversals(found, test), figure.caption(test))], moving)
+    return Analysis(
+        found, [CaptionedFigure(figure.traversals(found, test), figure.caption(test))], moving
+    )
 
 
-def _interpolations(asked: Asked) -> Look:
+def _interpolations(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import interpolations as figure
 
     test = asked.run.data.test
     ends = pairs_of_data(test, 6).flatten()
     found = interpolate(asked.run.autoencoder, observations(test, ends).to(asked.run.device))
-    return Look(found, [Drawn(figure.interpolations(found, test), figure.CAPTION)])
+    return Analysis(found, [CaptionedFigure(figure.interpolations(found, test), figure.CAPTION)])
 
 
-def _samples(asked: Asked) -> Look:
+def _samples(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import completeness as figure
 
     train = asked.run.data.train
@@ -119,25 +121,29 @@ def _samples(asked: Asked) -> Look:
         asked.run.device
     )
     found = sample_both(asked.run.autoencoder, x)
-    return Look(found, [Drawn(figure.samples(found, asked.run.data.test), figure.CAPTION)])
+    return Analysis(
+        found, [CaptionedFigure(figure.samples(found, asked.run.data.test), figure.CAPTION)]
+    )
 
 
-def _manifold(asked: Asked) -> Look:
+def _manifold(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import manifold as figure
 
     test = asked.run.data.test
     found = manifold(asked.run.autoencoder, asked.observed.x)
-    return Look(found, [Drawn(figure.manifold(found, test), figure.caption(test))])
+    return Analysis(found, [CaptionedFigure(figure.manifold(found, test), figure.caption(test))])
 
 
-def _factors(asked: Asked) -> Look:
+def _factors(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import factors as figure
 
     found = disentangle(asked.run.autoencoder, asked.run.data, progress=asked.progress)
-    return Look(found, [Drawn(figure.factors(found, asked.run.data.test), figure.CAPTION)])
+    return Analysis(
+        found, [CaptionedFigure(figure.factors(found, asked.run.data.test), figure.CAPTION)]
+    )
 
 
-def _outliers(asked: Asked) -> Look:
+def _outliers(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import outliers as figure
 
     run, options = asked.run, asked.options
@@ -152,18 +158,20 @@ def _outliers(asked: Asked) -> Look:
         samples=options.samples,
         progress=asked.progress,
     )
-    return Look(found, figure.outliers(found, run.data.test))
+    return Analysis(found, figure.outliers(found, run.data.test))
 
 
-def _ablation(asked: Asked) -> Look:
+def _ablation(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import ablation as figure
 
     variants = ablation.variants(asked.inference, asked.options.betas or ablation.BETAS)
     found = ablation.ablate(asked.twins("ablation", variants), asked.run.data)
-    return Look(found, [Drawn(figure.ablation(found, asked.run.data.test), figure.CAPTION)])
+    return Analysis(
+        found, [CaptionedFigure(figure.ablation(found, asked.run.data.test), figure.CAPTION)]
+    )
 
 
-def _sweep(asked: Asked) -> Look:
+def _sweep(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import sweep as figure
 
     data = asked.run.data
@@ -173,15 +181,15 @@ def _sweep(asked: Asked) -> Look:
     if data.train.factors is not None:
         gaps = {beta: _mig(model, asked) for beta, model in models.items()}
     found = sweep.sweep(models, data, gaps)
-    return Look(found, [Drawn(figure.sweep(found, data.test), figure.CAPTION)])
+    return Analysis(found, [CaptionedFigure(figure.sweep(found, data.test), figure.CAPTION)])
 
 
-def _mig(autoencoder: Autoencoder, asked: Asked) -> float:
+def _mig(autoencoder: Autoencoder, asked: AnalysisContext) -> float:
     found = all_codes(autoencoder, asked.run.data, progress=asked.progress)
     return mig(found.codes, found.factors).score
 
 
-def _debias(asked: Asked) -> Look:
+def _debias(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import debiasing as figure
 
     run, options = asked.run, asked.options
@@ -192,7 +200,7 @@ def _debias(asked: Asked) -> Look:
     data = run.data if thinned is None else thinned
     off, on = models["off"], models["on"]
     found = debiasing.debias(off, on, data, options.rare, samples=options.samples)
-    return Look(found, [Drawn(figure.debiasing(found, data.train), figure.CAPTION)])
+    return Analysis(found, [CaptionedFigure(figure.debiasing(found, data.train), figure.CAPTION)])
 
 
 def _folder_name(key: Hashable) -> str:
@@ -201,7 +209,7 @@ def _folder_name(key: Hashable) -> str:
     return file_name(name.replace("β = ", "beta-"))
 
 
-LOOKS: dict[str, Callable[[Asked], Look]] = {
+LOOKS: dict[str, Callable[[AnalysisContext], Analysis]] = {
     "traversals": _traversals,
     "interpolations": _interpolations,
     "samples": _samples,

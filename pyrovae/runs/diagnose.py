@@ -24,7 +24,7 @@ from pyrovae.report.figures import checks, extremes
 from pyrovae.report.pages import Picture
 from pyrovae.runs.files import file_name, save_tree, write_atomically, write_json
 from pyrovae.runs.folder import versions
-from pyrovae.runs.loading import OpenedRun, open_run
+from pyrovae.runs.loading import Run, load_run
 from pyrovae.specs.computation import Computation
 
 PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
@@ -41,7 +41,7 @@ class Examination:
         notes: What a reader must know.
     """
 
-    run: OpenedRun
+    run: Run
     diagnosis: Diagnosis
     command: str
     notes: Sequence[str]
@@ -57,7 +57,7 @@ def examine(options: argparse.Namespace, command: str) -> int:
         PyrovaeError: A run or data that cannot be opened, or too few data or draws.
     """
     started = time.monotonic()
-    run = open_run(
+    run = load_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
     require_enough(run.data.test.first(options.num), options.draws)
@@ -100,7 +100,7 @@ def write(found: Examination, folder: Path, started: float) -> None:
     write_atomically(folder / "report.html", render(page).encode())
 
 
-def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:
+def _folder(options: argparse.Namespace, run: Run) -> Path:
     """Where to write: beside the run's own files, each data set in a folder of its own."""
     if options.output is not None:
         return options.output
@@ -132,10 +132,10 @@ def _extremes(found: Examination, folder: Path) -> Picture:
     x = diagnosis.x[[case.number for case in cases]]
     means = reconstruct(run.autoencoder, x.to(run.device)).reshape(x.shape)
     figure = extremes.extremes(run.data.test, x, means.cpu(), cases)
-    return _kept(checks.Drawn(figure, extremes.CAPTION), folder, "extremes")
+    return _kept(checks.CaptionedFigure(figure, extremes.CAPTION), folder, "extremes")
 
 
-def _kept(drawn: checks.Drawn, folder: Path, name: str) -> Picture:
+def _kept(drawn: checks.CaptionedFigure, folder: Path, name: str) -> Picture:
     """The picture as a file, which is drawn once for the page and for whoever wants the file."""
     path = folder / "figures" / f"{file_name(name)}.png"
     drawn.figure.savefig(path, dpi=PAGE_DPI)
@@ -168,7 +168,7 @@ def _page(
     )
 
 
-def _fitted(run: OpenedRun) -> dict[str, str]:
+def _fitted(run: Run) -> dict[str, str]:
     """What was fitted, in words."""
     formulas, spec = run.autoencoder.formulas(), run.inference
     test = run.data.test

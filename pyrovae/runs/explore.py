@@ -12,10 +12,10 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.names import USUAL
 from pyrovae.report import console
 from pyrovae.report.exploration_page import render
-from pyrovae.runs.analyses import FEW, LOOKS, Asked, Look
+from pyrovae.runs.analyses import FEW, LOOKS, Analysis, AnalysisContext
 from pyrovae.runs.files import file_name, write_atomically, write_json
 from pyrovae.runs.folder import versions
-from pyrovae.runs.loading import OpenedRun, open_run
+from pyrovae.runs.loading import Run, load_run
 
 PAGE_DPI = 130  # sharp at the width of the page
 
@@ -32,14 +32,14 @@ def explore(options: argparse.Namespace, command: str) -> int:
         PyrovaeError: A run or data that cannot be opened, or a look that was asked for and does
             not apply.
     """
-    run = open_run(
+    run = load_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
     observed = run.first(options.num or min(len(run.data.test), FEW))
     folder = _folder(options, run)
     folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
     notes = [*run.notes, *filter(None, [observed.note])]
-    asked = Asked(run, observed, options, folder)
+    asked = AnalysisContext(run, observed, options, folder)
     console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
     refused = []
     for name in options.what or USUAL:
@@ -59,7 +59,7 @@ def explore(options: argparse.Namespace, command: str) -> int:
     return 0
 
 
-def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:
+def _folder(options: argparse.Namespace, run: Run) -> Path:
     """Where to write: beside the run's own files, each data set in a folder of its own."""
     if options.output is not None:
         return options.output
@@ -67,7 +67,9 @@ def _folder(options: argparse.Namespace, run: OpenedRun) -> Path:
     return folder / file_name(run.data.name) if options.data else folder
 
 
-def _write(look: Look, asked: Asked, command: str, notes: Sequence[str], seconds: float) -> None:
+def _write(
+    look: Analysis, asked: AnalysisContext, command: str, notes: Sequence[str], seconds: float
+) -> None:
     """Write a look's pictures, then its numbers, which name them."""
     finding, folder = look.finding, asked.folder
     pictures = []

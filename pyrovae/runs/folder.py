@@ -64,7 +64,7 @@ def declarations(training: Training) -> dict[str, str]:
     }
 
 
-class Run(Callback):
+class RunWriter(Callback):
     """Writes a training's folder as it goes.
 
     ``checkpoint.pt`` is the whole state, replaced atomically after each epoch and on

@@ -37,7 +37,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
 from pyrovae.runs.files import file_name, known, write_atomically, write_json
 from pyrovae.runs.folder import new_folder, versions
-from pyrovae.runs.loading import Observations, OpenedRun, open_run
+from pyrovae.runs.loading import Observations, Run, load_run
 from pyrovae.specs.computation import Computation
 
 # Seconds from which on it is said beforehand how long it will take.
@@ -119,9 +119,9 @@ def compare_runs(options: argparse.Namespace, command: str) -> int:
     return 0
 
 
-def _open(options: argparse.Namespace) -> list[OpenedRun]:
+def _open(options: argparse.Namespace) -> list[Run]:
     where = {"data": options.data, "data_root": options.data_root, "device": options.device}
-    return [open_run(folder, **where) for folder in options.runs]
+    return [load_run(folder, **where) for folder in options.runs]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -131,7 +131,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _require_same_data(
-    names: Sequence[str], opened: Sequence[OpenedRun], seen: Sequence[Observations]
+    names: Sequence[str], opened: Sequence[Run], seen: Sequence[Observations]
 ) -> None:
     """Refuse runs that do not see the very same data.
 
@@ -188,7 +188,7 @@ def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais
     return seconds
 
 
-def _bits_per_dimension(run: OpenedRun, found: Evaluation) -> Tensor | None:
+def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:
     r"""Per datum, where that is the custom: images of more than two levels, as probabilities.
 
     .. math::
@@ -209,7 +209,7 @@ def _bits_per_dimension(run: OpenedRun, found: Evaluation) -> Tensor | None:
 
 
 def _facts(
-    run: OpenedRun, found: Evaluation, options: argparse.Namespace, command: str
+    run: Run, found: Evaluation, options: argparse.Namespace, command: str
 ) -> dict[str, Any]:
     """How the numbers came about."""
     return {

@@ -44,7 +44,7 @@ class Observations(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OpenedRun:
+class Run:
     """What a run left behind.
 
     Attributes:
@@ -101,13 +101,13 @@ class Weights(NamedTuple):
     notes: tuple[str, ...]
 
 
-def open_run(
+def load_run(
     folder: str | Path,
     *,
     data: str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
-) -> OpenedRun:
+) -> Run:
     """Open the folder of a run: its autoencoder, its data, and what is known of it.
 
     An unfinished run is opened with the weights of the end of an epoch, and a note says so.
@@ -137,7 +137,7 @@ def open_run(
     check_support(autoencoder, seen.test)
     fingerprint = seen.fingerprint()
     changed = _differences(facts, seen, fingerprint, chosen=data is not None)
-    return OpenedRun(
+    return Run(
         folder=folder,
         name=folder.resolve().name,
         autoencoder=autoencoder,
@@ -240,7 +240,7 @@ def _data(
     return _of_its_shape(folder, facts, source, data_root)
 
 
-def other_data(run: OpenedRun, source: str | Path, data_root: str | Path | None = None) -> Splits:
+def other_data(run: Run, source: str | Path, data_root: str | Path | None = None) -> Splits:
     """Other data, as the run's model sees them.
 
     Args:

@@ -9,17 +9,17 @@ from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
 from pyrovae.runs import train as experiment
-from pyrovae.runs.loading import OpenedRun, open_autoencoder
+from pyrovae.runs.loading import Run, open_autoencoder
 from pyrovae.runs.weights import load
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import to_toml
-from pyrovae.specs.run import Request, read_run
+from pyrovae.specs.run import RunSpec, read_run
 
 WEIGHTS = "weights.safetensors"
 
 
 def train_twin(
-    run: OpenedRun, inference: InferenceSpec, folder: Path, data: Splits | None = None
+    run: Run, inference: InferenceSpec, folder: Path, data: Splits | None = None
 ) -> Autoencoder:
     """Fit the run's model under another inference, or load what was fitted so before.
 
@@ -52,7 +52,7 @@ def train_twin(
     if known.get("status") == "finished":
         console.say(f"{folder} is there already")
         return open_autoencoder(folder, folder / WEIGHTS, data, inference).to(run.device)
-    request = Request(
+    request = RunSpec(
         model=declaration.model,
         model_name=run.facts["model"],
         inference=inference,

@@ -24,7 +24,7 @@ from pyrovae.programs.handwritten import Handwritten
 from pyrovae.report import console
 from pyrovae.runs.folder import (
     Identity,
-    Run,
+    RunWriter,
     declarations,
     new_folder,
     read_checkpoint,
@@ -33,12 +33,12 @@ from pyrovae.runs.folder import (
 )
 from pyrovae.runs.weights import save
 from pyrovae.specs import ModelSpec
-from pyrovae.specs.run import Request
+from pyrovae.specs.run import RunSpec
 from pyrovae.training.loop import Training
 from pyrovae.training.records import Record
 
 
-def dry_run(request: Request) -> int:
+def dry_run(request: RunSpec) -> int:
     """Validate, build, and print the resolved specifications, counts and shapes."""
     training = prepare(request)
     for name, text in declarations(training).items():
@@ -48,7 +48,7 @@ def dry_run(request: Request) -> int:
     return 0
 
 
-def train(request: Request, command: str, data: Splits | None = None) -> int:
+def train(request: RunSpec, command: str, data: Splits | None = None) -> int:
     """Train, or go on training, and report.
 
     Args:
@@ -63,7 +63,7 @@ def train(request: Request, command: str, data: Splits | None = None) -> int:
         PyrovaeError: An input that cannot work, or a divergence; a sentence.
     """
     training = prepare(request, data)
-    run, state = open_run(request, training, command)
+    run, state = begin_or_resume(request, training, command)
     console.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
@@ -91,9 +91,9 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
         ) from None
 
 
-def open_run(
-    request: Request, training: Training, command: str
-) -> tuple[Run, dict[str, Any] | None]:
+def begin_or_resume(
+    request: RunSpec, training: Training, command: str
+) -> tuple[RunWriter, dict[str, Any] | None]:
     """A new run in a new folder, or the one to go on with and the state that it is in.
 
     Raises:
@@ -101,16 +101,18 @@ def open_run(
     """
     identity = Identity.of(training)
     if request.resume is not None:
-        run = Run(request.resume, identity)
+        run = RunWriter(request.resume, identity)
         state = read_checkpoint(request.resume, identity)
         run.describe({"status": "running"})
         return run, state
-    run = Run(new_folder(request.output, request.model_name, request.inference_name), identity)
+    run = RunWriter(
+        new_folder(request.output, request.model_name, request.inference_name), identity
+    )
     begin(run, request, training, command)
     return run, None
 
 
-def fit(training: Training, run: Run) -> None:
+def fit(training: Training, run: RunWriter) -> None:
     """Train, keeping the run's folder and the terminal up to date.
 
     Raises:
@@ -128,7 +130,7 @@ def fit(training: Training, run: Run) -> None:
         ) from None
 
 
-def prepare(request: Request, data: Splits | None = None) -> Training:
+def prepare(request: RunSpec, data: Splits | None = None) -> Training:
     """Load the data, unless they are there, and build all that trains on them.
 
     Raises:
@@ -145,7 +147,7 @@ def prepare(request: Request, data: Splits | None = None) -> Training:
     return Training(autoencoder.to(device), data, request.inference, request.computation)
 
 
-def begin(run: Run, request: Request, training: Training, command: str) -> None:
+def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
     """Write down what is about to be done."""
     for name, text in run.identity.declarations.items():
         (run.folder / name).write_text(text, encoding="utf-8")
@@ -192,7 +194,7 @@ def interruptible(training: Training) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def finish(run: Run, training: Training) -> None:
+def finish(run: RunWriter, training: Training) -> None:
     """Judge the model on the test data, keep its weights, draw the figures, report."""
     from pyrovae.report.figures import draw_figures
 

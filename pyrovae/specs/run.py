@@ -15,7 +15,7 @@ from pyrovae.specs.files import find, read
 
 
 @dataclass(frozen=True)
-class Request:
+class RunSpec:
     """A run, before anything of it is built.
 
     Attributes:
@@ -56,7 +56,7 @@ class Request:
         device: str = "auto",
         compile: Compile | None = None,
         precision: Precision | None = None,
-    ) -> Request:
+    ) -> RunSpec:
         """Read and validate the specifications; what is None comes from the run, or is usual.
 
         Raises:

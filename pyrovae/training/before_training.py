@@ -17,7 +17,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import ObjectiveSpec
 
 
-def rehearse(
+def check_once(
     autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec
 ) -> tuple[Objective, Layout]:
     """The objective and what it reports, after data and programs have passed every check once.

@@ -12,7 +12,7 @@ from pyrovae.data import Dataset
 from pyrovae.evaluation.codes import ACTIVE_VARIANCE, codes
 from pyrovae.evaluation.information import mutual_information
 from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.metrics import Summary
+from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.passes import observations
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
@@ -61,7 +61,7 @@ class CollapseWatch:
         self.nats = [] if nats is None else [*self.nats, abs(nats)][-self.window :]
 
 
-def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: Summary) -> float | None:
+def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: BoundSummary) -> float | None:
     r"""Nats that a code says of its observation, if they are next to none; else None.
 
     They are bounded by the KL from the prior,

@@ -17,13 +17,13 @@ from pyrovae.data import Splits
 from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.codes import codes
-from pyrovae.evaluation.metrics import LOSS, Summary
+from pyrovae.evaluation.metrics import LOSS, BoundSummary
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.resampling import ResamplingSpec
-from pyrovae.training.before_training import rehearse, require_batches_that_train
+from pyrovae.training.before_training import check_once, require_batches_that_train
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.divergence import find_divergence, find_parameter
 from pyrovae.training.early_stopping import Best, is_better, out_of_patience
@@ -43,7 +43,7 @@ from pyrovae.training.step import Step
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32
 # Every so many steps one looks whether the numbers are finite still.
-LOOK = 100
+CHECK_EVERY = 100
 
 
 class Callback:
@@ -97,7 +97,7 @@ class Training:
         self.device = next(autoencoder.parameters()).device
         check_precision(self.computation.precision, self.device)
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
-        self.objective, layout = rehearse(autoencoder, self.splits, spec.objective)
+        self.objective, layout = check_once(autoencoder, self.splits, spec.objective)
         require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
         self.take_step = Step(
             autoencoder,
@@ -124,7 +124,7 @@ class Training:
         # Looking at each loss makes a GPU wait for it, and has no place in a graph. So the sums
         # are looked at now and then, and when they are not finite, the epoch is repeated from
         # its start with open eyes, which finds the first number that is not.
-        self.watchful = False
+        self.anomaly_mode = False
         self.execution = Execution("none left to take")
 
     @property
@@ -156,7 +156,7 @@ class Training:
                 self._prepare()
             for callback in callbacks:
                 callback.on_start(self)
-            good = None if self.watchful else self.state_dict()
+            good = None if self.anomaly_mode else self.state_dict()
             while not (self.finished or self.interrupted):
                 self._train_epoch(callbacks)
                 if not self._is_finite():
@@ -164,7 +164,7 @@ class Training:
                         culprit = find_parameter(self.autoencoder)
                         raise self._divergence(self.step, "update", culprit)
                     self.load_state_dict(good)
-                    self.watchful, good = True, None
+                    self.anomaly_mode, good = True, None
                 elif self.step % self.budget.steps_per_epoch == 0:
                     known = len(self.warnings)
                     records = self._end_epoch()
@@ -173,7 +173,7 @@ class Training:
                         callback.on_epoch_end(self, records)
                         for warning in self.warnings[known:]:
                             callback.on_warning(self, warning)
-                    good = None if self.watchful else self.state_dict()
+                    good = None if self.anomaly_mode else self.state_dict()
             for callback in callbacks:
                 callback.on_end(self)
         return history
@@ -266,7 +266,7 @@ class Training:
             self.seconds = time.monotonic() - self._started
             for callback in callbacks:
                 callback.on_step(self)
-            if self.step // LOOK > before // LOOK and not self.tally.loss.isfinite():
+            if self.step // CHECK_EVERY > before // CHECK_EVERY and not self.tally.loss.isfinite():
                 return
 
     def _take_steps(self, order: Tensor) -> int:
@@ -276,7 +276,7 @@ class Training:
             order: The data of the epoch that are left, in their order.
         """
         replay = self.execution.replay
-        if replay is not None and len(order) >= replay.data and not self.watchful:
+        if replay is not None and len(order) >= replay.data and not self.anomaly_mode:
             steps = range(self.step, self.step + replay.count)
             settings = [self.take_step.settings_at(step, self.budget) for step in steps]
             replay(order[: replay.data], settings)
@@ -284,7 +284,7 @@ class Training:
             return replay.data
         self.take_step.set(self.take_step.settings_at(self.step, self.budget))
         index = order[: self.spec.batch_size]
-        if self.watchful:
+        if self.anomaly_mode:
             self._take_watched_step(index)
         else:
             self.take_step(index)
@@ -339,7 +339,7 @@ class Training:
             Record.of(validation, split="validation", seconds=self.seconds, **where),
         ]
 
-    def _watch_for_collapse(self, validation: Summary) -> None:
+    def _watch_for_collapse(self, validation: BoundSummary) -> None:
         """Warn of a collapsed posterior, once, when nothing is left that may still revive it."""
         self.collapse.see(silent_nats(self.autoencoder, self.splits.validation, validation))
         if self.epoch >= self.settled and self.collapse.collapsed and not self.warnings:

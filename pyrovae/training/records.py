@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pyrovae.evaluation.metrics import Summary
+from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.parts.distributions.kl import Kind
 
 Split = Literal["train", "validation", "test"]
@@ -45,7 +45,7 @@ class Record:
     seconds: float
 
     @classmethod
-    def of(cls, summary: Summary, **where: Any) -> Record:
+    def of(cls, summary: BoundSummary, **where: Any) -> Record:
         """A summary with its place in training."""
         numbers = asdict(summary)
         del numbers["count"], numbers["standard_error"]

@@ -12,7 +12,7 @@ from pyrovae.compute.capture import Captured, capture
 from pyrovae.compute.precision import networks_in
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset
-from pyrovae.evaluation.metrics import Layout, Tally, sums
+from pyrovae.evaluation.metrics import Layout, RunningSums, sums
 from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget, beta_at, rate_at
 from pyrovae.programs.autoencoder import Autoencoder
@@ -60,7 +60,7 @@ class Step:
         self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimiser = Optimiser(spec.optimiser, self.parameters)
-        self.tally = Tally(layout, self.device)
+        self.tally = RunningSums(layout, self.device)
         self.settings = torch.zeros(3, device=self.device)
         self.beta, self.rate, objective.setting = self.settings.unbind()
         self.written: tuple[float, float, float] | None = None

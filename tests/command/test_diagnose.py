@@ -47,7 +47,7 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     if "pictures" in request.fixturenames:
         return
     figure = Figure(figsize=(1, 1))
-    drawn = checks.Drawn(figure, "A caption.")
+    drawn = checks.CaptionedFigure(figure, "A caption.")
     monkeypatch.setattr(
         "pyrovae.report.figures.checks.picture",
         lambda check, _: None if check.question == "bound" else drawn,

@@ -49,17 +49,17 @@ def empty_image(here: Path, few: Splits) -> Callable[[int], Path]:
     return put
 
 
-@pytest.fixture(params=["watchful", "now and then"])
+@pytest.fixture(params=["anomaly_mode", "now and then"])
 def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at every step, or only now and then and after that again."""
-    if request.param == "watchful":
+    if request.param == "anomaly_mode":
         run = Training.run
 
-        def watchful(training: Training, *callbacks: Any) -> Any:
-            training.watchful = True
+        def anomaly_mode(training: Training, *callbacks: Any) -> Any:
+            training.anomaly_mode = True
             return run(training, *callbacks)
 
-        monkeypatch.setattr(Training, "run", watchful)
+        monkeypatch.setattr(Training, "run", anomaly_mode)
 
 
 def weights_in(checkpoint: Path) -> dict[str, Tensor]:
@@ -130,14 +130,14 @@ def test_a_run_that_diverged_can_be_resumed_and_diverges_alike(
     assert (second.status, second.err) == (first.status, first.err)
 
 
-def diverge(program: Path, data: Splits, *, watchful: bool) -> tuple[str, int, Training]:
+def diverge(program: Path, data: Splits, *, anomaly_mode: bool) -> tuple[str, int, Training]:
     """The message of a training that diverges, and how many steps went well."""
     torch.manual_seed(0)
     autoencoder = Handwritten(program, data)
     optimiser = {"kind": "adam", "learning_rate": 0.05}
     spec = InferenceSpec.model_validate({"batch_size": 3, "optimiser": optimiser})
     training = Training(autoencoder, data, spec)
-    training.watchful = watchful
+    training.anomaly_mode = anomaly_mode
     with pytest.raises(DivergenceError) as error:
         training.run()
     return str(error.value), training.step, training
@@ -147,19 +147,19 @@ def test_a_divergence_late_in_training_is_found_and_named_alike_with_and_without
     write_program: Any, few: Splits, same: Callable[[Any, Any], bool]
 ) -> None:
     program = write_program(IN_TIME)
-    watched, step, training = diverge(program, few, watchful=True)
-    replayed, replayed_step, replayed_training = diverge(program, few, watchful=False)
+    watched, step, training = diverge(program, few, anomaly_mode=True)
+    replayed, replayed_step, replayed_training = diverge(program, few, anomaly_mode=False)
     assert step > 6  # six steps an epoch: not the first one
     assert f"epoch {step // 6 + 1}, step {step + 1}: the loss is not finite" in watched
     assert (replayed, replayed_step) == (watched, step)
     assert same(replayed_training.state_dict()["weights"], training.state_dict()["weights"])
 
 
-@pytest.mark.parametrize("watchful", [True, False])
+@pytest.mark.parametrize("anomaly_mode", [True, False])
 def test_a_divergence_at_a_rare_draw_is_named_by_drawing_it_again(
-    write_program: Any, few: Splits, watchful: bool
+    write_program: Any, few: Splits, anomaly_mode: bool
 ) -> None:
-    message, step, _ = diverge(write_program(IN_DRAW), few, watchful=watchful)
+    message, step, _ = diverge(write_program(IN_DRAW), few, anomaly_mode=anomaly_mode)
     assert step > 0  # it was not there at once
     assert f"step {step + 1}: the loss is not finite; site 'x' of the model: logits" in message
 
@@ -167,7 +167,7 @@ def test_a_divergence_at_a_rare_draw_is_named_by_drawing_it_again(
 def test_numbers_are_looked_at_before_the_epoch_ends(
     write_program: Any, few: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pyrovae.training.loop, "LOOK", 2)
+    monkeypatch.setattr(pyrovae.training.loop, "CHECK_EVERY", 2)
     torch.manual_seed(0)
     autoencoder = Handwritten(write_program(IN_DRAW), few)
     training = Training(autoencoder, few, InferenceSpec(batch_size=1, epochs=50))
@@ -193,7 +193,7 @@ def test_watching_changes_no_number(
     binarisation = "dynamic" if likelihood == "bernoulli" else "none"
     model = {"likelihood": {"kind": likelihood}, "binarisation": binarisation}
     watched, unwatched = make_training({}, model), make_training({}, model)
-    watched.watchful = True
+    watched.anomaly_mode = True
     for training in (watched, unwatched):
         torch.manual_seed(0)
         training.run()

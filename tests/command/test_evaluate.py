@@ -19,7 +19,7 @@ import torch
 import pyrovae.runs.held_out
 from pyrovae import evaluate, load, save
 from pyrovae.evaluation.bound import evaluate as bound
-from pyrovae.runs.loading import open_run
+from pyrovae.runs.loading import load_run
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -87,7 +87,7 @@ def test_every_datum_goes_to_a_file_and_their_means_to_another(
 def test_the_bound_is_that_of_training_but_for_chance(train: Any, evaluated: Any) -> None:
     run = train(settings=("inference.beta.kind=constant", "inference.beta.value=9.0"))
     evaluated(run, "--samples", "2000")
-    opened = open_run(run)
+    opened = load_run(run)
     one_draw = bound(opened.autoencoder, opened.data.test)
     assert summary(run)["kl"]["mean"] == pytest.approx(one_draw.kl, rel=1e-5)
     assert summary(run)["elbo"]["mean"] == pytest.approx(one_draw.elbo, rel=0.1)
@@ -177,7 +177,7 @@ def test_a_point_has_no_bound_and_nothing_to_sample_from(train: Any, evaluated: 
     assert found["bound"] is False
     assert found["log_prob"] == {"mean": None, "standard_error": None}
     assert {row["log_prob"] for row in rows(run)} == {""}
-    opened = open_run(run)
+    opened = load_run(run)
     joint = bound(opened.autoencoder, opened.data.test)
     assert found["elbo"]["mean"] == pytest.approx(joint.elbo, rel=1e-5)
 

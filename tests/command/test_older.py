@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrovae import evaluate, load, load_data
 from pyrovae.errors import CheckpointError
 from pyrovae.evaluation.bound import evaluate as bound
-from pyrovae.runs.loading import open_run
+from pyrovae.runs.loading import load_run
 from pyrovae.runs.weights import load_weights
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -77,7 +77,7 @@ def test_weights_of_another_guide_are_refused_as_ever() -> None:
 
 def test_a_finished_run_opens_and_can_be_evaluated(older: Any, command_of: Any) -> None:
     run = older("finished")
-    opened = open_run(run)
+    opened = load_run(run)
     assert opened.notes == ()
     # Of 360 draws; the standard deviation of each is a few nats.
     assert bound(opened.autoencoder, opened.data.test).elbo == pytest.approx(elbo_of(run), abs=3)
@@ -86,7 +86,7 @@ def test_a_finished_run_opens_and_can_be_evaluated(older: Any, command_of: Any) 
 
 
 def test_an_unfinished_run_opens_with_its_last_weights(older: Any) -> None:
-    opened = open_run(older("interrupted"))
+    opened = load_run(older("interrupted"))
     (note,) = opened.notes
     assert "best weights, of epoch 2 of 3" in note  # it stops early
     assert bound(opened.autoencoder, opened.data.test).elbo > -400

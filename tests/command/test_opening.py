@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from pyrovae import load, load_data, save
 from pyrovae.errors import CheckpointError, DataError
-from pyrovae.runs.loading import open_run
+from pyrovae.runs.loading import load_run
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -33,7 +33,7 @@ def values(folder: Path, numbers: Any, name: str = "other.npy") -> Path:
 
 def test_a_run_comes_back_with_its_weights_and_its_data(train: Any, counts: Path) -> None:
     run = train()
-    opened = open_run(run)
+    opened = load_run(run)
     weights = load_file(run / "weights.safetensors")
     state = opened.autoencoder.state_dict()
     assert state.keys() == weights.keys()
@@ -50,7 +50,7 @@ def test_a_run_comes_back_with_its_weights_and_its_data(train: Any, counts: Path
 
 def test_the_same_densities_come_back_in_a_program(train: Any, write_program: Any) -> None:
     run = train(write_program())
-    first, second = open_run(run), open_run(run)
+    first, second = load_run(run), load_run(run)
     assert not any(module.training for module in first.autoencoder.modules())
     weights = load_file(run / "weights.safetensors")
     state = first.autoencoder.state_dict()
@@ -68,12 +68,12 @@ def test_opening_leaves_the_callers_random_stream_as_it_was(
     torch.manual_seed(3)
     before = torch.get_rng_state()
     for run in runs:
-        open_run(run).first()
+        load_run(run).first()
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_bits_that_are_drawn_are_always_the_same(train: Any) -> None:
-    opened = open_run(train("bernoulli", settings=("model.binarisation=dynamic",)))
+    opened = load_run(train("bernoulli", settings=("model.binarisation=dynamic",)))
     x = opened.first().x
     assert opened.data.test.binarisation == "dynamic"
     assert set(x.unique().tolist()) == {0.0, 1.0}
@@ -81,7 +81,7 @@ def test_bits_that_are_drawn_are_always_the_same(train: Any) -> None:
 
 
 def test_fewer_data_than_asked_for_are_all_and_it_is_said(train: Any) -> None:
-    opened = open_run(train())
+    opened = load_run(train())
     assert len(opened.first(1).x) == 1
     assert opened.first(1).note == ""
     assert opened.first(2).note == ""
@@ -95,7 +95,7 @@ def test_labels_come_along(train: Any, here: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 17, (20, 8, 8)), np.arange(20)
     np.savez(here / "labelled.npz", images=x, labels=y)
-    opened = open_run(train(), data="labelled.npz:images")
+    opened = load_run(train(), data="labelled.npz:images")
     expected = load_data("labelled.npz:images").test
     assert opened.first().labels.tolist() == expected.label(torch.arange(2)).tolist()
 
@@ -115,7 +115,7 @@ def test_an_unfinished_run_has_the_weights_it_would_have_had_and_a_note(
     with torch.no_grad():
         best.decoder.last.bias.fill_(7.0)
     save(best, run / "best.safetensors")
-    opened = open_run(run)
+    opened = load_run(run)
     is_best = bool((opened.autoencoder.state_dict()["decoder.last.bias"] == 7).all())
     assert is_best == bool(stopping)
     (note,) = opened.notes
@@ -129,19 +129,19 @@ def test_a_run_without_any_weights_says_how_to_go_on(train: Any) -> None:
     for file in run.glob("*.safetensors"):
         file.unlink()
     with pytest.raises(CheckpointError, match=r"no weights yet.*--resume run"):
-        open_run(run)
+        load_run(run)
 
 
 def test_what_is_no_run_is_refused(here: Path, train: Any) -> None:
     with pytest.raises(CheckpointError, match="no folder nowhere"):
-        open_run("nowhere")
+        load_run("nowhere")
     (here / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"empty is not the folder of a run"):
-        open_run("empty")
+        load_run("empty")
     run = train()
     (run / "inference.toml").unlink()
     with pytest.raises(CheckpointError, match=r"not a whole run: it has no inference\.toml"):
-        open_run(run)
+        load_run(run)
 
 
 @pytest.mark.parametrize(
@@ -158,16 +158,16 @@ def test_a_damaged_description_is_refused(train: Any, change: Any) -> None:
     run = train()
     edit(run, change)
     with pytest.raises(CheckpointError, match=r"run\.json is damaged"):
-        open_run(run)
+        load_run(run)
 
 
 def test_a_run_of_a_newer_version_is_refused(train: Any) -> None:
     run = train()
     edit(run, lambda facts: facts["versions"].update(pyrovae="0.0.9"))
-    assert open_run(run).notes == ()  # of an older one it is not
+    assert load_run(run).notes == ()  # of an older one it is not
     edit(run, lambda facts: facts["versions"].update(pyrovae="0.10.0"))
     with pytest.raises(CheckpointError, match=r"made by pyrovae 0\.10\.0, and this is"):
-        open_run(run)
+        load_run(run)
 
 
 def test_a_specification_of_another_version_is_refused(train: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_specification_of_another_version_is_refused(train: Any) -> None:
     text = (run / "inference.toml").read_text()
     (run / "inference.toml").write_text(f"of_the_future = 1\n{text}")
     with pytest.raises(CheckpointError, match=r"cannot be read by this version.*of_the_future"):
-        open_run(run)
+        load_run(run)
 
 
 @pytest.mark.parametrize("model", ["vae", "program"])
@@ -185,7 +185,7 @@ def test_data_of_another_shape_are_refused(
     run = train(write_program() if model == "program" else model)
     other = values(here, np.zeros((20, 6, 7), dtype=np.uint8))
     with pytest.raises(DataError, match=r"1 × 6 × 7.*1 × 8 × 8"):
-        open_run(run, data=other)
+        load_run(run, data=other)
 
 
 def test_data_outside_the_support_are_refused(train: Any, here: Path) -> None:
@@ -193,7 +193,7 @@ def test_data_outside_the_support_are_refused(train: Any, here: Path) -> None:
     rng = np.random.default_rng(1)
     other = values(here, rng.integers(0, 256, (20, 8, 8)).astype(np.uint8))
     with pytest.raises(DataError, match=r"other\.npy has the value \d+"):
-        open_run(run, data=other)
+        load_run(run, data=other)
 
 
 @pytest.fixture
@@ -206,26 +206,26 @@ def own(command: Any, overrides: Any, counts: Path, here: Path) -> Path:
 
 def test_data_that_are_gone_are_missed(own: Path, counts: Path) -> None:
     run = Path("run")
-    assert open_run(run).notes == ()
+    assert load_run(run).notes == ()
     own.unlink()
     with pytest.raises(DataError, match=r"own\.npy, are no longer there.*--data"):
-        open_run(run)
-    assert len(open_run(run, data=counts).first().x) == 2
+        load_run(run)
+    assert len(load_run(run, data=counts).first().x) == 2
 
 
 def test_data_that_have_changed_are_looked_at_with_a_note(own: Path, counts: Path) -> None:
     run = Path("run")
     np.save(own, np.load(counts)[::-1].copy())
-    (note,) = open_run(run).notes
+    (note,) = load_run(run).notes
     assert "own.npy has changed" in note
-    (note,) = open_run(run, data=own).notes
+    (note,) = load_run(run, data=own).notes
     assert "fitted to other data" in note
-    assert open_run(run, data=counts).notes == ()  # the very data it was fitted to
+    assert load_run(run, data=counts).notes == ()  # the very data it was fitted to
 
 
 def test_data_with_other_levels_are_looked_at_with_a_note(train: Any, here: Path) -> None:
     run = train(settings=("model.likelihood.kind=poisson",))
     other = values(here, np.random.default_rng(2).integers(0, 200, (20, 8, 8)).astype(np.uint8))
-    notes = open_run(run, data=other).notes
+    notes = load_run(run, data=other).notes
     assert "fitted to other data" in notes[0]
     assert "the largest value in other.npy is" in notes[1]

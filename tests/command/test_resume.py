@@ -24,7 +24,7 @@ import pyrovae
 from pyrovae import InferenceSpec, ModelSpec, Training
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import to_toml
-from pyrovae.specs.run import Request
+from pyrovae.specs.run import RunSpec
 from pyrovae.training.loop import Callback
 
 SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -481,7 +481,7 @@ def test_ctrl_c_leaves_the_line_that_goes_on_and_no_traceback(
 
 def test_a_run_goes_on_the_way_it_began(tmp_path: Path) -> None:
     def resumed(**asked: Any) -> Computation:
-        return Request.read(resume=tmp_path, **asked).computation
+        return RunSpec.read(resume=tmp_path, **asked).computation
 
     for name, spec in (("model", ModelSpec()), ("inference", InferenceSpec())):
         (tmp_path / f"{name}.toml").write_text(to_toml(spec), encoding="utf-8")

@@ -204,7 +204,7 @@ def test_the_encoder_is_kept_where_nothing_better_is_found(
     oracle = make_linear_gaussian("full_rank")
     # Steps so large that the last leaves every datum somewhere else.
     monkeypatch.setattr(gap_module, "STEPS", 1)
-    monkeypatch.setattr(gap_module, "RATE", 5.0)
+    monkeypatch.setattr("pyrovae.evaluation.refinement.RATE", 5.0)
     gap = check_gap(oracle.vae, oracle.x, oracle.evidence, oracle.evidence)
     assert gap.kept.all()
     assert not gap.amortisation.any()

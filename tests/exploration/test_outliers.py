@@ -24,9 +24,9 @@ from pyrovae.exploration.scores.complexity import (
     simplicity,
 )
 from pyrovae.exploration.scores.definitions import SCORES
+from pyrovae.exploration.scores.inputs import ScoreInputs
 from pyrovae.exploration.scores.likelihood import bound, code, reconstruction, surprise
 from pyrovae.exploration.scores.regret import regret
-from pyrovae.exploration.scores.seen import Seen
 from pyrovae.exploration.scores.typicality import typicality
 
 OF_THE_MODEL = {"surprise", "bound", "kl", "reconstruction", "typicality", "regret"}
@@ -36,9 +36,11 @@ def dataset(x: Tensor, maximum: float | None = None, **options: Any) -> Dataset:
     return Dataset("some", x, torch.arange(len(x)), None, maximum, **options)
 
 
-def see(autoencoder: Any, x: Tensor, train: Dataset | None = None, steps: int = 200) -> Seen:
+def see(
+    autoencoder: Any, x: Tensor, train: Dataset | None = None, steps: int = 200
+) -> ScoreInputs:
     judged = judge(autoencoder, x, 500)
-    return Seen(autoencoder, x, judged, train or dataset(x), judged.log_prob, steps)
+    return ScoreInputs(autoencoder, x, judged, train or dataset(x), judged.log_prob, steps)
 
 
 def by_name(found: Outliers) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def test_data_of_the_mean_likelihood_are_typical(make_linear_gaussian: Any) -> N
     oracle = make_linear_gaussian("full_rank")
     judged = judge(oracle.vae, oracle.x, 10)
     mean = judged.log_prob[2].expand(4)
-    found = typicality(Seen(oracle.vae, oracle.x, judged, dataset(oracle.x), mean, 1))
+    found = typicality(ScoreInputs(oracle.vae, oracle.x, judged, dataset(oracle.x), mean, 1))
     assert found[2] == 0
     torch.testing.assert_close(found, (oracle.evidence - oracle.evidence[2]).abs())
 

@@ -11,7 +11,7 @@ from pyrovae.errors import SpecError
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
 from pyrovae.specs.files import parse_override, read
-from pyrovae.specs.run import Request
+from pyrovae.specs.run import RunSpec
 
 FILE = "mine.toml"
 IN_MODEL: dict[str, tuple[str, list[str]]] = {
@@ -141,7 +141,7 @@ def test_a_mistake_in_an_inference_file_is_said_in_one_sentence(
 @pytest.mark.parametrize(("settings", "words"), OVERRIDES.values(), ids=OVERRIDES.keys())
 def test_a_mistake_after_set_is_blamed_on_that_set(settings: list[str], words: list[str]) -> None:
     with pytest.raises(SpecError) as error:
-        Request.read(overrides=dict(parse_override(setting) for setting in settings))
+        RunSpec.read(overrides=dict(parse_override(setting) for setting in settings))
     assert_says(str(error.value).splitlines(), words)
 
 

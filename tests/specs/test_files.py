@@ -18,7 +18,7 @@ from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
 from pyrovae.specs.files import find, parse_override, read, shelf, shipped, to_toml
 from pyrovae.specs.resolve import resolve_inference, resolve_model
-from pyrovae.specs.run import Request
+from pyrovae.specs.run import RunSpec
 
 SPECS: dict[str, type[Spec]] = {"models": ModelSpec, "inference": InferenceSpec}
 SHIPPED = [
@@ -159,7 +159,7 @@ def test_the_order_of_overrides_does_not_matter() -> None:
         "inference.guide.kind": "full_rank",
     }
     asked = [
-        Request.read(overrides=dict(order)) for order in itertools.permutations(overrides.items())
+        RunSpec.read(overrides=dict(order)) for order in itertools.permutations(overrides.items())
     ]
     assert isinstance(asked[0].model, ModelSpec)
     assert asked[0].model.prior.model_dump() == {"kind": "vamp", "pseudo_inputs": 7}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError, SpecError
-from pyrovae.exploration.scores.seen import Seen
+from pyrovae.exploration.scores.inputs import ScoreInputs
 
 NATS_PER_BYTE = 8 * math.log(2)
 # What a file has whatever the image is: signature, header, frames of the data and of the end.
@@ -22,7 +22,7 @@ PNG_FRAME, WEBP_FRAME = 57, 20
 LARGEST = 255
 
 
-def complexity(seen: Seen) -> Tensor:
+def complexity(seen: ScoreInputs) -> Tensor:
     r"""How much shorter a compressor's code is than the model's, ``(data,)``.
 
     .. math::
@@ -43,7 +43,7 @@ def complexity(seen: Seen) -> Tensor:
     return -seen.judged.log_prob - code_lengths(seen.x, seen.train)
 
 
-def simplicity(seen: Seen) -> Tensor:
+def simplicity(seen: ScoreInputs) -> Tensor:
     """-L(x), ``(data,)``, which takes no model: what :func:`complexity` has to be better than.
 
     Raises:

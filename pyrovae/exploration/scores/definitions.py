@@ -8,9 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pyrovae.exploration.scores.complexity import complexity, simplicity
+from pyrovae.exploration.scores.inputs import ScoreInputs
 from pyrovae.exploration.scores.likelihood import bound, code, reconstruction, surprise
 from pyrovae.exploration.scores.regret import regret
-from pyrovae.exploration.scores.seen import Seen
 from pyrovae.exploration.scores.typicality import typicality
 
 
@@ -29,7 +29,7 @@ class Definition(NamedTuple):
     label: str
     meaning: str
     reference: str
-    of: Callable[[Seen], Tensor]
+    of: Callable[[ScoreInputs], Tensor]
 
 
 SCORES = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pyrovae.exploration.scores.seen import Seen
+from pyrovae.exploration.scores.inputs import ScoreInputs
 
 
-def surprise(seen: Seen) -> Tensor:
+def surprise(seen: ScoreInputs) -> Tensor:
     r"""What a density is expected to tell strange data by, ``(data,)``.
 
     .. math::
@@ -27,7 +27,7 @@ def surprise(seen: Seen) -> Tensor:
     return -seen.judged.log_prob
 
 
-def bound(seen: Seen) -> Tensor:
+def bound(seen: ScoreInputs) -> Tensor:
     """-ELBO, ``(data,)``: the surprise, and what the encoder lacks.
 
     Raises:
@@ -37,7 +37,7 @@ def bound(seen: Seen) -> Tensor:
     return -seen.judged.elbo
 
 
-def code(seen: Seen) -> Tensor:
+def code(seen: ScoreInputs) -> Tensor:
     """KL(q(z | x), p(z)), ``(data,)``: how far the code is from the prior.
 
     Raises:
@@ -47,7 +47,7 @@ def code(seen: Seen) -> Tensor:
     return seen.judged.kl
 
 
-def reconstruction(seen: Seen) -> Tensor:
+def reconstruction(seen: ScoreInputs) -> Tensor:
     """-E log p(x | z) over codes from the guide, ``(data,)``: how badly x is made again.
 
     A guide may be a point here.

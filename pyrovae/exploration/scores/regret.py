@@ -12,13 +12,13 @@ from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.refinement import DRAWS, encoded_guide, fit, freed, mean_elbo
-from pyrovae.exploration.scores.seen import Seen
+from pyrovae.exploration.scores.inputs import ScoreInputs
 
 # Draws that measure either ELBO: about 0.2 nats of noise where log w varies by 4.
 TO_MEASURE = 400
 
 
-def regret(seen: Seen) -> Tensor:
+def regret(seen: ScoreInputs) -> Tensor:
     r"""How much better the bound could be, had the encoder this datum only, ``(data,)``.
 
     .. math::

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pyrovae.exploration.scores.seen import Seen
+from pyrovae.exploration.scores.inputs import ScoreInputs
 
 
-def typicality(seen: Seen) -> Tensor:
+def typicality(seen: ScoreInputs) -> Tensor:
     r"""How far log p(x) is from what it is on average, too low or too high, ``(data,)``.
 
     .. math::

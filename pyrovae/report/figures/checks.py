@@ -28,34 +28,40 @@ from pyrovae.report.figures import (
 )
 
 
-class Drawn(NamedTuple):
+class CaptionedFigure(NamedTuple):
     """A picture, and how to read it."""
 
     figure: Figure
     caption: str
 
 
-def picture(check: Check, diagnosis: Diagnosis) -> Drawn | None:
+def picture(check: Check, diagnosis: Diagnosis) -> CaptionedFigure | None:
     """What shows a check's answer; nothing shows the bound."""
     variables = check.variables()
     match check:
         case Weights():
-            return Drawn(weights.weights(variables, check.threshold), weights.CAPTION)
+            return CaptionedFigure(weights.weights(variables, check.threshold), weights.CAPTION)
         case Calibration():
             active = variables["active"].values if "active" in variables else None
-            return Drawn(calibration.calibration(variables, active), calibration.CAPTION)
+            return CaptionedFigure(calibration.calibration(variables, active), calibration.CAPTION)
         case Collapse():
-            return Drawn(latent_dimensions.latent_dimensions(variables), latent_dimensions.CAPTION)
+            return CaptionedFigure(
+                latent_dimensions.latent_dimensions(variables), latent_dimensions.CAPTION
+            )
         case Aggregate():
-            return Drawn(aggregate.aggregate(variables), aggregate.CAPTION)
+            return CaptionedFigure(aggregate.aggregate(variables), aggregate.CAPTION)
         case Predictive():
-            return Drawn(predictive.predictive(variables, check.names), predictive.CAPTION)
+            return CaptionedFigure(
+                predictive.predictive(variables, check.names), predictive.CAPTION
+            )
         case Sandwich():
-            return Drawn(sandwich.sandwich(variables), sandwich.CAPTION)
+            return CaptionedFigure(sandwich.sandwich(variables), sandwich.CAPTION)
         case Gap():
-            return Drawn(gap.gap(variables), gap.CAPTION)
+            return CaptionedFigure(gap.gap(variables), gap.CAPTION)
         case MCMC():
             guide = diagnosis.draws.z[:, : check.z.shape[2]].numpy()
-            return Drawn(chains.chains(variables, check.z, guide, check.starts), chains.CAPTION)
+            return CaptionedFigure(
+                chains.chains(variables, check.z, guide, check.starts), chains.CAPTION
+            )
         case _:
             return None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.outliers import Outliers, Scored
-from pyrovae.report.figures.checks import Drawn
+from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.report.figures.scale import Array, scale_of
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import MOST_VARIABLES
@@ -42,7 +42,7 @@ IMAGES, ROWS = 7, 2
 """Of the strangest of each set, how many images are shown, and how many rows of a table."""
 
 
-def outliers(found: Outliers, data: Dataset) -> list[Drawn]:
+def outliers(found: Outliers, data: Dataset) -> list[CaptionedFigure]:
     """The scores, and the strangest of either set.
 
     Args:
@@ -51,10 +51,13 @@ def outliers(found: Outliers, data: Dataset) -> list[Drawn]:
     """
     if data.are_images:
         return [
-            Drawn(scores(found), CAPTION),
-            Drawn(strangest_images(found, data), CAPTION_OF_STRANGEST),
+            CaptionedFigure(scores(found), CAPTION),
+            CaptionedFigure(strangest_images(found, data), CAPTION_OF_STRANGEST),
         ]
-    return [Drawn(scores(found), CAPTION), Drawn(strangest_rows(found), CAPTION_OF_ROWS)]
+    return [
+        CaptionedFigure(scores(found), CAPTION),
+        CaptionedFigure(strangest_rows(found), CAPTION_OF_ROWS),
+    ]
 
 
 @styled

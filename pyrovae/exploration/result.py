@@ -8,7 +8,7 @@ from typing import ClassVar
 from pyrovae.evaluation.results import Number, Variable
 
 
-class Finding(ABC):
+class Result(ABC):
     """Something seen of a latent space.
 
     It holds data only; ``pyrovae.report.figures`` draws them.

@@ -13,7 +13,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ScoreInputs:
     """Data, and what the model gives to them.
 
     Attributes:
