@@ -1,8 +1,8 @@
 """Break a copy of the package, one fault after the other, and see whether its tests notice.
 
-``python tests/mutants/run.py [--only WORD] [--check | --unbroken]`` from anywhere, with the test
-environment. The faults are in ``mutants.toml``: a file, a text that is in it exactly once, what
-to put in its place, the fault in words, and the tests that ought to fail.
+``python tests/mutants/run.py [--only WORD] [--check | --unbroken]``, with the test environment.
+The faults are in ``mutants.toml``: a file, a text that is in it exactly once, what to put in its
+place, the fault in words, and the tests that ought to fail.
 """
 
 # ruff: noqa: T201 - it prints a table
