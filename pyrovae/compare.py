@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyrovae.specs.run import require_empty
 
         require_empty(options.output)
-        from pyrovae.runs.held_out import compare_runs
+        from pyrovae.runs.compare import compare_runs
 
         return compare_runs(options, spelled("compare", arguments))
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
 
     def program() -> int:
-        from pyrovae.runs.held_out import evaluate_runs
+        from pyrovae.runs.evaluate import evaluate_runs
 
         return evaluate_runs(options, spelled("evaluate", arguments))
 

@@ -1,12 +1,10 @@
-"""Runs judged on held-out data: the work of the commands ``evaluate`` and ``compare``."""
+"""Work on held-out data that the commands ``evaluate`` and ``compare`` share."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import io
-import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,155 +14,31 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import EVALUATION_SEED
-from pyrovae.diagnosis.comparison import (
-    Comparison,
-    compare,
-    require_comparable,
-    usual_simulations,
-)
-from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealing
 from pyrovae.evaluation.cost import seconds_per_gradient
-from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.pointwise import (
     CHAINS,
     STEPS,
     Evaluation,
-    is_discrete,
     judge,
 )
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
-from pyrovae.runs.files import file_name, known, write_atomically, write_json
-from pyrovae.runs.folder import new_folder, versions
+from pyrovae.runs.files import known, write_atomically
+from pyrovae.runs.folder import versions
 from pyrovae.runs.loading import Observations, Run, load_run
-from pyrovae.specs.computation import Computation
 
 # Seconds from which on it is said beforehand how long it will take.
 LONG = 30.0
-FEW_STEPS = 2
 
 
-def evaluate_runs(options: argparse.Namespace, command: str) -> int:
-    """Judge each run, print a table, and write ``RUN/evaluation/<data>.csv`` and ``.json``.
-
-    Raises:
-        PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
-    """
-    opened = _open(options)
-    seen = [run.first(options.num) for run in opened]
-    _announce([(run.autoencoder, s.x) for run, s in zip(opened, seen, strict=True)], options)
-    for run, observed in zip(opened, seen, strict=True):
-        folder = run.folder / "evaluation"
-        folder.mkdir(exist_ok=True)
-        x, bar = observed.x, run.name if sys.stderr.isatty() else ""
-        found = judge(
-            run.autoencoder,
-            x,
-            options.samples,
-            ais=options.ais,
-            progress=bar,
-            computation=Computation(options.compile),
-        )
-        bits = _bits_per_dimension(run, found)
-        notes = [*run.notes, *filter(None, [observed.note])]
-        file = folder / f"{file_name(run.data.name)}.json"
-        facts = {"run": str(run.folder), **_facts(run, found, options, command)}
-        write_json(file, {**facts, "notes": notes, **_summary(found, bits)})
-        _write_csv(file.with_suffix(".csv"), observed, _columns(found))
-        console.say(console.evaluation(str(run.folder), run.data.name, found, bits))
-        console.say(console.written(notes, f"{file} and .csv"))
-    return 0
-
-
-def compare_runs(options: argparse.Namespace, command: str) -> int:
-    """Compare runs in pairs, print a table and verdicts, and write them to a folder.
-
-    Raises:
-        PyrovaeError: Runs that cannot be opened, or cannot be compared.
-    """
-    from pyrovae.report.figures.comparison import differences
-
-    opened = _open(options)
-    names = _names(options.runs)
-    seen = [run.first(options.num) for run in opened]
-    _require_same_data(names, opened, seen)
-    runs = dict(zip(names, opened, strict=True))
-    models = {name: run.autoencoder for name, run in runs.items()}
-    x = seen[0].x
-    require_comparable(models, x, ais=options.ais)
-    folder = new_folder(options.output, "compare")
-    extra = usual_simulations(ais=options.ais)
-    _announce([(model, x) for model in models.values()], options, extra)
-    bars = sys.stderr.isatty()
-    found = compare(
-        models,
-        x,
-        samples=options.samples,
-        ais=options.ais,
-        progress=bars,
-        computation=Computation(options.compile),
-    )
-    notes = [*(note for run in opened for note in run.notes), *filter(None, [seen[0].note])]
-    notes = [*dict.fromkeys(notes), *found.notes()]
-    facts = _facts(opened[0], found.evaluations[0], options, command)
-    table = {name: {"run": str(runs[name].folder), **row} for name, row in _rows(found).items()}
-    result = {**facts, "notes": notes, "models": table, "verdicts": found.verdicts()}
-    write_json(folder / "comparison.json", result)
-    columns = dict(zip(found.names, found.log_prob, strict=True))
-    _write_csv(folder / "comparison.csv", seen[0], columns)
-    differences(found).savefig(folder / "comparison.png")
-    console.say(console.comparison(found, opened[0].data.name))
-    console.say(console.written(notes, f"{folder}/comparison.json, .csv and .png"))
-    return 0
-
-
-def _open(options: argparse.Namespace) -> list[Run]:
+def load_runs(options: argparse.Namespace) -> list[Run]:
+    """Open the runs that a command names, with the data that it names."""
     where = {"data": options.data, "data_root": options.data_root, "device": options.device}
     return [load_run(folder, **where) for folder in options.runs]
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, or all of their paths if two have the same name."""
-    names = [folder.resolve().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
-
-
-def _require_same_data(
-    names: Sequence[str], opened: Sequence[Run], seen: Sequence[Observations]
-) -> None:
-    """Refuse runs that do not see the very same data.
-
-    Raises:
-        DataError: Says what is different.
-    """
-    for name, run, observed in zip(names[1:], opened[1:], seen[1:], strict=True):
-        if observed.x.equal(seen[0].x):
-            continue
-        both = f"{names[0]} and {name}"
-        a, b = opened[0].data.test, run.data.test
-        if a.shape != b.shape or not a.rows.equal(b.rows):
-            raise DataError(
-                f"{both} have different test data, {a.name} and {b.name}: name with --data what "
-                "both are to be judged on"
-            )
-        if a.binarisation != b.binarisation:
-            raise DataError(
-                f"{both} see different things: binarisation of their data is '{a.binarisation}' "
-                f"and '{b.binarisation}', so that their log p(x) cannot be compared"
-            )
-        if (a.offset, a.divisor) != (b.offset, b.divisor):
-            raise DataError(
-                f"{both} see data on different scales, up to {a.levels:g} and up to {b.levels:g}, "
-                "so that their densities cannot be compared"
-            )
-        raise DataError(
-            f"{both} have different test data, from {opened[0].source} and from {run.source}: "
-            "name with --data what both are to be judged on"
-        )
-
-
-def _announce(
+def announce(
     work: Sequence[tuple[Autoencoder, Tensor]], options: argparse.Namespace, extra: int = 0
 ) -> None:
     """Say how long it will take, where that is long; found out on a few data."""
@@ -188,27 +62,7 @@ def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais
     return seconds
 
 
-def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:
-    r"""Per datum, where that is the custom: images of more than two levels, as probabilities.
-
-    .. math::
-        -\frac{\log p(x)}{D \log 2}
-    """
-    test = run.data.test
-    images = test.are_images
-    if not images or test.levels is None or test.levels <= 1:
-        return None
-    try:
-        discrete = is_discrete(run.autoencoder, run.first(1).x)
-    except SpecError:
-        return None
-    unknown = found.point and found.annealed is None
-    if not discrete or unknown:
-        return None
-    return -found.best_log_prob / (test.shape.numel() * math.log(2))
-
-
-def _facts(
+def facts_of(
     run: Run, found: Evaluation, options: argparse.Namespace, command: str
 ) -> dict[str, Any]:
     """How the numbers came about."""
@@ -230,41 +84,7 @@ def _facts(
     }
 
 
-def _summary(found: Evaluation, bits: Tensor | None) -> dict[str, Any]:
-    columns = {**_columns(found), **({} if bits is None else {"bits_per_dimension": bits})}
-    return {
-        "bound": not found.point,
-        "kl_kind": found.kl_kind,
-        **{name: _mean(values) for name, values in columns.items()},
-    }
-
-
-def _rows(found: Comparison) -> dict[str, dict[str, Any]]:
-    """The table of a comparison."""
-    quantities = {
-        "log_prob": (found.mean, found.error),
-        "difference": (found.difference, found.difference_error),
-        "bound_gap": (found.mean_gap, found.gap_error),
-    }
-    return {
-        name: {
-            **{
-                quantity: {"mean": means[model].item(), "standard_error": errors[model].item()}
-                for quantity, (means, errors) in quantities.items()
-            },
-            "rise_from_half_the_samples": None if found.ais else found.rise[model].item(),
-            "stacking_weight": found.weights[model].item(),
-            "best_is_better": found.ranked(model) if model else None,
-        }
-        for model, name in enumerate(found.names)
-    }
-
-
-def _mean(values: Tensor) -> dict[str, float]:
-    return {"mean": values.mean().item(), "standard_error": standard_error(values).item()}
-
-
-def _columns(found: Evaluation) -> dict[str, Tensor]:
+def columns_of(found: Evaluation) -> dict[str, Tensor]:
     """What is known of each datum."""
     columns = {
         "elbo": found.elbo,
@@ -278,7 +98,7 @@ def _columns(found: Evaluation) -> dict[str, Tensor]:
     return columns
 
 
-def _write_csv(file: Path, observed: Observations, columns: Mapping[str, Tensor]) -> None:
+def write_csv(file: Path, observed: Observations, columns: Mapping[str, Tensor]) -> None:
     """A line for each datum; what is not known stays empty."""
     count = len(observed.x)
     labels = [""] * count if observed.labels is None else observed.labels.tolist()

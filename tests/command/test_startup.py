@@ -51,7 +51,7 @@ def test_a_mistake_and_help_are_answered_before_anything_slow_is_imported(
 
 
 def test_training_imports_neither_pictures_nor_scores() -> None:
-    modules = loaded("import pyrovae.runs.train, pyrovae.runs.held_out")
+    modules = loaded("import pyrovae.runs.train, pyrovae.runs.evaluate")
     assert "torch" in modules
     unwanted = {*SLOW, "torch._dynamo", "jinja2", "arviz"} - {"torch", "numpy"}
     assert not unwanted & modules
