@@ -259,7 +259,8 @@ def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -
                  "guide's point, no bound on log p(x)")]  # fmt: skip
     else:
         kl = f"KL {found.kl.mean():.2f} ({found.kl_kind})"
-        worth = f"worth {found.effective_samples.mean():.0f} of {found.samples} codes in the mean"
+        mean = found.effective_samples.mean()
+        worth = f"effective sample size {mean:.0f} of {found.samples} on average"
         rows = [
             ("ELBO", found.elbo, f"{parts}, {kl}"),
             ("log p(x)", found.log_prob, f"by importance sampling, {worth}"),

@@ -123,8 +123,8 @@ def test_other_data_are_stranger(
 ) -> None:
     other = tmp_path / "other.npy"
     np.save(other, np.random.default_rng(1).choice([0, 15], (400, 8, 8)))
-    for module in ("looks", "exploring"):
-        monkeypatch.setattr(f"pyrovae.exploration.{module}.FEW", 25)
+    for module in ("analyses", "explore"):
+        monkeypatch.setattr(f"pyrovae.runs.{module}.FEW", 25)
     outcome = explored(run, "outliers", "--against", other, "--samples", "50")
     assert outcome.status == 0, outcome.err
     content = found(run / "exploration", "outliers")

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.distributions import AffineTransform, ExpTransform
 
 from pyrovae.diagnosis.aggregate import check_aggregate
-from pyrovae.diagnosis.calibration import _among_draws, check_calibration
+from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.diagnosis.mcmc import _compare, check_mcmc
+from pyrovae.diagnosis.placement import _among_draws
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.angles import is_angular, unwrapped
 from pyrovae.evaluation.annealing import anneal, bracket

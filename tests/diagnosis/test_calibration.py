@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-import pyrovae.diagnosis.calibration as calibration
+import pyrovae.diagnosis.placement as placement
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
 from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.errors import DataError, SpecError
@@ -23,7 +23,7 @@ from pyrovae.parts.distributions.positive import raw_scale
 def ranked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool:
     """Whether the guide's marginals are to be ignored, and codes ranked among draws."""
     if request.param:
-        monkeypatch.setattr(calibration, "_exact", lambda marginal, code: None)
+        monkeypatch.setattr(placement, "_exact", lambda marginal, code: None)
     return request.param
 
 
