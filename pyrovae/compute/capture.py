@@ -23,11 +23,11 @@ Function = Callable[..., Sequence[Tensor]]
 
 
 class CaptureError(Exception):
-    """A function cannot be captured, for the reason that is the message."""
+    """A function cannot be captured; the message is the reason."""
 
 
 class Captured(NamedTuple):
-    """A function of tensors without the Python that it was written in.
+    """A captured function of tensors, without its Python.
 
     Tensors that the function found elsewhere (parameters, buffers, β) are read where they are,
     again in each call: what is written into them in place is seen. Random numbers are drawn from
@@ -46,12 +46,12 @@ class Captured(NamedTuple):
     obstacle: str | None = "not compiled"
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """What the function returns, without a gradient."""
+        """The function's output, without a gradient."""
         with torch.no_grad():
             return self.run(*self.found, *inputs)
 
     def compiled(self, inputs: Sequence[Tensor]) -> Captured:
-        """The same, compiled for inputs of these shapes; or as it is, with the obstacle."""
+        """The same, compiled for inputs of these shapes; or uncompiled, with the obstacle."""
         import torch._inductor
 
         # torch built for CUDA says on a machine without that it found none.
@@ -110,7 +110,7 @@ def capture(function: Function, state: nn.Module, *examples: Sequence[Tensor]) -
 
 
 def tensors_of(state: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers, also those that no file keeps."""
+    """All parameters and buffers, non-persistent ones included."""
     return {**dict(state.named_parameters()), **dict(state.named_buffers())}
 
 
@@ -137,21 +137,21 @@ def _trace(
 
 
 def _sample(function: Function, state: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """What a function returns, always with the same random numbers."""
+    """The function's output, always with the same random numbers."""
     with undone(state), seeded(2, inputs[0].device):
         _move(state)
         return [tensor.detach().clone() for tensor in function(*inputs)]
 
 
 def _close(first: Tensor, second: Tensor) -> bool:
-    """Up to sums in another order."""
+    """Whether outputs agree, up to sums in another order."""
     first, second = first.nan_to_num(), second.nan_to_num()
     return bool((first - second).norm() <= 1e-3 * second.norm())
 
 
 @contextmanager
 def undone(state: nn.Module) -> Iterator[None]:
-    """Parameters and buffers are afterwards as they were, in the same tensors."""
+    """Restore parameters and buffers afterwards, in the same tensors."""
     kept = {name: (tensor, tensor.clone()) for name, tensor in tensors_of(state).items()}
     try:
         yield

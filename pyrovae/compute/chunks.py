@@ -1,4 +1,4 @@
-"""How many codes a decoder sees at once: what bounds memory wherever there are many draws."""
+"""Chunk sizes that bound memory when many latents are decoded."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ PER_DATUM = 250
 
 
 def codes(device: torch.device) -> int:
-    """Codes at once on a device."""
+    """Number of latents decoded at once on a device."""
     return CODES if device.type == "cpu" else CODES_ON_A_GPU
 
 
 def data(device: torch.device) -> int:
-    """Data at once, each with many codes."""
+    """Number of observations at once, each with many latents."""
     return max(1, codes(device) // PER_DATUM)
 
 
 def draws(data: int, total: int, device: torch.device) -> list[int]:
-    """Sizes of the chunks in which each of so many data gets its codes; their sum is ``total``."""
+    """Sizes of the chunks in which latents are drawn; their sum is ``total``."""
     chunk = max(1, codes(device) // data)
     return [min(chunk, total - start) for start in range(0, total, chunk)]

@@ -1,4 +1,4 @@
-"""A function of tensors that is called again and again."""
+"""Capture and compilation of a function of tensors that is called many times."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class CompiledOnDemand:
 
     @property
     def captured(self) -> list[Captured]:
-        """The graphs that there are."""
+        """The graphs captured so far."""
         return list(self._captured.values())
 
     def __call__(self, *tensors: Tensor, **others: Any) -> Sequence[Tensor]:
-        """What the function returns, without a gradient."""
+        """The function's output, without a gradient."""
         inputs = [tensor.detach().contiguous() for tensor in tensors]
         function = partial(self._function, **others)
         if self.obstacle is not None:
@@ -82,7 +82,7 @@ class CompiledOnDemand:
 
 
 def _other(tensor: Tensor) -> Tensor:
-    """Data as good as those, of which order and sums are others; a number alone is halved."""
+    """Inputs as valid as these, in another order and with other sums; a scalar is halved."""
     if not tensor.ndim:
         return tensor / 2
     return torch.cat([tensor[-1:], tensor[:-2], tensor[:1]])[: len(tensor)]

@@ -1,4 +1,4 @@
-"""Evaluation mode: programs that are only looked at stay as they are."""
+"""Evaluation mode, which leaves programs unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVALUATION_SEED = 1
 
 @contextmanager
 def in_mode(training: bool, *programs: Any) -> Iterator[None]:
-    """Modules among programs, or whose methods they are, in a mode; undone at the end."""
+    """Put modules among programs, or whose methods they are, in a mode; undone at the end."""
     roots = [getattr(program, "__self__", program) for program in programs]
     modules = [m for root in roots if isinstance(root, nn.Module) for m in root.modules()]
     modes = [(module, module.training) for module in modules]
@@ -31,7 +31,7 @@ def in_mode(training: bool, *programs: Any) -> Iterator[None]:
 
 
 def evaluation_mode(*programs: Any) -> AbstractContextManager[None]:
-    """Modules among programs, or whose methods they are, in evaluation mode; undone at the end."""
+    """As :func:`in_mode`, in evaluation mode."""
     return in_mode(False, *programs)
 
 

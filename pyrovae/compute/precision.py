@@ -1,4 +1,4 @@
-"""Arithmetic in fewer bits than float32, for those who ask for it."""
+"""Arithmetic in fewer bits than float32, on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyrovae.specs.computation import Precision
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
-    """Refuse what a device does not have.
+    """Refuse a precision that the device does not have.
 
     Raises:
         SpecError: Names the precision and what to choose.
@@ -29,7 +29,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 
 @contextmanager
 def networks_in(precision: Precision, networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Let networks compute in bfloat16 if that is asked for; what they return is float32.
+    """Run networks in bfloat16 if requested; their outputs are float32.
 
     Layers multiply in bfloat16 (``torch.autocast``) and weights, gradients, distributions and
     log-densities stay as they are: a sum over 784 pixels in 7 bits would be good for nothing.
@@ -45,7 +45,7 @@ def networks_in(precision: Precision, networks: Sequence[nn.Module]) -> Iterator
 
 
 def _autocast(network: nn.Module) -> list[Any]:
-    """Hooks that put bfloat16 on before the network runs, and take it off afterwards."""
+    """Hooks that enable bfloat16 before a network runs, and disable it afterwards."""
     entered: list[torch.autocast] = []
 
     def enter(module: nn.Module, inputs: Any) -> None:
@@ -65,7 +65,7 @@ def _autocast(network: nn.Module) -> list[Any]:
 
 @contextmanager
 def tf32(precision: Precision) -> Iterator[None]:
-    """Let a GPU multiply in TF32 if, and only if, that is asked for: torch's own is half of each.
+    """Allow TF32 on a GPU if, and only if, requested; torch's defaults are mixed.
 
     References:
         `TF32 <https://docs.pytorch.org/docs/stable/notes/cuda.html>`_ in torch's notes.

@@ -1,4 +1,4 @@
-"""Random streams of one's own."""
+"""Random streams with a seed of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def stream_state(device: torch.device) -> dict[str, Tensor]:
-    """Where the random streams of the CPU and of ``device`` are."""
+    """States of the random streams of the CPU and of ``device``."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -18,7 +18,7 @@ def stream_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_stream_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put the random streams where they were; one that the state does not know stays."""
+    """Restore random streams; one that the state does not hold is left as it is."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,3 +1,3 @@
-"""Numbers that a fitted model gives to data; nothing here changes it."""
+"""Measurements of a fitted model on data, none of which changes the model."""
 
 from pyrovae.evaluation.bound import evaluate as evaluate

@@ -1,4 +1,4 @@
-"""Angles among the numbers of a latent: points of the circle, which torch calls real."""
+"""Circular latents: angles, whose support torch declares as real."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_made_of_angles(distribution: Any) -> bool:
 
 
 def parts(distribution: Any) -> Iterator[Any]:
-    """The distribution, and those that it is made of: bases and components of mixtures."""
+    """The distribution and its constituents: bases and mixture components."""
     yield distribution
     for name in ("base_dist", "component_distribution", "component0", "component1"):
         if (part := getattr(distribution, name, None)) is not None:
@@ -87,7 +87,7 @@ def on_plane(z: Tensor, angles: Tensor) -> Tensor:
 
 
 def _turns(transform: Any) -> bool:
-    """Whether a map of angles is a rotation or a reflection, after which they still are such."""
+    """Whether a map of angles is a rotation or a reflection, and so keeps them angles."""
     return isinstance(transform, AffineTransform) and bool(
         (torch.as_tensor(transform.scale).abs() == 1).all()
     )

@@ -1,4 +1,4 @@
-"""log p(x) by annealing, and brackets around it where data are the model's own."""
+"""Annealed estimates of log p(x), and brackets around it for data simulated from the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PILOT_GAIN = 0.7  # by how much a pilot's step follows its acceptance
 
 
 class Annealed(NamedTuple):
-    """Per datum, in nats, float64 ``(data,)`` on the CPU.
+    """Annealed estimates per observation, in nats, float64 ``(data,)`` on the CPU.
 
     Attributes:
         log_prob: Estimate of log p(x); in the mean a lower bound.
@@ -41,7 +41,7 @@ class Annealed(NamedTuple):
 class Bracket(NamedTuple):
     """Bounds on log p(x) of data that the model simulated, float64 on the CPU.
 
-    Only means over data are bounds: those of a single datum may cross.
+    Only means over data are bounds: those of a single observation may cross.
 
     Attributes:
         x: The data ``(data, *shape)``.
@@ -63,7 +63,7 @@ def anneal(
     start: Start = "guide",
     computation: Computation | None = None,
 ) -> Annealed:
-    r"""Annealed importance sampling of log p(x), datum by datum.
+    r"""Annealed importance sampling of log p(x), observation by observation.
 
     .. math::
         \log p(x) \approx \log \frac1M \sum_{m=1}^M w_m, \qquad
@@ -76,7 +76,7 @@ def anneal(
 
     That needs transitions that do not know where the chains are: steps that followed the
     acceptance of the very chains that are weighed have been seen to put the "bound" above log
-    p(x). Here a pilot run, of other chains, finds a step for each temperature and datum first.
+    p(x). Here a pilot run, of other chains, first finds a step per temperature and observation.
 
     Always the same random numbers: two estimates from the same weights agree.
 
@@ -92,7 +92,7 @@ def anneal(
     Raises:
         SpecError: Too few chains; a guide without density to start from; codes that no gradient
             leads through.
-        DataError: The weights of a datum are not finite, or all zero; names the data.
+        DataError: The weights of an observation are not finite, or all zero; names the data.
 
     References:
         Neal (2001), *Annealed Importance Sampling*, arXiv:physics/9803008; Wu et al. (2017), *On
@@ -126,7 +126,7 @@ def bracket(
         \mathbb{E} \log \frac1M \sum_{m=1}^M w_m \;\le\; \log p(x) \;\le\;
         \mathbb{E} \log \frac1M \Big( w^\ast + \sum_{m=2}^M w_m \Big)
 
-    A simulated datum comes with the code that it was made from, :math:`z^\ast \sim p(z \mid x)`.
+    A simulated observation comes with its own latent, :math:`z^\ast \sim p(z \mid x)`.
     A chain that starts there and anneals backwards, through the same transitions, has the
     weight :math:`w^\ast`, written as in :func:`anneal` with the states in their forward order.
 
@@ -151,7 +151,7 @@ def bracket(
 
     Raises:
         SpecError: As :func:`anneal`; the model observes several sites.
-        DataError: The weights of a datum are not finite; names it.
+        DataError: The weights of an observation are not finite; names it.
 
     References:
         Grosse, Ghahramani and Adams (2015), *Sandwiching the marginal likelihood using
@@ -189,7 +189,7 @@ def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> 
 
     Raises:
         SpecError: The guide is a point; fewer than 2 samples.
-        DataError: The weights of a datum are not finite; names it.
+        DataError: The weights of an observation are not finite; names it.
     """
     _require(0, samples)
     parts = []
@@ -203,7 +203,7 @@ def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> 
 
 
 def gradients(data: int, *, steps: int = 50, chains: int = 16, bracketed: bool = False) -> int:
-    """How many gradients of single codes :func:`anneal` or :func:`bracket` takes: its cost."""
+    """Number of gradients of single latents that :func:`anneal` or :func:`bracket` takes."""
     tries = PILOT_CHAINS * (steps + PILOT_TRIES) if steps else 0
     transitions = (chains + bracketed) * steps + tries
     return data * (transitions * (hamiltonian.LEAPFROGS + 1) + 2 * (chains + bracketed))
@@ -250,7 +250,7 @@ class Path:
         return self.between.of(self.local, self.scales[0].new_tensor(beta, dtype=torch.float64))
 
     def scale(self, beta: float) -> Tensor:
-        """Standard deviations at β, ``(data, dims)``: those of normals, of which it is exact."""
+        """Standard deviations at β, ``(data, dims)``; exact for normals."""
         start, end = self.scales
         return ((1 - beta) / start.square() + beta / end.square()).rsqrt()
 
@@ -269,7 +269,7 @@ class Path:
 
 
 def _between(start: Start, local: LocalPosterior, u: Tensor, beta: Tensor) -> Tensor:
-    """The density at a β between 0 and 1: at those, what is infinite times zero is no number."""
+    """The density at a β in (0, 1); at 0 and 1, an infinite term times zero would be NaN."""
     z, gain = local.coordinates.code(u)
     if start == "prior":
         log_prior, log_likelihood = local.log_model(z)
@@ -278,11 +278,11 @@ def _between(start: Start, local: LocalPosterior, u: Tensor, beta: Tensor) -> Te
 
 
 class Schedule(NamedTuple):
-    """All that a run needs to know, fixed before it begins.
+    """Settings of an annealing run, fixed before it begins.
 
     Attributes:
         betas: From 0 to 1, K + 2 of them.
-        steps: Of the leapfrog at the K in between, ``(data,)`` each.
+        steps: Leapfrog step sizes at the K in between, ``(data,)`` each.
         scales: ``(data, dims)`` each.
     """
 
@@ -292,7 +292,7 @@ class Schedule(NamedTuple):
 
 
 def _pilot(path: Path, steps: int) -> Schedule:
-    """A schedule from a run whose chains are used for nothing else."""
+    """A schedule from a pilot run, whose chains are then discarded."""
     betas = [k / (steps + 1) for k in range(steps + 2)]
     scales = [path.scale(beta) for beta in betas[1:-1]]
     found: list[Tensor] = []
@@ -322,7 +322,7 @@ def _backwards(path: Path, schedule: Schedule, z: Tensor) -> Tensor:
 
 
 def _walk(path: Path, schedule: Schedule, u: Tensor, order: range) -> Tensor:
-    """What log-densities gain on the way, from one temperature to the next at the same point."""
+    """Accumulated log-density increments between temperatures, each at the same point."""
     point = at(path.log_prob(schedule.betas[order[0]]), u)
     log_weight = torch.zeros_like(point.log_prob)
     for k in order[1:]:
@@ -339,7 +339,7 @@ def _walk(path: Path, schedule: Schedule, u: Tensor, order: range) -> Tensor:
 
 
 def _summarised(log_weight: Tensor) -> Annealed:
-    """Estimate and error, which is that of a mean carried over to its logarithm."""
+    """Log of the mean weight, and its standard error by the delta method."""
     chains = len(log_weight)
     log_mean = log_weight.logsumexp(0) - math.log(chains)
     relative = (log_weight - log_mean).exp()

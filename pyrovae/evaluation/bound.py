@@ -20,7 +20,7 @@ def evaluate(
     *,
     beta: float = 1.0,
 ) -> BoundSummary:
-    """The bound on a split, its parts, and the loss at some β, in nats per datum.
+    """The bound on a split, its parts, and the loss at some β, in nats per observation.
 
     Always the same random numbers: two evaluations of the same weights agree.
 

@@ -1,4 +1,4 @@
-"""Means of q(z | x), the representation that an autoencoder has of data."""
+"""Means of q(z | x), the representation of data by their latents."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
 
 
 def means(autoencoder: Autoencoder, x: Tensor, sites: Sequence[str]) -> Tensor:
-    """As :func:`codes`, of a batch ``(batch, *shape)``, in whatever mode the programs are.
+    """As :func:`codes`, for a batch ``(batch, *shape)``, in the current mode of the programs.
 
     From the guide alone: the decoder has no say in them.
 

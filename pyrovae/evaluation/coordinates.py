@@ -1,4 +1,4 @@
-"""Codes as points of a space without edges, where gradients can lead anywhere."""
+"""Unconstrained coordinates of latents."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ATOMS = (dist.ZeroInflatedDistribution, dist.Empirical)
 
 
 class Coordinates(ABC):
-    """A map from free points u to codes z, which moves densities along.
+    """A map from free points u to latents z, with the change of density.
 
     Attributes:
         dims: Length of the code.
@@ -46,14 +46,14 @@ class Coordinates(ABC):
 
     @abstractmethod
     def code(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes ``(*batch, dims)``, and what log-densities gain on the way back, ``(*batch,)``.
+        """Latents ``(*batch, dims)``, and the log-Jacobian of the map, ``(*batch,)``.
 
         With the second added to log p(z), it is the log-density of u, in nats.
         """
 
     @abstractmethod
     def free(self, z: Tensor) -> Tensor:
-        """A free point for each code; where several stand for it, one drawn at random."""
+        """A free point for each latent; drawn at random where several map to it."""
 
     def spread(self, u: Tensor) -> Tensor:
         """Standard deviations over draws of free points, ``(draws, *batch, free dims)``."""
@@ -61,7 +61,7 @@ class Coordinates(ABC):
 
 
 class Real(Coordinates):
-    """Codes that are free already.
+    """Latents that are unconstrained already.
 
     Args:
         dims: Length of the code.
@@ -75,12 +75,12 @@ class Real(Coordinates):
         return u, u.new_zeros(u.shape[:-1], dtype=torch.float64)
 
     def free(self, z: Tensor) -> Tensor:
-        """The code itself."""
+        """The latent itself."""
         return z
 
 
 class Circular(Coordinates):
-    """Codes that are angles, which may be turned any number of times.
+    """Latents that are angles, equal up to full turns.
 
     A chain that winds around the circle comes back to where it was, and the length of an arc is
     that of its angle: no density changes.
@@ -99,7 +99,7 @@ class Circular(Coordinates):
         return wrapped(u, self.start), u.new_zeros(u.shape[:-1], dtype=torch.float64)
 
     def free(self, z: Tensor) -> Tensor:
-        """The code itself."""
+        """The latent itself."""
         return z
 
     def spread(self, u: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class Circular(Coordinates):
 
 
 class Spherical(Coordinates):
-    r"""Codes on the unit sphere, as directions of vectors.
+    r"""Latents on the unit sphere, as directions of vectors.
 
     .. math::
         z = u / \lVert u \rVert, \qquad
@@ -136,7 +136,7 @@ class Spherical(Coordinates):
 
 
 class Constrained(Coordinates):
-    """Codes within a support that torch knows a bijection to, such as positive numbers.
+    """Latents within a support that torch has a bijection to, such as positive numbers.
 
     Args:
         support: Constraint on a code.
@@ -149,7 +149,7 @@ class Constrained(Coordinates):
         self.dims = shape.numel()
 
     def code(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes within the support, flat."""
+        """Latents within the support, flattened."""
         u = u.reshape(*u.shape[:-1], *self.bijection.inverse_shape(self.shape))
         value = self.bijection(u)
         log_det = self.bijection.log_abs_det_jacobian(u, value).double()
@@ -159,13 +159,13 @@ class Constrained(Coordinates):
         )
 
     def free(self, z: Tensor) -> Tensor:
-        """The point that the bijection maps to the code."""
+        """The point that the bijection maps to the latent."""
         u = self.bijection.inv(z.reshape(*z.shape[:-1], *self.shape))
         return u.reshape(*z.shape[:-1], -1)
 
 
 class SideBySide(Coordinates):
-    """Several codes as one.
+    """Several latents as one.
 
     Args:
         parts: Coordinates of each.
@@ -178,7 +178,7 @@ class SideBySide(Coordinates):
         self.dims = sum(part.dims for part in parts)
 
     def code(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of all parts, one after the other."""
+        """Latents of all parts, concatenated."""
         pieces = u.split(self.free_dims, dim=-1)
         codes, gains = zip(
             *(part.code(piece) for part, piece in zip(self.parts, pieces, strict=True)),
@@ -187,14 +187,14 @@ class SideBySide(Coordinates):
         return torch.cat(codes, dim=-1), torch.stack(gains).sum(0)
 
     def free(self, z: Tensor) -> Tensor:
-        """Free points of all parts, one after the other."""
+        """Free points of all parts, concatenated."""
         pieces = z.split([part.dims for part in self.parts], dim=-1)
         return torch.cat(
             [part.free(piece) for part, piece in zip(self.parts, pieces, strict=True)], dim=-1
         )
 
     def spread(self, u: Tensor) -> Tensor:
-        """Those of all parts, one after the other."""
+        """Standard deviations of all parts, concatenated."""
         pieces = u.split(self.free_dims, dim=-1)
         return torch.cat(
             [part.spread(piece) for part, piece in zip(self.parts, pieces, strict=True)], dim=-1
@@ -202,7 +202,7 @@ class SideBySide(Coordinates):
 
 
 class Circle(constraints.Constraint):
-    """Angles: all real numbers, of which those a full turn apart are the same.
+    """Support of angles: real numbers, equal up to full turns.
 
     Args:
         start: Where the turn begins within which draws lie.
@@ -217,7 +217,7 @@ class Circle(constraints.Constraint):
 
 
 class Unsuited(constraints.Constraint):
-    """Draws of which the log-density does not tell how to move from one to another.
+    """A latent that gradient-based moves are not defined for.
 
     Args:
         why: What is in the way; the end of a sentence that begins with the site.
@@ -229,7 +229,7 @@ class Unsuited(constraints.Constraint):
 
 
 def true_support(prior: Any, guide: Any) -> Any:
-    """Where codes of a site lie, also where torch or Pyro declare what is not so.
+    """The true support of a site, also where torch or Pyro declare another.
 
     Angles are said to be real, though their density repeats itself and no chain among real
     numbers could come to rest; and what is relaxed in the density only is said to be continuous.
@@ -254,7 +254,7 @@ def true_support(prior: Any, guide: Any) -> Any:
 
 
 def angles(supports: dict[str, Any], shapes: dict[str, torch.Size]) -> Tensor:
-    """Which numbers of a code are angles, ``(dims,)``; arguments as of :func:`coordinates`."""
+    """Mask of the latent dimensions that are angles, ``(dims,)``; see :func:`coordinates`."""
     found = [
         torch.full((shapes[name].numel(),), isinstance(support, Circle))
         for name, support in supports.items()
@@ -263,7 +263,7 @@ def angles(supports: dict[str, Any], shapes: dict[str, torch.Size]) -> Tensor:
 
 
 def coordinates(supports: dict[str, Any], shapes: dict[str, torch.Size]) -> Coordinates:
-    """Coordinates of codes, sites one after the other.
+    """Coordinates of latents, sites one after the other.
 
     Args:
         supports: Constraint of each latent site, of :func:`true_support`.
@@ -316,7 +316,7 @@ def _base(support: Any) -> Any:
 
 
 def _start_of_turn(support: Any) -> float | None:
-    """The lower end of an interval as long as a full turn, if it is one."""
+    """The lower end of the support if it is an interval of one full turn, else None."""
     inner = _base(support)
     low, high = (getattr(inner, f"{end}_bound", torch.nan) for end in ("lower", "upper"))
     low, high = torch.as_tensor(low).double(), torch.as_tensor(high).double()

@@ -1,4 +1,4 @@
-"""How long what moves through the codes will take, found out before it begins."""
+"""Cost of gradient-based methods, measured before they begin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRIES = 3  # of which the shortest counts: what is done for the first time takes
 
 
 def seconds_per_gradient(autoencoder: Autoencoder, x: Tensor) -> float:
-    """Seconds that a gradient of log p(x, z), and of log q(z | x), takes for a single code.
+    """Seconds per gradient of log p(x, z), and of log q(z | x), for a single latent.
 
     Many at once, as annealing and chains take them; a step of HMC costs little beside.
 

@@ -1,4 +1,4 @@
-"""log p(x), estimated by importance sampling from the guide."""
+"""Importance-sampling estimate of log p(x), with the guide as proposal."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pyrovae.specs.computation import Computation
 
 
 class Evidence(NamedTuple):
-    """Per datum, in float64 on the CPU.
+    """Estimates of log p(x) per observation, float64 on the CPU.
 
     Attributes:
         log_prob: Estimate of log p(x) in nats, ``(data,)``; in the mean a lower bound.
-        effective_samples: Of how many equally weighted ones it is worth, ``(data,)``.
+        effective_samples: Effective sample size, ``(data,)``.
     """
 
     log_prob: Tensor
@@ -41,7 +41,7 @@ def log_evidence(
     progress: bool = False,
     computation: Computation | None = None,
 ) -> Evidence:
-    r"""Importance-weighted estimate of log p(x), datum by datum, in bounded memory.
+    r"""Importance-weighted estimate of log p(x) per observation, in bounded memory.
 
     .. math::
         \log p(x) \approx \log \frac1K \sum_{k=1}^K \frac{p(x, z_k)}{q(z_k \mid x)},

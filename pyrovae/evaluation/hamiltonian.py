@@ -1,4 +1,4 @@
-r"""Hamiltonian Monte Carlo for many posteriors at once: each row is a chain of its own.
+r"""Hamiltonian Monte Carlo for many posteriors at once, one chain per row.
 
 Points u are ``(chains, data, dims)``, free (see :mod:`pyrovae.evaluation.coordinates`), and one
 gradient of the sum of their log-densities moves all of them. Nothing is shared between rows: each
@@ -47,13 +47,13 @@ class Point(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A step of every chain; all but the point are ``(chains, data)``.
+    """One transition of every chain; all fields but the point are ``(chains, data)``.
 
     Attributes:
-        point: Where the chains are now.
+        point: Current points of the chains.
         acceptance: Probability of accepting the proposal, whether or not it was accepted.
         diverging: Whether the energy of the proposal was wrong by more than 1000 nats.
-        energy: Of where the chains are now, momentum included.
+        energy: Energy of the current points, momentum included.
     """
 
     point: Point
@@ -63,7 +63,7 @@ class Transition(NamedTuple):
 
 
 def at(log_prob: LogDensity, u: Tensor) -> Point:
-    """The density and its gradient; where u is not finite, there is no density."""
+    """Log-density and gradient at u; -inf where u is not finite."""
     finite = u.isfinite().all(-1)
     with torch.enable_grad():
         # Some programs fail on NaN. The point itself stays lost, or it could be accepted later.
@@ -81,7 +81,7 @@ def leapfrog(
     scale: Tensor,
     leapfrogs: int = LEAPFROGS,
 ) -> tuple[Point, Tensor]:
-    r"""Follow the Hamiltonian equations for a while.
+    r"""Integrate the Hamiltonian equations by leapfrog steps.
 
     .. math::
         H(u, r) = -\log p(u) + \tfrac12 \lVert r \rVert^2, \qquad
@@ -96,7 +96,7 @@ def leapfrog(
         momentum: :math:`r`, of the shape of u.
         step: ``(chains, data)``, in units of the scale.
         scale: :math:`\sigma`, broadcast with u: about the standard deviations of p.
-        leapfrogs: How many steps.
+        leapfrogs: Number of steps.
     """
     step = (step.unsqueeze(-1) * scale).to(point.u.dtype)
     momentum = momentum + step / 2 * point.gradient
@@ -113,7 +113,7 @@ def transition(
     scale: Tensor,
     leapfrogs: int = LEAPFROGS,
 ) -> Transition:
-    """Propose, and accept or reject each row by itself; leaves p(u) invariant, reversibly.
+    """A Metropolis-corrected transition of each row; reversible, leaves p(u) invariant.
 
     Args:
         log_prob: Log p(u) up to a constant.
@@ -153,7 +153,7 @@ def log_posterior(local: LocalPosterior, u: Tensor) -> Tensor:
 
 
 class Densities:
-    """Log-densities of free points, of one kind, for batch after batch of data.
+    """A kind of log-density of free points, to be evaluated batch by batch.
 
     Value and gradient come at once, by :class:`~pyrovae.compute.compiled.CompiledOnDemand`.
 
@@ -189,7 +189,7 @@ class Densities:
 
 
 class _WithGradient(torch.autograd.Function):
-    """A function of which the gradient is known along with the value."""
+    """A function whose gradient is computed along with its value."""
 
     @staticmethod
     def forward(ctx: Any, differentiate: Callable[[Tensor], Any], u: Tensor) -> Tensor:
@@ -213,13 +213,13 @@ def guide_scale(local: LocalPosterior) -> Tensor:
 
 
 def spread(coordinates: Coordinates, z: Tensor) -> Tensor:
-    """Those of free points of codes ``(draws, data, dims)``; 1 where there is none."""
+    """Standard deviations in free coordinates, of ``(draws, data, dims)``; 1 where undefined."""
     scale = coordinates.spread(coordinates.free(z))
     return scale.where(scale.isfinite() & (scale > 0), 1.0)
 
 
 def require_gradient(local: LocalPosterior) -> None:
-    """Refuse a model through which no gradient leads to the code.
+    """Refuse a model whose log-density has no gradient in the latents.
 
     Raises:
         SpecError: Log p(x | z) does not depend on z in a way that can be differentiated.
@@ -239,7 +239,7 @@ def require_gradient(local: LocalPosterior) -> None:
 
 
 class DualAveraging:
-    r"""Steps that come to a wanted acceptance, each row by itself; for warm-up only.
+    r"""Dual averaging of step sizes to a target acceptance, per row; for warm-up only.
 
     .. math::
         \log \varepsilon_t = \mu - \frac{\sqrt t}{\gamma}

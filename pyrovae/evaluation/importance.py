@@ -1,4 +1,4 @@
-"""Codes from the guide with their weights, for all the data: what most checks begin with."""
+"""Draws from the guide with importance weights, for all observations."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pyrovae.programs.autoencoder import Autoencoder
 
 
 class Bounds(NamedTuple):
-    """Per datum, in nats, float64 ``(data,)``.
+    """Bounds per observation, in nats, float64 ``(data,)``.
 
     Attributes:
         elbo: Mean of log w over the draws.
         log_prob: Importance-weighted estimate of log p(x); in the mean a lower bound.
-        effective_samples: Of how many equally weighted draws the estimate is worth.
+        effective_samples: Effective sample size.
     """
 
     elbo: Tensor
@@ -31,14 +31,14 @@ class Bounds(NamedTuple):
 
 
 def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
-    """Codes from the guide for each datum, drawn a few at a time; on the CPU.
+    """Draw latents from the guide for each observation, in chunks; on the CPU.
 
     Always the same random numbers: two calls with the same weights agree.
 
     Args:
         autoencoder: Model and guide.
         x: Data ``(data, *shape)``.
-        draws: How many codes for each datum.
+        draws: Number of latents for each observation.
 
     Raises:
         DataError: A weight is not finite; names the data.
@@ -76,12 +76,12 @@ def bounds(log_weight: Tensor) -> Bounds:
 
 
 def weigh(draw: Callable[..., Sequence[Tensor]], x: Tensor, draws: int) -> tuple[Tensor, Tensor]:
-    """Log w and log p(x | z) of codes from the guide, ``(draws, data)``, in bounded memory.
+    """Log w and log p(x | z) of draws from the guide, ``(draws, data)``, in bounded memory.
 
     Args:
         draw: From data and a number ``draws`` to codes with their log-densities.
         x: A few data.
-        draws: How many codes for each datum.
+        draws: Number of latents for each observation.
     """
     drawn = [draw(x, draws=size) for size in chunks.draws(len(x), draws, x.device)]
     found = [Draws(*part) for part in drawn]
@@ -92,7 +92,7 @@ def weigh(draw: Callable[..., Sequence[Tensor]], x: Tensor, draws: int) -> tuple
 
 
 def standard_error(values: Tensor) -> Tensor:
-    """Of means over data, the last dimension; NaN for a single datum."""
+    """Standard error of means over the last dimension; NaN for a single observation."""
     count = values.shape[-1]
     if count < 2:
         return values.new_full(values.shape[:-1], torch.nan)
@@ -113,7 +113,7 @@ def require_density(local: LocalPosterior) -> None:
 
 
 def require_finite(log_weight: Tensor) -> None:
-    """Refuse weights that say nothing.
+    """Refuse weights that are not finite.
 
     Raises:
         DataError: Names the data whose weights are not finite.
@@ -128,7 +128,7 @@ def require_finite(log_weight: Tensor) -> None:
 
 
 def _draw_chunks(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
-    """A few data, their codes chunk by chunk."""
+    """Draw the latents of a few observations, chunk by chunk."""
     local = LocalPosterior(autoencoder, x)
     drawn = [local.draw(size) for size in chunks.draws(len(x), draws, x.device)]
     return Draws(*(torch.cat(column).cpu() for column in zip(*drawn, strict=True)))

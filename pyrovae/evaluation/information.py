@@ -1,4 +1,4 @@
-"""How much the code says of the data: the mutual information of x and z under the guide."""
+"""Mutual information of x and z under the guide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS = 2_000_000
 
 
 class Information(NamedTuple):
-    """In nats, on the CPU, for a number of data that is asked of ``len(local)``.
+    """Bounds on I(x; z) in nats, on the CPU, from ``len(local)`` observations.
 
     Attributes:
         lower: For each code, a term of the lower bound, ``(data,)``; at most log(data).
@@ -37,9 +37,9 @@ class Information(NamedTuple):
 
 
 def affordable(autoencoder: Autoencoder, x: Tensor) -> int:
-    """For how many data the densities of all codes are computed: a thousand, or 200.
+    """Number of observations for which all pairwise densities are computed: 1000, or 200.
 
-    A flow has to be inverted for each pair of code and datum, and a program that cannot draw
+    A flow has to be inverted for each pair of code and observation, and a program that cannot draw
     several particles at once runs its encoder for each pair.
     """
     dear = not autoencoder.vectorisable or any(
@@ -49,7 +49,7 @@ def affordable(autoencoder: Autoencoder, x: Tensor) -> int:
 
 
 def mutual_information(local: LocalPosterior) -> Information:
-    r"""A bracket of I(x; z) from one code for each datum.
+    r"""Lower and upper bound on I(x; z), from one latent per observation.
 
     .. math::
         \frac1N \sum_i \log \frac{q(z_i \mid x_i)}{\frac1N \sum_j q(z_i \mid x_j)}
@@ -98,7 +98,7 @@ def _per_dim(local: LocalPosterior, z: Tensor) -> Tensor:
 
 
 def _rows(local: LocalPosterior) -> int:
-    """How many codes are scored under all data at once."""
+    """Number of latents scored under all observations at once."""
     if not local.autoencoder.vectorisable:  # the data are repeated for each
         return max(1, chunks.codes(local.x.device) // len(local))
     return max(1, NUMBERS // (len(local) * local.dims))

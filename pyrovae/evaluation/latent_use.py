@@ -1,4 +1,4 @@
-"""Latent dimensions that carry something of the data."""
+"""Active latent dimensions."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ MIN_DATA = 20
 
 @dataclass(frozen=True)
 class LatentUse:
-    """The use that a model makes of each dimension of the code.
+    """Use of each latent dimension.
 
     Attributes:
-        names: Of the dimensions.
+        names: Names of the dimensions.
         kl: Mean of each dimension's KL in nats, ``(latent,)``; NaN where guide or prior does not
             factorise.
         mean_variance: Variance of E[z_d | x] over the data, ``(latent,)``; of an angle that of
@@ -54,12 +54,12 @@ class LatentUse:
 
     @property
     def varies(self) -> NDArray[Any]:
-        """Dimensions whose mean varies with the data: the rule of Burda et al."""
+        """Dimensions whose posterior mean varies with the data (Burda et al.)."""
         return self.mean_variance > ACTIVE_VARIANCE * self.prior_variance
 
     @property
     def informs(self) -> NDArray[Any]:
-        """Dimensions whose KL is more than nothing, or not known."""
+        """Dimensions whose KL is above :data:`ACTIVE_KL`, or unknown."""
         return ~(self.kl <= ACTIVE_KL)
 
     @property
@@ -69,7 +69,7 @@ class LatentUse:
 
 
 def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
-    """Variance of the means, and KL, of each dimension of the code.
+    """Variance of the posterior means, and KL, of each latent dimension.
 
     Works for points as well, whose codes vary or do not; they have no KL.
 
@@ -103,7 +103,7 @@ def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
 
 
 class Moments(NamedTuple):
-    """Of q(z | x) for each datum, float64 on the CPU.
+    """Moments of q(z | x) for each observation, float64 on the CPU.
 
     Attributes:
         mean: E[z | x], ``(data, dims, 2)``, as points of the plane, where angles are on the
@@ -120,7 +120,7 @@ class Moments(NamedTuple):
 
 
 def _moments(local: LocalPosterior, x: Tensor) -> Moments:
-    """Averages over runs of the guide: what each run knows in closed form is averaged as such."""
+    """Averages over runs of the guide, of closed forms where each run has them."""
     runs = [_run(local, x) for _ in range(2)]
     if any(not a.equal(b) for a, b in zip(*map(_without_nan, runs), strict=True)):
         runs += [_run(local, x) for _ in range(RUNS - 2)]
@@ -130,7 +130,7 @@ def _moments(local: LocalPosterior, x: Tensor) -> Moments:
 
 
 def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means, KL, and KL of each dimension, from one run; a dimension's is NaN if it is no sum."""
+    """Means, KL, and KL per dimension, from one run; the last NaN if the KL is no sum."""
     traces = local.autoencoder.traces(x)
     found = densities([traces], len(x), sampled=False)
     means, per_dims = [], []
@@ -153,7 +153,7 @@ def _without_nan(run: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 def _mean(site: Site) -> Tensor:
-    """The mean, or the draw where a distribution, such as a flow, has none that is known."""
+    """The mean, or the draw where it has no closed form, as for a flow."""
     try:
         mean = site["fn"].mean
     except NotImplementedError:
@@ -162,7 +162,7 @@ def _mean(site: Site) -> Tensor:
 
 
 def _prior_variance(local: LocalPosterior, x: Tensor) -> Tensor:
-    """Of each number of a code: as the prior knows it, else that of draws."""
+    """Prior variance of each latent dimension: in closed form, else of draws."""
     angles = local.angles
     found = [pair.p for pair in pairs(local.autoencoder, x[:2]).values()]
     if len(found) == 1 and not angles.any():  # of several, one may depend on another

@@ -1,4 +1,4 @@
-"""p(z | x) and q(z | x) of the data in a batch, as functions of codes."""
+"""p(z | x) and q(z | x) of the observations in a batch, as functions of the latents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pyrovae.programs.traces import (
 
 
 class Draws(NamedTuple):
-    """Codes from the guide and their log-densities in nats, float64 ``(draws, data)``.
+    """Latents from the guide and their log-densities in nats, float64 ``(draws, data)``.
 
     Attributes:
         z: ``(draws, data, dims)``, latent sites one after the other.
@@ -49,7 +49,7 @@ class Draws(NamedTuple):
 
 
 class LocalPosterior:
-    r"""The posteriors of the data in a batch, each datum by itself.
+    r"""The posteriors of the observations in a batch, one by one.
 
     The decoder gives p(x, z) exactly, which is p(z | x) up to p(x); the guide is what is to be
     judged by it. Sites keep β out: what is fitted with a β is judged as the model it is.
@@ -91,25 +91,25 @@ class LocalPosterior:
         self.point = any(traces.is_point(name) for name in self._latent)
 
     def __len__(self) -> int:
-        """Number of data."""
+        """Number of observations."""
         return len(self.x)
 
     def of(self, x: Tensor) -> LocalPosterior:
-        """The same of other data; no program is run."""
+        """The same for other observations; no program is run."""
         other = copy.copy(self)
         other.x = x
         return other
 
     @property
     def names(self) -> list[str]:
-        """A name for each number of a code, such as ``z[3]``."""
+        """Names of the latent dimensions, such as ``z[3]``."""
         return [
             f"{name}[{i}]" for name, shape in self.shapes.items() for i in range(shape.numel())
         ]
 
     @property
     def coordinates(self) -> Coordinates:
-        """From free points to codes.
+        """Coordinates: the map from free points to latents.
 
         Raises:
             SpecError: A latent site is discrete.
@@ -118,11 +118,11 @@ class LocalPosterior:
 
     @property
     def angles(self) -> Tensor:
-        """Which numbers of a code are angles, ``(dims,)``; any turn of them is the same."""
+        """Mask of the latent dimensions that are angles, ``(dims,)``, equal up to full turns."""
         return angles(self._supports, self.shapes).to(self.x.device)
 
     def draw(self, draws: int) -> Draws:
-        """Codes from the guide, with all their log-densities."""
+        """Draw latents from the guide, with all their log-densities."""
         guide = self._run(self.autoencoder.guide, draws)
         values = _values(guide, self._latent)
         model = self._run(self.autoencoder.model, draws, values)
@@ -134,27 +134,27 @@ class LocalPosterior:
         )
 
     def draw_guide(self, draws: int) -> Tensor:
-        """Codes from the guide alone."""
+        """Draw latents from the guide alone."""
         guide = self._run(self.autoencoder.guide, draws)
         return self._join(_values(guide, self._latent), draws)
 
     def draw_prior(self, draws: int) -> Tensor:
-        """Codes from the prior, for each datum others."""
+        """Draw latents from the prior, independently for each observation."""
         model = self._run(self.autoencoder.model, draws)
         return self._join(_values(model, self._latent), draws)
 
     def log_model(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Log p(z) and log p(x | z); both can be differentiated."""
+        """Log p(z) and log p(x | z); both differentiable."""
         model = self._run(self.autoencoder.model, len(z), self._split(z))
         latent, observed = self._latent, self._observed
         return self._log_prob(model, latent, len(z)), self._log_prob(model, observed, len(z))
 
     def log_joint(self, z: Tensor) -> Tensor:
-        """Log p(x, z); can be differentiated."""
+        """Log p(x, z); differentiable."""
         return torch.stack(self.log_model(z)).sum(0)
 
     def log_guide(self, z: Tensor) -> Tensor:
-        """Log q(z | x) of any codes; can be differentiated. A flow has to be inverted for it.
+        """Log q(z | x) of any latents; differentiable. A flow has to be inverted for it.
 
         Raises:
             SpecError: The guide has auxiliary sites, which would have to be integrated out.
@@ -168,7 +168,7 @@ class LocalPosterior:
         return self._log_prob(guide, self._guide, len(z))
 
     def observation(self, z: Tensor) -> list[Any]:
-        """p(x | z), a distribution for each observed site.
+        """The distributions p(x | z), one for each observed site.
 
         Batch shape ``(draws, data)``, or ``(draws · data,)`` of programs that cannot draw several
         particles at once.
@@ -179,7 +179,7 @@ class LocalPosterior:
     def _run(
         self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None = None
     ) -> Trace:
-        """A trace of ``draws`` runs at once: in a plate, or of each datum as many times."""
+        """A trace of ``draws`` runs at once: in a plate, or with each observation repeated."""
         if values is not None:
             program = poutine.condition(program, data=dict(values))
         x, plate = self.x, pyro.plate(DRAWS, draws, dim=-2)
@@ -189,7 +189,7 @@ class LocalPosterior:
             return poutine.trace(program).get_trace(x)
 
     def _split(self, z: Tensor) -> dict[str, Tensor]:
-        """Codes as the values of latent sites."""
+        """Latents split into the values of the sites."""
         sizes = [shape.numel() for shape in self.shapes.values()]
         batch = z.shape[:-1] if self.autoencoder.vectorisable else (-1,)
         pieces = z.split(sizes, dim=-1)
@@ -202,7 +202,7 @@ class LocalPosterior:
         return {name: value.movedim(0, self._places[name]) for name, value in values.items()}
 
     def _join(self, values: Mapping[str, Tensor], draws: int) -> Tensor:
-        """Values of latent sites as codes."""
+        """Values of the latent sites, concatenated."""
         if not self.autoencoder.vectorisable:
             values = {name: values[name].movedim(self._places[name], 0) for name in self._latent}
         rows = [values[name].reshape(draws, len(self), -1) for name in self._latent]
@@ -215,7 +215,7 @@ class LocalPosterior:
 
 
 class Simulated(NamedTuple):
-    """Data from the model itself, whose codes are known.
+    """Data simulated from the model, with the latents that generated them.
 
     Attributes:
         z: Codes from p(z), ``(data, dims)``; given x, an exact draw from p(z | x).
@@ -227,10 +227,10 @@ class Simulated(NamedTuple):
 
 
 def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
-    """As many data from the model as there are in ``like``, which is looked at for its shape.
+    """Simulate as many observations as there are in ``like``, which gives the shape.
 
     Raises:
-        SpecError: The model observes several sites, which need not make up a datum.
+        SpecError: The model observes several sites, which need not make up an observation.
     """
     with torch.no_grad():
         trace = poutine.trace(poutine.uncondition(autoencoder.model)).get_trace(like)

@@ -1,4 +1,4 @@
-"""q(z_d | x): each number of a code by itself."""
+"""Marginals q(z_d | x) of the latent dimensions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyrovae.parts.distributions.kl import marginals
 
 
 def guide_marginals(local: LocalPosterior) -> dict[str, Any]:
-    """For each latent site its marginals given x, ``(data, dims)``; None where not known.
+    """Marginals of each latent site given x, ``(data, dims)``; None where unknown.
 
     Of a site that the guide draws given another, the distribution in a trace is that given the
     other as well: such a one is None too. Two runs of the guide tell.

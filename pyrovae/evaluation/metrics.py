@@ -16,7 +16,7 @@ LOSS = 1  # where the loss is among the sums
 
 
 class Layout(NamedTuple):
-    """What the numbers of :func:`sums` are, which is the same for every batch.
+    """Layout of the vector of :func:`sums`, the same for every batch.
 
     Attributes:
         sites: Names of the latent sites.
@@ -30,19 +30,19 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, terms: ELBOTerms) -> Layout:
-        """That of the sums of such terms."""
+        """The layout for sums of these terms."""
         dims = {site: kl.shape[1:].numel() for site, kl in terms.kl_per_dim.items()}
         return cls(tuple(terms.kl), dims, terms.kl_kind)
 
 
 @dataclass(frozen=True)
 class BoundSummary:
-    """The bound over a split, in nats per datum.
+    """The bound over a split, in nats per observation.
 
     Attributes:
         count: Number of data.
         elbo: At β = 1; reconstruction minus KL.
-        standard_error: Of ``elbo``, over data.
+        standard_error: Standard error of ``elbo``, over data.
         reconstruction: Mean of log p(x | z).
         kl: Over all latent sites.
         kl_per_site: For each latent site.
@@ -64,7 +64,7 @@ class BoundSummary:
 
     @classmethod
     def of(cls, totals: Tensor, layout: Layout, count: int) -> BoundSummary:
-        """From the :func:`sums` over ``count`` data, one after the other ``(batches, width)``.
+        """The summary of :func:`sums` ``(batches, width)`` over ``count`` observations.
 
         The variance is that within batches and that of their means, so that no digits are lost
         where the bound is large beside its spread.
@@ -90,15 +90,15 @@ class BoundSummary:
 
 
 def sums(loss: Tensor, terms: ELBOTerms, weights: Tensor | None = None) -> Tensor:
-    """A batch's loss and terms summed over its data, side by side in one float64 vector.
+    """Sums of a batch's loss and terms, side by side in one float64 vector.
 
     In this order: the data's weights, loss, ELBO, its squared distance from the batch's mean,
     reconstruction, KL of each site, KL of each dimension of the sites that have them.
 
     Args:
-        loss: Per datum, as optimised; weights do not change it.
-        terms: Of the bound.
-        weights: How many data each datum stands for, ``(data,)``; one by default.
+        loss: Per observation, as optimised; weights do not change it.
+        terms: Terms of the bound.
+        weights: How many data each observation stands for, ``(data,)``; one by default.
     """
     elbo, count = terms.elbo, len(terms.reconstruction)
     share = torch.ones_like(elbo) if weights is None else weights.double()
@@ -116,8 +116,8 @@ class RunningSums:
     """Running :func:`sums`, on their device until :meth:`summary`.
 
     Args:
-        layout: Of the sums.
-        device: Where they are.
+        layout: Layout of the sums.
+        device: Device of the sums.
     """
 
     def __init__(self, layout: Layout, device: torch.device) -> None:
@@ -127,13 +127,13 @@ class RunningSums:
         self.sums = torch.zeros(width, dtype=torch.float64, device=device)
 
     def add(self, batch: Tensor, count: int) -> None:
-        """Take in the :func:`sums` of a batch of so many data; in place, so that graphs see it."""
+        """Add the :func:`sums` of a batch of ``count`` observations, in place, for CUDA graphs."""
         self.sums.add_(batch)
         self.count += count
 
     @property
     def loss(self) -> Tensor:
-        """The sum of the losses; not finite as soon as one of them is not."""
+        """Sum of the losses; not finite as soon as one of them is not."""
         return self.sums[LOSS]
 
     def summary(self) -> BoundSummary:
@@ -143,15 +143,15 @@ class RunningSums:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`load_state_dict` takes."""
+        """State for :meth:`load_state_dict`."""
         return {"count": self.count, "sums": self.sums.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where another tally was."""
+        """Restore a state."""
         self.count = state["count"]
         self.sums.copy_(state["sums"])
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset the sums to zero."""
         self.count = 0
         self.sums.zero_()

@@ -1,4 +1,4 @@
-"""What a model gives to each datum: the bound with its parts, and log p(x)."""
+"""The bound with its parts, and log p(x), of each observation."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ STEPS, CHAINS = 50, 16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per datum, in nats, float64 ``(data,)`` on the CPU; whatever β the model was fitted with.
+    """Per observation, in nats at β = 1, float64 ``(data,)`` on the CPU.
 
     Attributes:
         elbo: Reconstruction minus KL. Of a guide that is a point it is log p(x, z) there, no
             bound.
         reconstruction: Mean of log p(x | z) over codes from the guide.
-        kl: Of the guide from the prior. Of a point it is -log p(z).
+        kl: KL of the guide from the prior; of a point, -log p(z).
         kl_kind: Whether ``kl`` is "exact", "sampled" from the same codes, or of a "point".
-        samples: Number of codes for each datum.
+        samples: Number of codes for each observation.
         log_prob: log p(x), importance-weighted; in the mean a lower bound. NaN if the guide is a
             point, from which nothing can be sampled.
-        effective_samples: Of how many equally weighted codes it is worth; NaN likewise.
+        effective_samples: Effective sample size; NaN likewise.
         rise: How much higher it is than with half as many codes; NaN likewise, or if there is
             but one code.
         annealed: log p(x) by annealing, where it was asked for.
@@ -58,7 +58,7 @@ class Evaluation:
 
     @property
     def best_log_prob(self) -> Tensor:
-        """Log p(x), ``(data,)``: annealed where it can be had, else importance-weighted."""
+        """Log p(x), ``(data,)``: annealed where available, else importance-weighted."""
         return self.log_prob if self.annealed is None else self.annealed
 
     @property
@@ -76,7 +76,7 @@ def judge(
     progress: str = "",
     computation: Computation | None = None,
 ) -> Evaluation:
-    r"""The bound and log p(x) of each datum, from the same codes, in bounded memory.
+    r"""The bound and log p(x) of each observation, from the same draws, in bounded memory.
 
     .. math::
         \text{ELBO} = \frac1K \sum_k \log p(x \mid z_k) - \operatorname{KL}(q(z \mid x), p(z)),
@@ -159,7 +159,7 @@ def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
 def _judge(
     autoencoder: Autoencoder, draw: CompiledOnDemand, x: Tensor, samples: int
 ) -> Evaluation:
-    """A few data, their codes chunk by chunk."""
+    """Evaluate a few observations, their draws chunk by chunk."""
     local = LocalPosterior(autoencoder, x)
     if local.point:
         return _at_the_point(local)
@@ -181,7 +181,7 @@ def _judge(
 
 
 def _from_halves(log_weight: Tensor) -> Tensor:
-    """Mean of the estimates of log p(x) from the first and the second half of the codes."""
+    """Mean of the estimates of log p(x) from the first and the second half of the draws."""
     if len(log_weight) < 2:
         return torch.full_like(log_weight[0], torch.nan)
     halves = log_weight.tensor_split(2)
@@ -208,7 +208,7 @@ def _exact_kl(autoencoder: Autoencoder, x: Tensor) -> Tensor | None:
 
 
 def _joined(parts: list[Evaluation]) -> Evaluation:
-    """Parts of the data as one; on the CPU."""
+    """Concatenate the results of parts of the data, on the CPU."""
 
     def column(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts]).cpu()

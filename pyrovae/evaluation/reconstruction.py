@@ -1,4 +1,4 @@
-"""Means of p(x | z), at the codes of data or of the prior."""
+"""Means of p(x | z), at latents of data or of the prior."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
 
 
 def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    """Means of p(x | z) at codes drawn from the prior, one for each datum of ``x``."""
+    """Means of p(x | z) at draws from the prior, one for each observation of ``x``."""
     with evaluating(autoencoder, x.device):
         return _observed_mean(poutine.trace(autoencoder.model).get_trace(x))
 

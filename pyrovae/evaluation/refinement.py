@@ -1,4 +1,4 @@
-"""The best member of a guide's family for each observation by itself."""
+"""Refinement of a guide: the best member of its family for each observation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS, DRAWS, RATE = 400, 16, 0.05
 
 
 class Free(Encoder):
-    """Numbers of its own for each observation, where a network was.
+    """Free parameters for each observation, in place of a network.
 
     Args:
         value: Where they start, ``(data, outputs)``.
@@ -35,7 +35,7 @@ class Free(Encoder):
         self.value = nn.Parameter(value.clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """The numbers, whatever is given."""
+        """The free parameters, whatever the input."""
         return self.value
 
 
@@ -55,7 +55,7 @@ def freed(guide: Guide, x: Tensor) -> Guide:
 
 
 def encoded_guide(autoencoder: Autoencoder) -> Guide:
-    """The guide, whose encoder can be set free.
+    """The guide of the autoencoder, if its encoder can be replaced by free parameters.
 
     Raises:
         SpecError: It is a program, or no encoder with a family.
@@ -71,12 +71,12 @@ def encoded_guide(autoencoder: Autoencoder) -> Guide:
 
 
 def fit(free: Guide, local: LocalPosterior, steps: int) -> None:
-    """Climb the ELBO of each datum by Adam, in steps that become small.
+    """Maximise the ELBO of each observation by Adam, with decaying steps.
 
     Args:
         free: Of :func:`freed`; changed in place.
         local: The model's p(x, z) of the same data.
-        steps: How many.
+        steps: Number of steps.
     """
     parameters = [value for value in free.parameters() if value.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=RATE)
@@ -94,7 +94,7 @@ def fit(free: Guide, local: LocalPosterior, steps: int) -> None:
 
 
 def mean_elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
-    """The ELBO of each datum under any guide, ``(data,)`` in nats, a mean over draws."""
+    """The ELBO of each observation under any guide, ``(data,)`` in nats, a mean over draws."""
     sizes = chunks.draws(len(local), draws, local.x.device)
     return torch.cat([_log_weight(guide, local, size) for size in sizes]).mean(0)
 

@@ -1,4 +1,4 @@
-"""What every check of a posterior comes to: a verdict in words, numbers, and arrays."""
+"""Results of a check: a verdict in words, numbers, and arrays."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Check(ABC):
 
     @abstractmethod
     def numbers(self) -> list[Number]:
-        """Every number, with its definition."""
+        """All numbers, with their definitions."""
 
     @abstractmethod
     def variables(self) -> dict[str, Variable]:
@@ -106,7 +106,7 @@ def worse(first: Grade, second: Grade) -> Grade:
 
 
 def grade(value: float, warn: float, fail: float) -> Grade:
-    """The grade of a number that should be small: thresholds where it turns; FAIL if it is none.
+    """Grade of a number that should be small, by two thresholds; FAIL for NaN.
 
     Example:
         >>> [grade(value, warn=0.05, fail=0.3) for value in (0.01, 0.05, 0.4, float("nan"))]
@@ -118,7 +118,7 @@ def grade(value: float, warn: float, fail: float) -> Grade:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as it is written in findings and pictures.
+    """A fraction as a percentage, for findings and figures.
 
     Example:
         >>> percent(0.331), percent(0.004), percent(0.0)

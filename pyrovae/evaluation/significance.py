@@ -1,4 +1,4 @@
-"""What is noise and what is not: intervals of fractions, and p-values of several tests at once."""
+"""Significance: intervals of fractions, and p-values corrected for multiple tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import stats
 
 
 def fraction_interval(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a fraction; it stays within [0, 1] where none or all are counted.
+    """Wilson's interval of a fraction, within [0, 1] also at counts of none or all.
 
     Example:
         >>> low, high = fraction_interval(0, 100)
@@ -22,7 +22,7 @@ def fraction_interval(count: int, total: int, level: float = 0.95) -> tuple[floa
 
 
 def holm(p: NDArray[Any]) -> NDArray[Any]:
-    """P-values of several tests such that the smallest is one of all of them together.
+    """P-values of several tests, corrected by Holm's method.
 
     References:
         Holm (1979), *A Simple Sequentially Rejective Multiple Test Procedure*, Scandinavian
@@ -40,7 +40,7 @@ def holm(p: NDArray[Any]) -> NDArray[Any]:
 
 
 def p_value(p: float) -> str:
-    """A p-value in words; below rounding all are alike.
+    """A p-value as text; an upper limit where it is below rounding.
 
     Example:
         >>> p_value(0.0043), p_value(0.0)

@@ -1,4 +1,4 @@
-"""Whether a likelihood can explain the data at all, asked before training."""
+"""Check of the data against the support of the likelihood, before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pyrovae.programs.traces import Site, sites_by_role
 
 
 def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
-    """Refuse data to which p(x | z) gives no density, whatever z.
+    """Refuse data outside the support of p(x | z).
 
     Asked of the values that the sites of the model observe, which need not be the data as they
     are, and of no value that a mask hides.
@@ -70,6 +70,6 @@ def _outside(site: Site) -> float | None:
 
 
 def _shown(mask: Tensor | bool | None, event_dim: int, support: Constraint) -> Tensor:
-    """A mask with the dimensions of what a constraint says of values."""
+    """A mask with the dimensions of a constraint's answer."""
     shown = torch.tensor(mask is not False) if not isinstance(mask, Tensor) else mask.bool()
     return shown.reshape(shown.shape + (1,) * (event_dim - support.event_dim))

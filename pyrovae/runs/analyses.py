@@ -1,4 +1,4 @@
-"""What there is to look at in a run: each look asks its own module, and draws what it found."""
+"""Analyses of a run's latent space: each calls its module and draws the result."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ FEW = 500
 
 @dataclass(frozen=True)
 class AnalysisContext:
-    """What is looked at, and how.
+    """Input and options of an analysis.
 
     Attributes:
         run: The run.
         observed: Test data.
-        options: Of the command line.
-        folder: What is written goes there.
+        options: Options of the command line.
+        folder: Output folder.
     """
 
     run: Run
@@ -56,19 +56,19 @@ class AnalysisContext:
 
     @property
     def inference(self) -> InferenceSpec:
-        """How twins are fitted, but for what makes them different."""
+        """The inference that refits share, before their differences."""
         epochs = self.options.epochs or self.run.inference.epochs
         return self.run.inference.model_copy(update={"epochs": epochs})
 
     @property
     def progress(self) -> bool:
-        """Whether somebody sees a bar."""
+        """Whether to show a progress bar."""
         return sys.stderr.isatty()
 
     def twins(
         self, name: str, variants: Mapping[Key, InferenceSpec], data: Splits | None = None
     ) -> dict[Key, Autoencoder]:
-        """The run's model under each inference, in ``FOLDER/NAME/``."""
+        """Fit the run's model under each inference, in ``FOLDER/NAME/``."""
         return {
             key: train_twin(self.run, spec, self.folder / name / _folder_name(key), data)
             for key, spec in variants.items()
@@ -76,7 +76,7 @@ class AnalysisContext:
 
 
 class Animation(NamedTuple):
-    """A file that moves, in the folder."""
+    """An animation, as a file in the folder."""
 
     file: str
     caption: str
@@ -84,7 +84,7 @@ class Animation(NamedTuple):
 
 
 class Analysis(NamedTuple):
-    """What was found, and its pictures; the first is the one to see."""
+    """Result of an analysis, and its figures; the first is the principal one."""
 
     finding: Result
     drawn: Sequence[CaptionedFigure]
@@ -204,7 +204,7 @@ def _debias(asked: AnalysisContext) -> Analysis:
 
 
 def _folder_name(key: Hashable) -> str:
-    """Of a twin: its name, or its β."""
+    """Folder name of a refit: its name, or its β."""
     name = f"β = {key:g}" if isinstance(key, float) else str(key)
     return file_name(name.replace("β = ", "beta-"))
 

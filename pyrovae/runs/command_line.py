@@ -1,4 +1,4 @@
-"""What every command does around its own work. Imports no torch."""
+"""Code that all commands share. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPINS, SPINS_WHEN_BUSY = 30_000, 2000
 
 
 def run(program: Callable[[], int]) -> int:
-    """Run a command's own work; what goes wrong is said in a sentence on stderr.
+    """Run a command; report a user's error in one sentence on stderr.
 
     Args:
         program: Returns an exit status. It imports torch itself, so that a mistake in the
@@ -53,10 +53,10 @@ def _is_idle() -> bool:
 
 
 def spelled(name: str, arguments: Sequence[str] | None) -> str:
-    """The line that was typed.
+    """The command line as typed.
 
     Args:
-        name: Of the command, such as "train".
+        name: Name of the command, such as "train".
         arguments: Its arguments; None for those of this process.
 
     Example:
@@ -68,7 +68,7 @@ def spelled(name: str, arguments: Sequence[str] | None) -> str:
 
 
 def count(text: str) -> int:
-    """A number of things, as an option's ``type``.
+    """A count, as an option's ``type``.
 
     Raises:
         ArgumentTypeError: Not a whole number, or less than one.
@@ -79,7 +79,7 @@ def count(text: str) -> int:
 
 
 def add_compile(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that do the same arithmetic many times."""
+    """Add ``--compile``, for commands that repeat the same arithmetic."""
     parser.add_argument(
         "--compile",
         choices=get_args(Compile),
@@ -117,7 +117,7 @@ def weight(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """A share of things, as an option's ``type``.
+    """A fraction, as an option's ``type``.
 
     Raises:
         ArgumentTypeError: Not a number above 0 and at most 1.

@@ -1,4 +1,4 @@
-"""Runs compared on the same held-out data, in pairs."""
+"""Paired comparison of runs on the same held-out data."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _require_same_data(
     names: Sequence[str], opened: Sequence[Run], seen: Sequence[Observations]
 ) -> None:
-    """Refuse runs that do not see the very same data.
+    """Refuse runs with different data.
 
     Raises:
         DataError: Says what is different.
@@ -106,7 +106,7 @@ def _require_same_data(
 
 
 def _rows(found: Comparison) -> dict[str, dict[str, Any]]:
-    """The table of a comparison."""
+    """Rows of the comparison table."""
     quantities = {
         "log_prob": (found.mean, found.error),
         "difference": (found.difference, found.difference_error),

@@ -1,4 +1,4 @@
-"""A run examined: opened, diagnosed, and written about."""
+"""Diagnosis of a run: load, check, and write the report."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
 
 @dataclass(frozen=True)
 class Examination:
-    """A diagnosis, and what it is of.
+    """A diagnosis and its subject.
 
     Attributes:
-        run: What was looked at.
-        diagnosis: What came of it.
+        run: The run diagnosed.
+        diagnosis: The result.
         command: The line that does it again.
-        notes: What a reader must know.
+        notes: Notes for the reader.
     """
 
     run: Run
@@ -48,7 +48,7 @@ class Examination:
 
 
 def examine(options: argparse.Namespace, command: str) -> int:
-    """Diagnose a run, say what was found, and write it to a folder.
+    """Diagnose a run, print the verdicts, and write them to a folder.
 
     Returns:
         Exit status: 0, or 1 with ``--strict`` where a verdict is FAIL.
@@ -101,7 +101,7 @@ def write(found: Examination, folder: Path, started: float) -> None:
 
 
 def _folder(options: argparse.Namespace, run: Run) -> Path:
-    """Where to write: beside the run's own files, each data set in a folder of its own."""
+    """Output folder: beside the run's files, one for each data set."""
     if options.output is not None:
         return options.output
     folder = run.folder / "diagnosis"
@@ -109,14 +109,14 @@ def _folder(options: argparse.Namespace, run: Run) -> Path:
 
 
 def _section(outcome: Check | NotApplicable, diagnosis: Diagnosis, folder: Path) -> Section:
-    """An answer with its picture, which also becomes a file."""
+    """A verdict with its figure, which is also written to a file."""
     drawn = checks.picture(outcome, diagnosis) if isinstance(outcome, Check) else None
     picture = None if drawn is None else _kept(drawn, folder, outcome.question)
     return Section(outcome, picture, diagnosis.seconds[outcome.question])
 
 
 def _extremes(found: Examination, folder: Path) -> Picture:
-    """The data that the model finds least, middling and most likely."""
+    """The observations least, medium and most likely under the model."""
     diagnosis, run = found.diagnosis, found.run
     known = {name: v.values for check in diagnosis.checks for name, v in check.variables().items()}
     unknown = torch.full((len(diagnosis.x),), math.nan)
@@ -136,7 +136,7 @@ def _extremes(found: Examination, folder: Path) -> Picture:
 
 
 def _kept(drawn: checks.CaptionedFigure, folder: Path, name: str) -> Picture:
-    """The picture as a file, which is drawn once for the page and for whoever wants the file."""
+    """The figure, drawn once for the page and for a file."""
     path = folder / "figures" / f"{file_name(name)}.png"
     drawn.figure.savefig(path, dpi=PAGE_DPI)
     return Picture(path, drawn.caption, drawn.figure.get_suptitle())
@@ -169,7 +169,7 @@ def _page(
 
 
 def _fitted(run: Run) -> dict[str, str]:
-    """What was fitted, in words."""
+    """Description of the fitted model."""
     formulas, spec = run.autoencoder.formulas(), run.inference
     test = run.data.test
     parameters = sum(parameter.numel() for parameter in run.autoencoder.parameters())
@@ -186,7 +186,7 @@ def _fitted(run: Run) -> dict[str, str]:
 
 
 def _numbers(found: Examination, seconds: float) -> dict[str, Any]:
-    """All of it for machines; what is not known is null."""
+    """All results as JSON; unknown values are null."""
     diagnosis = found.diagnosis
     return {
         "command": found.command,

@@ -1,4 +1,4 @@
-"""Runs evaluated on held-out data, each by itself."""
+"""Evaluation of runs on held-out data, one by one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pyrovae.specs.computation import Computation
 
 
 def evaluate_runs(options: argparse.Namespace, command: str) -> int:
-    """Judge each run, print a table, and write ``RUN/evaluation/<data>.csv`` and ``.json``.
+    """Evaluate each run, print a table, and write ``RUN/evaluation/<data>.csv``, ``.json``.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
@@ -56,7 +56,7 @@ def evaluate_runs(options: argparse.Namespace, command: str) -> int:
 
 
 def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:
-    r"""Per datum, where that is the custom: images of more than two levels, as probabilities.
+    r"""Bits per dimension, for images of more than two levels with a discrete p(x | z).
 
     .. math::
         -\frac{\log p(x)}{D \log 2}

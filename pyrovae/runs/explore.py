@@ -1,4 +1,4 @@
-"""A run explored: opened, looked at, and what was seen written down."""
+"""Exploration of a run: load, analyse, and write the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE_DPI = 130  # sharp at the width of the page
 
 
 def explore(options: argparse.Namespace, command: str) -> int:
-    """Look at a run, say what was seen, and write it to a folder.
+    """Analyse a run's latent space, print the findings, and write them to a folder.
 
     Each look is written as soon as it is done; those that do not apply do not stop the others.
 
@@ -60,7 +60,7 @@ def explore(options: argparse.Namespace, command: str) -> int:
 
 
 def _folder(options: argparse.Namespace, run: Run) -> Path:
-    """Where to write: beside the run's own files, each data set in a folder of its own."""
+    """Output folder: beside the run's files, one for each data set."""
     if options.output is not None:
         return options.output
     folder = run.folder / "exploration"
@@ -70,7 +70,7 @@ def _folder(options: argparse.Namespace, run: Run) -> Path:
 def _write(
     look: Analysis, asked: AnalysisContext, command: str, notes: Sequence[str], seconds: float
 ) -> None:
-    """Write a look's pictures, then its numbers, which name them."""
+    """Write the figures of an analysis, then its numbers, which name them."""
     finding, folder = look.finding, asked.folder
     pictures = []
     for number, drawn in enumerate(look.drawn):

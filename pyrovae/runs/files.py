@@ -1,4 +1,4 @@
-"""Files that are either as they were or complete."""
+"""Atomic writes: files that are either as they were or complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of another in one go, once it is complete."""
+    """A temporary file that atomically replaces another once it is complete."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
         yield temporary
@@ -29,7 +29,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either as it was or complete, whatever happens meanwhile."""
+    """Write a file atomically."""
     with replaced(path) as temporary:
         temporary.write_bytes(content)
 
@@ -45,13 +45,13 @@ def save_tree(tree: xr.DataTree, path: Path) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file; numbers that are not finite become null, as JSON has no word for them."""
+    """Write a JSON file; non-finite numbers become null."""
     text = json.dumps(known(content), indent=2, allow_nan=False, ensure_ascii=False)
     write_atomically(path, text.encode())
 
 
 def known(content: Any) -> Any:
-    """The same with None for each number that is not finite.
+    """Replace each non-finite number by None.
 
     Example:
         >>> known({"khat": [0.5, float("inf")]})
@@ -65,7 +65,7 @@ def known(content: Any) -> Any:
 
 
 def file_name(name: str) -> str:
-    """A name as that of a file.
+    """A name made safe as a file name.
 
     Example:
         >>> file_name("images.npz:train"), file_name("log p(x)")

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked, what happened, and how to go on."""
+"""The folder of a run: specifications, metrics and checkpoint."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ METRICS = "metrics.jsonl"
 
 
 class Identity(NamedTuple):
-    """What makes two runs the same run.
+    """Identity of a run: all that must agree for it to be resumed.
 
     Attributes:
         declarations: Text of the resolved specifications, by file name.
-        fingerprint: Of the data.
+        fingerprint: Fingerprint of the data.
     """
 
     declarations: dict[str, str]
@@ -65,7 +65,7 @@ def declarations(training: Training) -> dict[str, str]:
 
 
 class RunWriter(Callback):
-    """Writes a training's folder as it goes.
+    """Callback that writes the run's folder.
 
     ``checkpoint.pt`` is the whole state, replaced atomically after each epoch and on
     interruption; the rest is for people and their tools. Nothing in it is a pickle that has
@@ -81,14 +81,14 @@ class RunWriter(Callback):
         self.identity = identity
 
     def on_start(self, training: Training) -> None:
-        """Keep the state to go back to should the first epoch fail; drop metrics beyond it."""
+        """Save the state before the first epoch; drop metrics beyond it."""
         kept = [r for r in read_metrics(self.folder) if r["step"] <= training.step]
         lines = "".join(json.dumps(record) + "\n" for record in kept if record["split"] != "test")
         write_atomically(self.folder / METRICS, lines.encode())
         self._checkpoint(training)
 
     def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
-        """Add the epoch's records and weights, then the state, which says that they are there."""
+        """Write the epoch's records and weights, then the state that refers to them."""
         self.record(records)
         save(training.autoencoder, self.folder / "last.safetensors")
         if training.best.epoch == training.epoch:
@@ -96,11 +96,11 @@ class RunWriter(Callback):
         self._checkpoint(training)
 
     def on_warning(self, training: Training, warning: FitWarning) -> None:
-        """Write down the warnings so far."""
+        """Write the warnings so far."""
         self.describe({"warnings": [asdict(warning) for warning in training.warnings]})
 
     def on_end(self, training: Training) -> None:
-        """Keep the state, also in the middle of an epoch."""
+        """Save the state, also in the middle of an epoch."""
         self._checkpoint(training)
 
     def record(self, records: Sequence[Record]) -> None:
@@ -138,7 +138,7 @@ def new_folder(wanted: Path | None, *words: str) -> Path:
 
 
 def _made(folder: Path) -> Path | None:
-    """The folder, or None if another run has just made it."""
+    """Make the folder; None if another run has just made it."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -197,7 +197,7 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _differences(saved: str, text: str) -> str:
-    """What is not the same in two files, key by key where they are TOML."""
+    """Differences of two files, key by key where they are TOML."""
     if saved == text:
         return ""
     try:
@@ -207,7 +207,7 @@ def _differences(saved: str, text: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all that a run depends on."""
+    """Versions of the packages that a run depends on."""
     return {
         "pyrovae": __version__,
         "python": platform.python_version(),

@@ -33,7 +33,7 @@ LONG = 30.0
 
 
 def load_runs(options: argparse.Namespace) -> list[Run]:
-    """Open the runs that a command names, with the data that it names."""
+    """Load the runs and the data that a command names."""
     where = {"data": options.data, "data_root": options.data_root, "device": options.device}
     return [load_run(folder, **where) for folder in options.runs]
 
@@ -41,7 +41,7 @@ def load_runs(options: argparse.Namespace) -> list[Run]:
 def announce(
     work: Sequence[tuple[Autoencoder, Tensor]], options: argparse.Namespace, extra: int = 0
 ) -> None:
-    """Say how long it will take, where that is long; found out on a few data."""
+    """Announce the estimated duration, if long; measured on a few observations."""
     seconds = 0.0
     for autoencoder, x in work:
         each = _seconds_per_datum(autoencoder, x, options.samples, ais=options.ais)
@@ -65,7 +65,7 @@ def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais
 def facts_of(
     run: Run, found: Evaluation, options: argparse.Namespace, command: str
 ) -> dict[str, Any]:
-    """How the numbers came about."""
+    """Settings behind the numbers."""
     return {
         "command": command,
         "versions": versions(),
@@ -85,7 +85,7 @@ def facts_of(
 
 
 def columns_of(found: Evaluation) -> dict[str, Tensor]:
-    """What is known of each datum."""
+    """Columns of the results per observation."""
     columns = {
         "elbo": found.elbo,
         "reconstruction": found.reconstruction,
@@ -99,7 +99,7 @@ def columns_of(found: Evaluation) -> dict[str, Tensor]:
 
 
 def write_csv(file: Path, observed: Observations, columns: Mapping[str, Tensor]) -> None:
-    """A line for each datum; what is not known stays empty."""
+    """Write a row for each observation; unknown values stay empty."""
     count = len(observed.x)
     labels = [""] * count if observed.labels is None else observed.labels.tolist()
     values = [known(column.tolist()) for column in columns.values()]

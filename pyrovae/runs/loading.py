@@ -1,4 +1,4 @@
-"""A run that was made some time ago, opened to be looked at."""
+"""Load a finished or unfinished run from its folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pyrovae.version import __version__
 
 
 class Observations(NamedTuple):
-    """The first of the test data, as the model sees them.
+    """The first test observations, as the model sees them.
 
     Attributes:
         x: ``(data, *shape)``, on the autoencoder's device; bits that are drawn at random are
@@ -45,16 +45,16 @@ class Observations(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left behind.
+    """A loaded run.
 
     Attributes:
-        folder: Where it lies.
-        name: What to call it: the folder's own name.
+        folder: Folder of the run.
+        name: Name of the folder.
         autoencoder: With its weights, in evaluation mode, on its device.
         data: The data as the model sees them.
         inference: How it was fitted.
         facts: What ``run.json`` says.
-        fingerprint: Of :attr:`data`; that of the run is in ``facts["data"]``.
+        fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts["data"]``.
         notes: What a reader of any result must know, a sentence each: that the run is not
             finished, that the data have changed.
     """
@@ -70,16 +70,16 @@ class Run:
 
     @property
     def source(self) -> str:
-        """Name or path of the data that it was fitted to."""
+        """Name or path of the training data."""
         return str(self.facts["data"]["source"])
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.autoencoder.parameters()).device
 
     def first(self, num: int | None = None) -> Observations:
-        """The first ``num`` of the test data; all by default, or if there are fewer."""
+        """The first ``num`` test observations; all by default, or if there are fewer."""
         test = self.data.test
         index = torch.arange(len(test))[:num]
         labels = test.label(index)
@@ -95,7 +95,7 @@ class Run:
 
 
 class Weights(NamedTuple):
-    """A file of weights, and what must be said of it."""
+    """A file of weights, and notes on it."""
 
     file: Path
     notes: tuple[str, ...]
@@ -108,7 +108,7 @@ def load_run(
     data_root: str | Path | None = None,
     device: str = "auto",
 ) -> Run:
-    """Open the folder of a run: its autoencoder, its data, and what is known of it.
+    """Load a run from its folder: autoencoder, data and facts.
 
     An unfinished run is opened with the weights of the end of an epoch, and a note says so.
 
@@ -187,7 +187,7 @@ def _inference(folder: Path) -> InferenceSpec:
 
 
 def _weights(folder: Path, inference: InferenceSpec) -> Weights:
-    """The weights that results are of; of an unfinished run those that would be if it ended."""
+    """The kept weights; for an unfinished run, those it would keep if it ended now."""
     finished = folder / "weights.safetensors"
     if finished.is_file():
         return Weights(finished, ())
@@ -216,7 +216,7 @@ def _last_epoch(folder: Path) -> int:
 
 
 def _best_epoch(folder: Path, inference: InferenceSpec) -> int:
-    """The epoch that training remembers as the best: better than those before by so much."""
+    """The best epoch by validation ELBO, with ``min_delta`` as in training."""
     best, epoch = -float("inf"), 0
     for record in _validation(folder):
         if is_better(record["elbo"], best, inference):
@@ -230,7 +230,7 @@ def _data(
     data: str | Path | None,
     data_root: str | Path | None,
 ) -> Splits:
-    """The data as stored, of the shape that the model takes."""
+    """The data as stored, in the model's shape."""
     source = facts["data"]["source"] if data is None else str(data)
     if data is None and source not in NAMES and not paths.exists(source):
         raise DataError(
@@ -276,7 +276,7 @@ def open_autoencoder(
     """The autoencoder of a run with weights from a file, on the CPU.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         weights: The file.
         data: For programs by hand, which are run on a few of them.
         inference: How it was fitted.
@@ -293,7 +293,7 @@ def open_autoencoder(
 def _differences(
     facts: dict[str, Any], seen: Splits, fingerprint: str, *, chosen: bool
 ) -> tuple[str, ...]:
-    """What is not as it was when the model was fitted."""
+    """Differences from when the model was fitted."""
     known, levels = facts["data"], seen.train.levels
     if fingerprint == known["fingerprint"]:
         return ()

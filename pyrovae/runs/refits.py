@@ -1,4 +1,4 @@
-"""Twins of a run: the same model on the same data, fitted in another way."""
+"""Refits of a run: the same model on the same data under another inference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEIGHTS = "weights.safetensors"
 def train_twin(
     run: Run, inference: InferenceSpec, folder: Path, data: Splits | None = None
 ) -> Autoencoder:
-    """Fit the run's model under another inference, or load what was fitted so before.
+    """Fit the run's model under another inference, or load an earlier such fit.
 
     Under its own inference, the run is its own twin. Any other is a run like it, in a folder of
     its own; one that was interrupted goes on.
@@ -29,7 +29,7 @@ def train_twin(
     Args:
         run: Gives the model and, by default, the data.
         inference: How to fit, resolved.
-        folder: Of the twin.
+        folder: Folder of the refit.
         data: Other data, as the model sees them.
 
     Raises:
@@ -70,7 +70,7 @@ def train_twin(
 
 
 def _require_same(folder: Path, inference: InferenceSpec, data: Splits) -> None:
-    """Refuse to take another run for the twin that is wanted.
+    """Refuse a folder that holds another run than the refit wanted.
 
     Raises:
         CheckpointError: It is another one.

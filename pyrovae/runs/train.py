@@ -1,4 +1,4 @@
-"""A run from beginning to end: build, say what will be done, fit, judge, draw."""
+"""A training run from beginning to end: build, announce, fit, evaluate, draw."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def dry_run(request: RunSpec) -> int:
 
 
 def train(request: RunSpec, command: str, data: Splits | None = None) -> int:
-    """Train, or go on training, and report.
+    """Train, or resume training, and report.
 
     Args:
-        request: What is asked for.
+        request: The request.
         command: The line that asks for it.
         data: What the request's name of the data stands for, if it is loaded already.
 
@@ -78,7 +78,7 @@ def train(request: RunSpec, command: str, data: Splits | None = None) -> int:
 
 
 def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
-    """Put the training where a run was.
+    """Restore the training from a run's checkpoint.
 
     Raises:
         CheckpointError: The state is not one of such a training.
@@ -94,7 +94,7 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
 def begin_or_resume(
     request: RunSpec, training: Training, command: str
 ) -> tuple[RunWriter, dict[str, Any] | None]:
-    """A new run in a new folder, or the one to go on with and the state that it is in.
+    """A new run in a new folder, or the run to resume and its state.
 
     Raises:
         PyrovaeError: The folder cannot be written, or the run is another one.
@@ -131,7 +131,7 @@ def fit(training: Training, run: RunWriter) -> None:
 
 
 def prepare(request: RunSpec, data: Splits | None = None) -> Training:
-    """Load the data, unless they are there, and build all that trains on them.
+    """Load the data, unless given, and build autoencoder and training.
 
     Raises:
         PyrovaeError: Data, parts or device that cannot be had, or do not fit.
@@ -148,7 +148,7 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
 
 
 def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
-    """Write down what is about to be done."""
+    """Write the specifications and facts of the run before it begins."""
     for name, text in run.identity.declarations.items():
         (run.folder / name).write_text(text, encoding="utf-8")
     data = training.splits
@@ -179,7 +179,7 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
 
 @contextmanager
 def interruptible(training: Training) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM let the step finish; the list holds those that came."""
+    """Let SIGINT and SIGTERM finish the current step; the list holds received signals."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -195,7 +195,7 @@ def interruptible(training: Training) -> Iterator[list[int]]:
 
 
 def finish(run: RunWriter, training: Training) -> None:
-    """Judge the model on the test data, keep its weights, draw the figures, report."""
+    """Evaluate on the test data, save the weights, draw the figures, and report."""
     from pyrovae.report.figures import draw_figures
 
     autoencoder, test = training.autoencoder, training.splits.test
@@ -220,7 +220,7 @@ def finish(run: RunWriter, training: Training) -> None:
 
 
 def weights(training: Training) -> dict[str, Any]:
-    """Which weights a finished training keeps, and which were best, by validation ELBO."""
+    """Epochs and validation ELBOs of the kept and of the best weights."""
     best, stopped = training.best, training.spec.early_stopping is not None
     return {
         "kept": "best" if stopped else "last",

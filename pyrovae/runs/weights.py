@@ -1,4 +1,4 @@
-"""Weights in a file that says what they are the weights of."""
+"""Weights in a file together with the declaration of their model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pyrovae.specs.files import validate
 
 
 def save(autoencoder: Autoencoder, path: str | Path) -> None:
-    """Write the weights, and the declaration they belong to, as one safetensors file.
+    """Write the weights and their declaration as one safetensors file.
 
     Args:
         autoencoder: One from :func:`pyrovae.build` can be had back by :func:`load`; of others
@@ -37,7 +37,7 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> VAE:
-    """The autoencoder in a file written by :func:`save`, or in the folder of a run.
+    """Load the autoencoder from a file written by :func:`save`, or from a run's folder.
 
     Args:
         path: A ``.safetensors`` file, or a run's folder; from that, the weights the run's
@@ -56,7 +56,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> VAE:
 
 
 def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
-    """Put the weights of a file into an autoencoder made of the same parts.
+    """Load the weights of a file into an autoencoder made of the same parts.
 
     Raises:
         CheckpointError: The file is missing or damaged, or holds other parameters.

@@ -20,7 +20,7 @@ from pyrovae.specs.objectives import ObjectiveSpec
 def check_once(
     autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec
 ) -> tuple[Objective, Layout]:
-    """The objective and what it reports, after data and programs have passed every check once.
+    """Check data and programs; return the objective and the layout of its report.
 
     The loop then does without Pyro's own checks.
 
@@ -49,7 +49,7 @@ def check_once(
 def require_batches_that_train(
     autoencoder: Autoencoder, objective: Objective, data: Dataset, size: int
 ) -> None:
-    """Refuse batches of one observation, where one alone cannot be trained on.
+    """Refuse batches of one observation where training needs more.
 
     As with batch normalisation, which has no variance then.
 

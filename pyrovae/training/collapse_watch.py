@@ -1,4 +1,4 @@
-"""Posterior collapse, noticed while training: codes that say nothing of the observations."""
+"""Detection of posterior collapse while training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEPS, SHARE, MIN_EPOCHS = 1000, 0.2, 5
 
 
 class CollapseWatch:
-    """Counts the epochs in a row in which the code said nothing.
+    """Counter of consecutive epochs without information in the latents.
 
     The posterior has collapsed if it said nothing for ``window`` epochs, the KL not growing all
     the while, as it does in a fit that leaves a plateau. The window is a fifth of the budget or
@@ -53,7 +53,7 @@ class CollapseWatch:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the epochs so far are enough to say so."""
+        """Whether the epochs so far show a collapse."""
         return len(self.nats) == self.window and self.nats[-1] <= 2 * self.nats[0]
 
     def see(self, nats: float | None) -> None:
@@ -62,7 +62,7 @@ class CollapseWatch:
 
 
 def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: BoundSummary) -> float | None:
-    r"""Nats that a code says of its observation, if they are next to none; else None.
+    r"""Information of a latent about its observation, in nats, if negligible; else None.
 
     They are bounded by the KL from the prior,
 
@@ -79,7 +79,7 @@ def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: BoundSummary) 
     Args:
         autoencoder: Model and guide.
         data: The split.
-        summary: Of the split.
+        summary: Summary of the split.
 
     References:
         Hoffman and Johnson (2016), *ELBO surgery*; Poole et al. (2019), arXiv:1905.06922.
@@ -103,10 +103,10 @@ def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: BoundSummary) 
 
 
 def settled_from(settings: list[Any]) -> int:
-    """The first epoch from which on the settings of the objective stay as they are at the end.
+    """First epoch from which on the settings of the objective are constant.
 
     Args:
-        settings: Of the last step of each epoch.
+        settings: Settings of the last step of each epoch.
 
     Example:
         >>> settled_from([0.0, 0.5, 1.0, 1.0])

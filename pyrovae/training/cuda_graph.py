@@ -18,7 +18,7 @@ WARM_UPS = 3
 
 
 class Replay:
-    """Steps recorded once, kernel by kernel, and then done again with other data.
+    """Optimiser steps recorded as a CUDA graph and replayed with other data.
 
     The kernels of a step of a small VAE take less time than Python needs to name them. A replay
     names them all at once: gathering the data, drawing bits, loss, gradients, clipping, update
@@ -64,7 +64,7 @@ class Replay:
 
         Args:
             index: The data of all of them, one after the other, ``(data,)``.
-            settings: Of each step.
+            settings: Settings of each step.
         """
         self._index.copy_(index)
         self._settings.copy_(torch.tensor(settings), non_blocking=True)
@@ -81,7 +81,7 @@ class Replay:
 
 
 def _cuda_graph(run: Callable[[], None]) -> Callable[[], None]:
-    """Record on a stream of its own, after runs in which everything finds its memory."""
+    """Record on a separate stream, after warm-up runs that allocate memory."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -96,7 +96,7 @@ def _cuda_graph(run: Callable[[], None]) -> Callable[[], None]:
 
 
 def _copies(step: Step) -> list[tuple[Tensor, Tensor]]:
-    """Every tensor that a step writes, with a copy of what is in it."""
+    """Every tensor that a step writes, with a copy of its values."""
     written = [
         *tensors_of(step.autoencoder).values(),
         *step.optimiser.tensors(),

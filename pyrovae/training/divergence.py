@@ -1,4 +1,4 @@
-"""A number that is not finite, and where it came from."""
+"""Location of the first non-finite value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyrovae.programs.traces import Site, density_sites
 
 
 def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
-    """Names the first site and the first parameter of a batch that are not finite.
+    """Name the first site and the first parameter of a batch that are not finite.
 
     To be called right after ``backward()``, with the random stream that the step had.
     """
@@ -27,14 +27,14 @@ def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
 
 
 def _sites(program: str, trace: Trace) -> Iterator[str]:
-    """What is not finite at the sites of a program, in the order they run."""
+    """Non-finite values at the sites of a program, in the order they run."""
     for name, site in density_sites(trace).items():
         if problem := _problem(site):
             yield f"site '{name}' of the {program}: {problem}"
 
 
 def _problem(site: Site) -> str | None:
-    """What is not finite at a site, from the cause (its parameters) to the effect."""
+    """The non-finite values of a site, from the cause (its parameters) to the effect."""
     for name, value in _parameters(site["fn"]).items():
         if not torch.isfinite(value).all():
             return f"{name} is not finite"
@@ -51,7 +51,7 @@ def _parameters(distribution: TorchDistributionMixin) -> dict[str, Tensor]:
 
 
 def find_parameter(module: nn.Module) -> str:
-    """Names the first parameter that is not finite, or whose gradient is not."""
+    """Name the first parameter that is not finite, or whose gradient is not."""
     for name, parameter in module.named_parameters():
         if not torch.isfinite(parameter).all():
             return f"parameter '{name}' is not finite"

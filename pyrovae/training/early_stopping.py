@@ -1,4 +1,4 @@
-"""The best epoch so far, and when to wait no longer for a better one."""
+"""Early stopping on the validation ELBO."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Best(NamedTuple):
 
 
 def is_better(elbo: float, best: float, spec: InferenceSpec) -> bool:
-    """Whether a validation ELBO is the best so far, by as much as early stopping asks for."""
+    """Whether a validation ELBO is the best so far, by ``min_delta`` at least."""
     stop = spec.early_stopping
     return elbo > best + (stop.min_delta if stop else 0.0)
 
 
 def out_of_patience(epoch: int, best: int, spec: InferenceSpec) -> bool:
-    """Whether early stopping has waited long enough since the best epoch."""
+    """Whether ``patience`` epochs have passed since the best one."""
     stop = spec.early_stopping
     return stop is not None and epoch - best >= stop.patience

@@ -31,7 +31,7 @@ def fit(
     the model is worse than before the first step, or the weights were better earlier.
 
     Args:
-        autoencoder: What to fit, in place, on its own device.
+        autoencoder: Autoencoder to fit, in place, on its own device.
         data: The data as loaded.
         inference: How to fit; by default what the autoencoder was declared with.
         callbacks: Hooks that training calls.

@@ -1,4 +1,4 @@
-"""Fits that go badly, named."""
+"""Warnings about fits that go badly."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Kind = Literal["posterior_collapse", "worse_than_untrained", "better_earlier"]
 
 @dataclass(frozen=True)
 class FitWarning:
-    """A fit that goes or went badly.
+    """A warning: finding, numbers and advice.
 
     Attributes:
         kind: What is wrong.
         epoch: Finished epochs when it was noticed.
-        numbers: What shows it, in nats per datum if not said otherwise.
+        numbers: What shows it, in nats per observation if not said otherwise.
         finding: The same in words.
         advice: What to try.
     """
@@ -35,7 +35,7 @@ class FitWarning:
 def posterior_collapse(
     autoencoder: Autoencoder, spec: InferenceSpec, epoch: int, epochs: int, nats: float
 ) -> FitWarning:
-    """The codes have said nothing of the observations for some epochs, at most so many nats."""
+    """Warning of a posterior collapse, from the nats of the latest epochs."""
     return FitWarning(
         "posterior_collapse",
         epoch,
@@ -49,7 +49,7 @@ def posterior_collapse(
 def worse_than_untrained(
     spec: InferenceSpec, epoch: int, elbo: float, untrained: float
 ) -> FitWarning:
-    """The weights that are kept are worse than those that training began with."""
+    """Warning of kept weights that are worse than the initial ones."""
     rate = spec.optimiser.learning_rate
     clip = (
         "inference.clip_norm = 1"
@@ -67,7 +67,7 @@ def worse_than_untrained(
 
 
 def better_earlier(epoch: int, elbo: float, best: int, best_elbo: float) -> FitWarning:
-    """The last weights, which are kept, are worse than those of an earlier epoch."""
+    """Warning of last weights, which are kept, that are worse than an earlier epoch's."""
     return FitWarning(
         "better_earlier",
         epoch,
@@ -79,7 +79,7 @@ def better_earlier(epoch: int, elbo: float, best: int, best_elbo: float) -> FitW
 
 
 def nats(value: float) -> str:
-    """A number of nats, with as many digits as can be read.
+    """A number of nats, formatted with readable digits.
 
     Example:
         >>> nats(-98.853), nats(-3.1e29)
@@ -89,7 +89,7 @@ def nats(value: float) -> str:
 
 
 def _instead(autoencoder: Autoencoder, spec: InferenceSpec) -> str:
-    """What may keep a posterior from collapsing, of what is not done already."""
+    """Remedies for a posterior collapse that are not in use yet."""
     options = []
     if isinstance(spec.beta, ConstantBetaSpec):
         options.append("a KL weight that rises from zero (inference.beta.kind = 'linear')")

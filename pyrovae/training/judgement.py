@@ -1,4 +1,4 @@
-"""Weights compared on the same observations, part by part."""
+"""Comparison of weights on the same observations, part by part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST = 0.1
 
 
 class Judgement(NamedTuple):
-    """What weights are worth, in nats per datum, on parts of the data that are equally large.
+    """Loss and ELBO of weights, in nats per observation, on equally large parts of the data.
 
     Attributes:
         elbo: At β = 1, of each part.
@@ -33,11 +33,11 @@ class Judgement(NamedTuple):
 
     @property
     def mean_elbo(self) -> float:
-        """Over all parts."""
+        """Mean ELBO over all parts."""
         return math.fsum(self.elbo) / len(self.elbo)
 
     def worse_than(self, other: Judgement) -> bool:
-        """Whether by the loss *and* by the ELBO these weights are worse, and not by chance.
+        """Whether these weights are worse beyond noise, by the loss *and* by the ELBO.
 
         By both, since the ELBO at β = 1 is not what every objective maximises, and a loss that
         early stopping left half-way was not optimised with the settings of the last step.
@@ -49,7 +49,7 @@ class Judgement(NamedTuple):
 def judged(
     autoencoder: Autoencoder, data: Dataset, objective: Objective, beta: float
 ) -> Judgement:
-    """The judgement of the weights as they are on the first 1000 data, always the same numbers.
+    """Judge the current weights on the first 1000 observations; reproducible.
 
     Args:
         autoencoder: Model and guide.

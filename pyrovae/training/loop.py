@@ -1,4 +1,4 @@
-"""Stochastic variational inference: the loop, and all that changes while it runs."""
+"""Stochastic variational inference: the training loop and its state."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Training:
     computed with the weights as they were when it began.
 
     Args:
-        autoencoder: What is fitted, on its device.
+        autoencoder: Autoencoder to fit, on its device.
         splits: Data; the autoencoder's contract is applied to them.
         spec: How to fit.
         computation: How the arithmetic is carried out.
@@ -123,18 +123,18 @@ class Training:
         self.interrupted = False
         # Looking at each loss makes a GPU wait for it, and has no place in a graph. So the sums
         # are looked at now and then, and when they are not finite, the epoch is repeated from
-        # its start with open eyes, which finds the first number that is not.
+        # its start step by step with checks, which locates the first that is not.
         self.anomaly_mode = False
         self.execution = Execution("none left to take")
 
     @property
     def epoch(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         return self.step // self.budget.steps_per_epoch
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or early stopping has had enough."""
+        """Whether the budget is spent, or early stopping ends the training."""
         waited = out_of_patience(self.epoch, self.best.epoch, self.spec)
         return waited or self.step >= self.budget.steps
 
@@ -179,11 +179,11 @@ class Training:
         return history
 
     def use_best(self) -> None:
-        """Give the autoencoder the weights with the best validation ELBO."""
+        """Load the weights with the best validation ELBO into the autoencoder."""
         self.autoencoder.load_state_dict(self.best.weights)
 
     def conclude(self) -> None:
-        """Give the autoencoder the weights that are kept; :attr:`warnings` are of them then.
+        """Load the kept weights into the autoencoder; :attr:`warnings` then concern these.
 
         With early stopping the best weights are kept, else the last.
         """
@@ -207,7 +207,7 @@ class Training:
         self.warnings = found
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of all that :meth:`load_state_dict` needs to go on as if never interrupted."""
+        """Copy of the complete state, for :meth:`load_state_dict`."""
         return {
             "step": self.step,
             "seconds": self.seconds,
@@ -224,7 +224,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; the random stream of the process is set to the state's."""
+        """Restore a state; the random stream of the process is set to the state's."""
         self.step = state["step"]
         self.seconds = state["seconds"]
         self.autoencoder.load_state_dict(state["weights"])
@@ -252,7 +252,7 @@ class Training:
         self.execution = prepare(self.take_step, self.computation, sizes)
 
     def _train_epoch(self, callbacks: Sequence[Callback]) -> None:
-        """The steps of the current epoch that are left, unless a number is not finite."""
+        """Take the remaining steps of the current epoch, unless a value is not finite."""
         self.autoencoder.train()
         done = self.step % self.budget.steps_per_epoch
         if self.spec.resampling is not None and done == 0:
@@ -270,7 +270,7 @@ class Training:
                 return
 
     def _take_steps(self, order: Tensor) -> int:
-        """The next step, or as many as are done at once; returns how many data they took.
+        """Take the next step, or several at once; return the number of observations used.
 
         Args:
             order: The data of the epoch that are left, in their order.
@@ -292,7 +292,7 @@ class Training:
         return len(index)
 
     def _order(self) -> Tensor:
-        """Which data the current epoch sees, one after the other, ``(data,)``."""
+        """Order of the observations in the current epoch, ``(data,)``."""
         if self.probabilities is None:
             return epoch_order(self.spec.seed, self.epoch, len(self.splits.train))
         return drawn_order(self.spec.seed, self.epoch, self.probabilities)
@@ -306,7 +306,7 @@ class Training:
         return drawing_probabilities(z, spec)
 
     def _take_watched_step(self, index: Tensor) -> None:
-        """A step as programs, looked at before it is taken.
+        """Take a step as programs, with checks for non-finite values.
 
         Raises:
             DivergenceError: The loss or a gradient is not finite.
@@ -340,7 +340,7 @@ class Training:
         ]
 
     def _watch_for_collapse(self, validation: BoundSummary) -> None:
-        """Warn of a collapsed posterior, once, when nothing is left that may still revive it."""
+        """Warn of a collapsed posterior, once, when no schedule is left that may revive it."""
         self.collapse.see(silent_nats(self.autoencoder, self.splits.validation, validation))
         if self.epoch >= self.settled and self.collapse.collapsed and not self.warnings:
             self.warnings.append(self._collapsed())
@@ -356,7 +356,7 @@ class Training:
         )
 
     def _judge(self) -> Judgement:
-        """The weights as they are, with the settings of the last step of the budget."""
+        """Judge the current weights, at the settings of the last step of the budget."""
         step = self.take_step
         now = step.written
         step.set(step.settings_at(self.budget.steps - 1, self.budget))
@@ -367,7 +367,7 @@ class Training:
         return found
 
     def _settings(self, step: int) -> tuple[float, float]:
-        """β and the objective's own setting."""
+        """β and the setting of the objective."""
         beta, _, setting = self.take_step.settings_at(step, self.budget)
         return beta, setting
 
@@ -375,7 +375,7 @@ class Training:
         return {name: value.clone() for name, value in self.autoencoder.state_dict().items()}
 
     def _is_finite(self) -> bool:
-        """Whether the epoch's losses and the weights after it are."""
+        """Whether the epoch's losses and the weights after it are finite."""
         numbers = [self.tally.loss, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
 
@@ -385,5 +385,5 @@ class Training:
 
 
 def resident(splits: Splits, device: torch.device) -> Splits:
-    """The data on the device, if they are not too large for that."""
+    """The data on the device, if they fit."""
     return splits.to(device) if splits.train.x.nbytes <= RESIDENT else splits

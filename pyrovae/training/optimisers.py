@@ -15,14 +15,14 @@ from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSp
 
 
 class Optimiser:
-    r"""Adam and its relatives, over all parameters in one call of torch's own functions.
+    r"""Adam and its relatives, fused over all parameters by torch's functional forms.
 
     ``torch.optim.Adam`` does the same behind bookkeeping for groups, hooks and lazy state, which
     at the size of a VAE costs as much as the arithmetic; and it keeps the gradients.
 
     Args:
         spec: Which, and its constants.
-        parameters: What is optimised, in place.
+        parameters: Parameters to optimise, in place.
 
     Attributes:
         first: First moments, one for each parameter.
@@ -45,7 +45,7 @@ class Optimiser:
 
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:
-        """One step.
+        """Take one step.
 
         Args:
             gradients: One for each parameter.
@@ -73,11 +73,11 @@ class Optimiser:
                 assert_never(spec)
 
     def tensors(self) -> list[Tensor]:
-        """All that it remembers from step to step."""
+        """All tensors of the state."""
         return [*self.first, *self.second, *self._counts]
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of what :meth:`load_state_dict` takes."""
+        """Copy of the state, for :meth:`load_state_dict`."""
         return {
             "first": [moment.clone() for moment in self.first],
             "second": [moment.clone() for moment in self.second],
@@ -85,7 +85,7 @@ class Optimiser:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where another optimiser was; in place, so that graphs see it."""
+        """Restore a state, in place, as graphs hold the tensors."""
         for name in ("first", "second"):
             for mine, theirs in zip(getattr(self, name), state[name], strict=True):
                 mine.copy_(theirs)

@@ -1,4 +1,4 @@
-"""The order in which an epoch takes the data: a function of seed and epoch alone."""
+"""Order of the observations in an epoch, a function of seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of the data in an epoch, ``(count,)``: a function of seed and epoch alone.
+    """Permutation of the observations for an epoch, ``(count,)``, by seed and epoch alone.
 
     So that an epoch can be entered in the middle, and is the same on every device.
     """
@@ -16,7 +16,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
 
 
 def drawn_order(seed: int, epoch: int, probabilities: Tensor) -> Tensor:
-    """As many draws with replacement as there are data, ``(data,)``.
+    """As many draws with replacement as there are observations, ``(data,)``.
 
     Given the probabilities, a function of seed and epoch alone, so that an epoch can be entered
     in the middle.

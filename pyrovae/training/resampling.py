@@ -1,4 +1,4 @@
-r"""Training data drawn the more often, the fewer others have a code like theirs.
+r"""Resampling of the training data by the inverse density of their latents.
 
 .. math::
     p(x) = \frac{u}{n} + (1 - u) \frac{r(x)}{\sum_{x'} r(x')}, \qquad
@@ -40,11 +40,11 @@ CHUNK = 1000
 
 
 def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
-    """Chance of each datum to be drawn, float64 ``(data,)``, from its code.
+    """Drawing probability of each observation, float64 ``(data,)``, from its latents.
 
     Dimensions that do not vary with the data (a variance below 0.01, as in
     :func:`pyrovae.evaluation.codes.active_dimensions`) are left out: their codes are noise, in
-    whose tails a datum is only by accident. Where no dimension is left, all chances are equal.
+    whose tails an observation is by accident. Where no dimension is left, all chances are equal.
 
     Args:
         codes: Means of q(z | x), ``(data, dims)``, finite, on the CPU.
@@ -65,7 +65,7 @@ def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
 
 
 def histogram_probabilities(codes: Tensor, bins: int, alpha: float) -> Tensor:
-    r"""Chances by the rarest dimension of a code, ``(data,)``.
+    r"""Drawing probabilities by the rarest latent dimension, ``(data,)``.
 
     .. math::
         p(x) \propto \max_d \frac{p_d(x)}{\sum_{x'} p_d(x')}, \qquad
@@ -73,11 +73,11 @@ def histogram_probabilities(codes: Tensor, bins: int, alpha: float) -> Tensor:
 
     where :math:`\hat q_d` is a histogram between the smallest and the largest value. The paper
     writes a product over dimensions, its authors' published course takes the maximum, and so do
-    we: a product over many dimensions all but picks a single datum.
+    we: a product over many dimensions all but picks a single observation.
 
     Args:
         codes: ``(data, dims)``; no dimension may be constant.
-        bins: Of each histogram, equally wide.
+        bins: Number of bins of each histogram, equally wide.
         alpha: In units of the mean of :math:`\hat q_d` over the data.
 
     References:
@@ -92,7 +92,7 @@ def histogram_probabilities(codes: Tensor, bins: int, alpha: float) -> Tensor:
 
 
 def kernel_probabilities(codes: Tensor, bandwidth: float, alpha: float) -> Tensor:
-    r"""Chances by the density of codes around a code, ``(data,)``.
+    r"""Drawing probabilities by a kernel density of the latents, ``(data,)``.
 
     .. math::
         \hat q(z_i) \propto \sum_{j \ne i} \exp -\frac{\lVert z_i - z_j \rVert^2}{2 h^2 s^2},
@@ -118,7 +118,7 @@ def kernel_probabilities(codes: Tensor, bandwidth: float, alpha: float) -> Tenso
 
 
 def importance(probabilities: Tensor) -> Tensor:
-    r"""What each datum stands for when it is drawn, ``(data,)``: :math:`1 / (n p)`.
+    r"""Importance weight of each observation when drawn, ``(data,)``: :math:`1 / (n p)`.
 
     The mean of any function of draws, weighted by it, is in expectation that over the data.
     """
@@ -131,7 +131,7 @@ def expected_shares(probabilities: Tensor, labels: Tensor, classes: Tensor) -> T
 
 
 def _log_kernel_sum(z: Tensor, rows: Tensor, landmarks: Tensor) -> Tensor:
-    """Log of the sum over landmarks other than the datum itself, ``(rows,)``."""
+    """Log kernel sum over landmarks other than the observation itself, ``(rows,)``."""
     squared = torch.cdist(z[rows], z[landmarks]).square()
     squared.masked_fill_(rows[:, None] == landmarks, math.inf)
     return (-squared / 2).logsumexp(1)

@@ -1,4 +1,4 @@
-"""By which route the steps of a training are taken: as programs, or as graphs."""
+"""Execution of the training steps: as programs, or as captured graphs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPILING_PAYS, COMPILING_PAYS_ON_A_GPU = 5000, 200_000
 
 
 class Execution(NamedTuple):
-    """The route.
+    """The chosen execution of the steps.
 
     Attributes:
         summary: What it is, and why no other; a line.
@@ -32,7 +32,7 @@ class Execution(NamedTuple):
 
 
 def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> Execution:
-    """Capture what is worth it.
+    """Capture the steps where it pays.
 
     It depends on the whole training and not on how much of it is left, so that a run that is
     resumed goes the way that it began.

@@ -22,7 +22,7 @@ from pyrovae.training.optimisers import Optimiser
 
 
 class Step:
-    """Batch, loss, gradients, clipping, update, and the running sums of what is reported.
+    """One step: batch, loss, gradients, clipping, update, and running sums for reports.
 
     All that changes from step to step lies in tensors that are written in place: so a step can
     be captured once and done again as it is.
@@ -32,13 +32,13 @@ class Step:
         objective: The loss.
         data: The training data, as the model sees them.
         spec: How to fit.
-        layout: Of what is reported.
-        precision: Of the networks.
+        layout: Layout of the reported sums.
+        precision: Precision of the networks.
 
     Attributes:
         settings: β, learning rate, and what the objective changes by itself, ``(3,)``.
         written: What is in them, as numbers; None if unknown.
-        importance: What each datum counts for in reports, ``(data,)``; None if all the same.
+        importance: What each observation counts for in reports, ``(data,)``; None if all the same.
         captured: Loss and gradients as graphs, by size of the batch.
     """
 
@@ -69,23 +69,23 @@ class Step:
 
     @property
     def is_resident(self) -> bool:
-        """Whether the data lie where the programs run."""
+        """Whether the data are on the device of the programs."""
         return self.data.x.device.type == self.device.type
 
     def settings_at(self, step: int, budget: Budget) -> tuple[float, float, float]:
-        """The settings of the step that follows ``step`` finished ones."""
+        """Settings of the step after ``step`` finished ones."""
         spec = self.spec
         rate = spec.optimiser.learning_rate * rate_at(spec.learning_rate_schedule, step, budget)
         return beta_at(spec.beta, step, budget), rate, self.objective.setting_at(step, budget)
 
     def set(self, settings: tuple[float, float, float]) -> None:
-        """Write the settings where the arithmetic reads them."""
+        """Write the settings into the tensors that the step reads."""
         if settings != self.written:
             self.settings.copy_(torch.tensor(settings), non_blocking=True)
             self.written = settings
 
     def __call__(self, index: Tensor) -> None:
-        """Take the step with the data ``index`` of the training data, ``(batch,)``."""
+        """Take the step with the observations ``index`` of the training data, ``(batch,)``."""
         x, weights = self.batch(index)
         captured = self.captured.get(len(index))
         inputs = (x,) if weights is None else (x, weights)
@@ -93,7 +93,7 @@ class Step:
         self.update(total, gradients, len(index))
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The data and what each of them counts for, on the programs' device."""
+        """The observations and their weights, on the programs' device."""
         x = self.data.batch(index).to(self.device, non_blocking=True)
         return x, None if self.importance is None else self.importance[index].to(x)
 
@@ -113,14 +113,14 @@ class Step:
             return [sums(loss, terms, weights), *gradients]
 
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
-        """Move the parameters, and add to what is reported."""
+        """Update the parameters and the running sums."""
         # A number that lies on the CPU anyway is no tensor to wait for.
         rate = self.rate if self.rate.is_cuda else self.rate.item()
         self.optimiser.update(gradients, rate)
         self.tally.add(total, count)
 
     def capture(self, size: int, *, compiled: bool = False) -> Captured:
-        """Capture loss and gradients for batches of a size, and compile them if wished.
+        """Capture loss and gradients for batches of a size; compile them if requested.
 
         Raises:
             CaptureError: That is not possible.
