@@ -80,7 +80,7 @@ def test_every_datum_goes_to_a_file_and_their_means_to_another(
     assert found["command"].startswith("python -m pyrovae.evaluate run")
     assert found["data"]["source"] == str(counts)
     assert found["notes"] == []
-    for words in ("ELBO", "(exact)", "importance sampling", "of 20 codes", "standard error"):
+    for words in ("ELBO", "(exact)", "importance sampling", "effective sample", "standard error"):
         assert words in outcome.out
 
 
