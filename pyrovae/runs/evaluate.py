@@ -11,11 +11,7 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.pointwise import (
-    Evaluation,
-    is_discrete,
-    judge,
-)
+from pyrovae.evaluation.pointwise import Evaluation, is_discrete, judge
 from pyrovae.report import console
 from pyrovae.runs.files import file_name, write_json
 from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, write_csv

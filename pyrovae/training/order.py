@@ -11,8 +11,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
 
     So that an epoch can be entered in the middle, and is the same on every device.
     """
-    generator = torch.Generator().manual_seed((seed << 24) + epoch)
-    return torch.randperm(count, generator=generator)
+    return torch.randperm(count, generator=_generator(seed, epoch))
 
 
 def drawn_order(seed: int, epoch: int, probabilities: Tensor) -> Tensor:
@@ -21,7 +20,10 @@ def drawn_order(seed: int, epoch: int, probabilities: Tensor) -> Tensor:
     Given the probabilities, a function of seed and epoch alone, so that an epoch can be entered
     in the middle.
     """
-    generator = torch.Generator().manual_seed((seed << 24) + epoch)
-    return torch.multinomial(
-        probabilities, len(probabilities), replacement=True, generator=generator
-    )
+    count, generator = len(probabilities), _generator(seed, epoch)
+    return torch.multinomial(probabilities, count, replacement=True, generator=generator)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    """The random stream of an epoch."""
+    return torch.Generator().manual_seed((seed << 24) + epoch)
