@@ -7,21 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.errors import SpecError
-from pyrovae.runs.command_line import add_data, run, spelled
+from pyrovae.runs.command_line import add_data, command_parser, run, spelled
 
 DESCRIPTION = """\
-Compare runs by log p(x) of the same held-out data, in pairs, datum by datum. Beside each estimate
-stands by how much it may be too low; runs that cannot be told apart are not ranked."""
+Compare runs by log p(x) of the same held-out data, in pairs, observation by observation. Beside
+each estimate stands by how much it may be too low. Runs that cannot be told apart have no rank."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyrovae.compare",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("compare", DESCRIPTION)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of the runs")
     add_data(parser)
     parser.add_argument(
@@ -30,38 +25,23 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def require_different(runs: Sequence[Path]) -> None:
-    """Refuse what is no comparison.
-
-    Raises:
-        SpecError: Fewer than two runs, or one of them twice.
-    """
-    if len(runs) < 2:
-        raise SpecError("a comparison needs at least two runs: name another")
-    seen: dict[Path, Path] = {}
-    for folder in runs:
-        first = seen.setdefault(folder.resolve(), folder)
-        if first is not folder:
-            raise SpecError(f"{first} and {folder} are the same run: name another")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
         Exit status: 0, or 2 for an input that cannot work, or 130 if interrupted.
     """
-    options = parser().parse_args(arguments)
+    options = vars(parser().parse_args(arguments))
 
     def program() -> int:
-        require_different(options.runs)
-        # The specifications that come with it take longer than help does.
-        from pyrovae.specs.run import require_empty
+        from pyrovae.runs.options import CompareOptions
 
-        require_empty(options.output)
+        asked = CompareOptions(**options)
+        from pyrovae.report.display import Terminal
         from pyrovae.runs.compare import compare_runs
 
-        return compare_runs(options, spelled("compare", arguments))
+        compare_runs(asked, spelled("compare", arguments), Terminal())
+        return 0
 
     return run(program)
 

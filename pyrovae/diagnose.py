@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.runs.command_line import add_compile, count, run, spelled
+from pyrovae.runs.command_line import add_compile, command_parser, count, run, spelled
 
 DESCRIPTION = """\
 Say whether the posterior of a fitted run can be trusted: for which data it is wrong, how far, and
@@ -16,22 +16,18 @@ what to do about it. Writes report.html, posterior.nc (for az.from_netcdf), numb
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyrovae.diagnose",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("diagnose", DESCRIPTION)
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the folder of a run")
     add("--full", action="store_true",
         help="also anneal, re-optimise and run chains: minutes, announced beforehand")  # fmt: skip
     add("--data", metavar="NAME|PATH", help="other data to look at (the run's own test data)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
-    add("--num", type=count, default=256, metavar="N", help="how many of the data (256)")
-    add("--draws", type=count, default=1000, metavar="S", help="codes drawn for each (1000)")
+    add("--num", type=count, metavar="N", help="how many of the test observations (256)")
+    add("--draws", type=count, metavar="S", help="latents drawn for each (1000)")
     add("--strict", action="store_true", help="exit status 1 if a verdict is FAIL")
     add("--output", type=Path, metavar="DIR", help="folder to write to (RUN/diagnosis)")
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--device", choices=["auto", "cpu", "cuda"])
     add_compile(parser)
     return parser
 
@@ -42,14 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0; 1 with ``--strict`` if a verdict is FAIL; 2 for an input that cannot work.
     """
-    options = parser().parse_args(arguments)
+    options = vars(parser().parse_args(arguments))
+    strict = options.pop("strict", False)
 
-    def work() -> int:
-        from pyrovae.runs.diagnose import examine
+    def program() -> int:
+        from pyrovae.runs.options import DiagnoseOptions
 
-        return examine(options, spelled("diagnose", arguments))
+        asked = DiagnoseOptions(**options)
+        from pyrovae.report.display import Terminal
+        from pyrovae.runs.diagnose import diagnose_run
 
-    return run(work)
+        diagnosis = diagnose_run(asked, spelled("diagnose", arguments), Terminal())
+        return 1 if strict and diagnosis.grade == "FAIL" else 0
+
+    return run(program)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.runs.command_line import add_data, run, spelled
+from pyrovae.runs.command_line import add_data, command_parser, run, spelled
 
 DESCRIPTION = """\
-Judge runs on held-out data, the model itself at β = 1: the evidence lower bound with its parts,
-and log p(x) by importance sampling from the guide. Datum by datum in RUN/evaluation/."""
+Evaluate runs on held-out data, the model itself at β = 1: the evidence lower bound with its parts,
+and log p(x) by importance sampling from the guide. Values per observation in RUN/evaluation/."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyrovae.evaluate",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("evaluate", DESCRIPTION)
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, finished or not"
     )
@@ -34,12 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 for an input that cannot work, or 130 if interrupted.
     """
-    options = parser().parse_args(arguments)
+    options = vars(parser().parse_args(arguments))
 
     def program() -> int:
+        from pyrovae.runs.options import HeldOutOptions
+
+        asked = HeldOutOptions(**options)
+        from pyrovae.report.display import Terminal
         from pyrovae.runs.evaluate import evaluate_runs
 
-        return evaluate_runs(options, spelled("evaluate", arguments))
+        evaluate_runs(asked, spelled("evaluate", arguments), Terminal())
+        return 0
 
     return run(program)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pyrovae.errors import SpecError
-from pyrovae.runs.command_line import run, spelled
+from pyrovae.runs.command_line import command_parser, run, spelled
+from pyrovae.runs.request import RunSpec
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import parse_override, shipped
-from pyrovae.specs.run import RunSpec
 
 DESCRIPTION = """\
 Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference
@@ -21,10 +21,9 @@ Train a variational autoencoder: a model (what: prior, decoder, likelihood) unde
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyrovae.train",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "train",
+        DESCRIPTION,
         epilog=f"models: {', '.join(shipped('models'))}\n"
         f"inference: {', '.join(shipped('inference'))}",
     )
@@ -33,11 +32,11 @@ def parser() -> argparse.ArgumentParser:
     add("inference", nargs="?", help="name in inference/, or a TOML file (svi)")
     add("--data", metavar="NAME|PATH", help="a named data set, an array or a folder (digits)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie (data)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+    add("--set", action="append", metavar="KEY=VALUE", dest="overrides",
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--device", choices=["auto", "cpu", "cuda"])
     add("--compile", choices=get_args(Compile),
         help="the programs as one compiled graph: where it pays (auto), on, off")  # fmt: skip
     add("--precision", choices=get_args(Precision), help="of the networks (float32)")
@@ -46,30 +45,19 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def request(options: argparse.Namespace) -> RunSpec:
-    """What the command line asks for, specifications read and validated.
+def request(options: Mapping[str, Any]) -> RunSpec:
+    """The run that is asked for, its specifications read and validated.
 
     Raises:
         SpecError: A specification cannot be read, or an option has no use.
     """
-    texts = list(options.overrides)
-    if options.seed is not None:
-        texts.append(f"inference.seed={options.seed}")
-    if options.resume is not None and options.output is not None:
+    asked = dict(options)
+    texts = list(asked.pop("overrides", []))
+    if "seed" in asked:
+        texts.append(f"inference.seed={asked.pop('seed')}")
+    if "resume" in asked and "output" in asked:
         raise SpecError("--output has no use with --resume: a run goes on in its own folder")
-    overrides = dict(parse_override(text) for text in texts)
-    return RunSpec.read(
-        model=options.model,
-        inference=options.inference,
-        overrides=overrides,
-        data=options.data,
-        data_root=options.data_root,
-        output=options.output,
-        resume=options.resume,
-        device=options.device,
-        compile=options.compile,
-        precision=options.precision,
-    )
+    return RunSpec.read(**asked, overrides=dict(parse_override(text) for text in texts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,14 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 for an input that cannot work, or 128 + signal if interrupted.
     """
-    options = parser().parse_args(arguments)
+    options = vars(parser().parse_args(arguments))
+    is_dry = options.pop("dry_run", False)
     command = spelled("train", arguments)
 
     def program() -> int:
         asked = request(options)
+        from pyrovae.report.display import Terminal
         from pyrovae.runs.train import dry_run, train
 
-        return dry_run(asked) if options.dry_run else train(asked, command)
+        if is_dry:
+            dry_run(asked, Terminal())
+            return 0
+        result = train(asked, command, Terminal())
+        return 0 if result.signal is None else 128 + result.signal
 
     return run(program)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pyrovae import InferenceSpec, Splits, Training, build
-from pyrovae.report.console import Bar, Lines, plan
+from pyrovae.report.console import plan
+from pyrovae.report.display import Bar, Lines, Terminal
 from pyrovae.training.loop import Callback
 
 
@@ -25,7 +26,7 @@ def test_the_bar_tells_time_left_and_the_bound_with_its_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    trained(few_digits, Bar())
+    trained(few_digits, Bar(Terminal()))
     last = capsys.readouterr().err.split("\r")[-1]
     assert "100%" in last
     for word in ("left", "ELBO", "validation", "KL"):
@@ -36,7 +37,7 @@ def test_the_bar_tells_time_left_and_the_bound_with_its_parts(
 def test_a_log_has_a_line_for_each_epoch(
     few_digits: Splits, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained(few_digits, Lines())
+    trained(few_digits, Lines(Terminal()))
     route, *lines = capsys.readouterr().out.splitlines()
     assert route.split()[:3] == ["steps", "as", "programs:"]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]

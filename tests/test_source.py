@@ -61,14 +61,14 @@ def test_no_module_moves_anything_to_a_device_of_its_own_choice(
     assert named == []
 
 
-def test_only_the_console_prints(trees: dict[str, ast.Module]) -> None:
+def test_only_the_display_prints(trees: dict[str, ast.Module]) -> None:
     printing = {
         path
         for path, tree in trees.items()
         for function in called(tree)
         if isinstance(function, ast.Name) and function.id == "print"
     }
-    assert {Path(path).name for path in printing} == {"console.py"}, printing
+    assert {Path(path).name for path in printing} == {"display.py"}, printing
 
 
 def test_no_module_is_longer_than_a_person_reads_at_once(texts: dict[str, str]) -> None:

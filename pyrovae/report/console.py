@@ -1,4 +1,4 @@
-"""What a person reads in the terminal."""
+"""Text of the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pyrovae.data import Splits
 from pyrovae.diagnosis.comparison import Comparison
@@ -22,81 +21,13 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
 from pyrovae.training.fit_warnings import FitWarning, nats
-from pyrovae.training.loop import Callback, Training
-from pyrovae.training.records import Record
+from pyrovae.training.loop import Training
 
 KL_KINDS: dict[Kind, str] = {
     "exact": "exact",
     "sampled": "sampled",
     "point": "-log p(z), as the guide is a point (the ELBO is then no bound)",
 }
-
-
-def say(text: str) -> None:
-    """Print, at once also where the output is a file."""
-    print(text, flush=True)
-
-
-class Progress(Callback):
-    """Says how steps are taken, once that is decided."""
-
-    def on_start(self, training: Training) -> None:
-        """Print the line."""
-        say(f"{'steps':<11} {training.execution.summary}")
-
-    def on_warning(self, training: Training, warning: FitWarning) -> None:
-        """Say what goes badly, and what to try."""
-        say(f"epoch {warning.epoch}\n{caution(warning)}")
-
-
-class Bar(Progress):
-    """A progress bar over the whole run, for a terminal."""
-
-    def on_start(self, training: Training) -> None:
-        """Draw the bar where training begins or goes on."""
-        super().on_start(training)
-        self.bar = tqdm(
-            total=training.budget.steps,
-            initial=training.step,
-            unit="step",
-            ncols=shutil.get_terminal_size().columns,  # tqdm draws nothing where a size is 0
-            bar_format="{percentage:3.0f}% {bar:10} {remaining} left{postfix}",
-        )
-
-    def on_step(self, training: Training) -> None:
-        """Move on to the step that training has come to."""
-        self.bar.update(training.step - self.bar.n)
-
-    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
-        """Show the epoch's numbers."""
-        train, validation = records
-        self.bar.set_postfix_str(
-            f"ELBO {train.elbo:.1f}, validation {validation.elbo:.1f} = "
-            f"{validation.reconstruction:.1f} - KL {validation.kl:.1f}",
-            refresh=False,
-        )
-
-    def on_warning(self, training: Training, warning: FitWarning) -> None:
-        """Say it above the bar."""
-        with self.bar.external_write_mode():
-            super().on_warning(training, warning)
-
-    def on_end(self, training: Training) -> None:
-        """Leave the bar as it stands."""
-        self.bar.close()
-
-
-class Lines(Progress):
-    """A plain line for each epoch, for a log."""
-
-    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
-        """Print the epoch's numbers."""
-        train, validation = records
-        say(
-            f"epoch {train.epoch:>4}/{training.budget.epochs}"
-            f"  training ELBO {train.elbo:9.2f}  validation ELBO {validation.elbo:9.2f}"
-            f" = reconstruction {validation.reconstruction:9.2f} - KL {validation.kl:6.2f}"
-        )
 
 
 def plan(training: Training, writes_to: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +24,12 @@ from pyrovae.exploration.outliers import score_outliers
 from pyrovae.exploration.result import Result
 from pyrovae.exploration.traversal import traverse
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.report.display import Display
 from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.runs.files import file_name
 from pyrovae.runs.loading import Observations, Run, other_data
-from pyrovae.runs.refits import train_twin
+from pyrovae.runs.options import ExploreOptions
+from pyrovae.runs.refits import refit
 from pyrovae.specs import InferenceSpec
 
 Key = TypeVar("Key", bound=Hashable)
@@ -45,14 +45,16 @@ class AnalysisContext:
     Attributes:
         run: The run.
         observed: Test data.
-        options: Options of the command line.
+        options: Options of the exploration.
         folder: Output folder.
+        display: Display of the refits' training.
     """
 
     run: Run
     observed: Observations
-    options: argparse.Namespace
+    options: ExploreOptions
     folder: Path
+    display: Display
 
     @property
     def inference(self) -> InferenceSpec:
@@ -63,14 +65,14 @@ class AnalysisContext:
     @property
     def progress(self) -> bool:
         """Whether to show a progress bar."""
-        return sys.stderr.isatty()
+        return self.display.bars
 
-    def twins(
+    def refits(
         self, name: str, variants: Mapping[Key, InferenceSpec], data: Splits | None = None
     ) -> dict[Key, Autoencoder]:
         """Fit the run's model under each inference, in ``FOLDER/NAME/``."""
         return {
-            key: train_twin(self.run, spec, self.folder / name / _folder_name(key), data)
+            key: refit(self.run, spec, self.folder / name / _folder_name(key), self.display, data)
             for key, spec in variants.items()
         }
 
@@ -147,7 +149,7 @@ def _outliers(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import outliers as figure
 
     run, options = asked.run, asked.options
-    other = other_data(run, options.against, options.data_root)
+    other = other_data(run, str(options.against), options.data_root)
     index = torch.arange(len(other.test))[: options.num or FEW]
     found = score_outliers(
         run.autoencoder,
@@ -165,7 +167,7 @@ def _ablation(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import ablation as figure
 
     variants = ablation.variants(asked.inference, asked.options.betas or ablation.BETAS)
-    found = ablation.ablate(asked.twins("ablation", variants), asked.run.data)
+    found = ablation.ablate(asked.refits("ablation", variants), asked.run.data)
     return Analysis(
         found, [CaptionedFigure(figure.ablation(found, asked.run.data.test), figure.CAPTION)]
     )
@@ -176,7 +178,7 @@ def _sweep(asked: AnalysisContext) -> Analysis:
 
     data = asked.run.data
     variants = sweep.variants(asked.inference, asked.options.betas or sweep.BETAS)
-    models = asked.twins("sweep", variants)
+    models = asked.refits("sweep", variants)
     gaps = None
     if data.train.factors is not None:
         gaps = {beta: _mig(model, asked) for beta, model in models.items()}
@@ -196,7 +198,7 @@ def _debias(asked: AnalysisContext) -> Analysis:
     thinned = None
     if options.keep is not None:
         thinned = thin(run.data, options.rare, options.keep)
-    models = asked.twins("debias", debiasing.variants(asked.inference), thinned)
+    models = asked.refits("debias", debiasing.variants(asked.inference), thinned)
     data = run.data if thinned is None else thinned
     off, on = models["off"], models["on"]
     found = debiasing.debias(off, on, data, options.rare, samples=options.samples)

@@ -67,6 +67,17 @@ def spelled(name: str, arguments: Sequence[str] | None) -> str:
     return f"python -m pyrovae.{name} {shlex.join(words)}".strip()
 
 
+def command_parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser that leaves out what is not asked for; what is usual is written in the options."""
+    return argparse.ArgumentParser(
+        prog=f"python -m pyrovae.{name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+
+
 def count(text: str) -> int:
     """A count, as an option's ``type``.
 
@@ -83,7 +94,6 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         choices=get_args(Compile),
-        default="auto",
         help="compile what is done many times: auto where that pays, on at once, off never",
     )
 
@@ -96,11 +106,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "(the run's own)")  # fmt: skip
     add("--data-root", type=Path, metavar="DIR",
         help="where named data sets lie (where they lay for the run)")  # fmt: skip
-    add("--samples", type=count, default=1000, metavar="K", help="codes for each datum (1000)")
-    add("--num", type=count, metavar="N", help="use the first N test data only (all)")
+    add("--samples", type=count, metavar="K", help="latents for each observation (1000)")
+    add("--num", type=count, metavar="N", help="use the first N test observations only (all)")
     add("--ais", action="store_true",
         help="log p(x) by annealing as well: better, and slower")  # fmt: skip
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--device", choices=["auto", "cpu", "cuda"])
     add_compile(parser)
 
 

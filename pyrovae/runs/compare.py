@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,17 @@ from pyrovae.diagnosis.comparison import (
 )
 from pyrovae.errors import DataError
 from pyrovae.report import console
+from pyrovae.report.display import Display
 from pyrovae.runs.files import write_json
 from pyrovae.runs.folder import new_folder
 from pyrovae.runs.held_out import announce, facts_of, load_runs, write_csv
 from pyrovae.runs.loading import Observations, Run
+from pyrovae.runs.options import CompareOptions
 from pyrovae.specs.computation import Computation
 
 
-def compare_runs(options: argparse.Namespace, command: str) -> int:
-    """Compare runs in pairs, print a table and verdicts, and write them to a folder.
+def compare_runs(options: CompareOptions, command: str, display: Display) -> Comparison:
+    """Compare runs in pairs, show a table and verdicts, and write them to a folder.
 
     Raises:
         PyrovaeError: Runs that cannot be opened, or cannot be compared.
@@ -41,14 +41,13 @@ def compare_runs(options: argparse.Namespace, command: str) -> int:
     require_comparable(models, x, ais=options.ais)
     folder = new_folder(options.output, "compare")
     extra = usual_simulations(ais=options.ais)
-    announce([(model, x) for model in models.values()], options, extra)
-    bars = sys.stderr.isatty()
+    announce([(model, x) for model in models.values()], options, display, extra)
     found = compare(
         models,
         x,
         samples=options.samples,
         ais=options.ais,
-        progress=bars,
+        progress=display.bars,
         computation=Computation(options.compile),
     )
     notes = [*(note for run in opened for note in run.notes), *filter(None, [seen[0].note])]
@@ -60,9 +59,9 @@ def compare_runs(options: argparse.Namespace, command: str) -> int:
     columns = dict(zip(found.names, found.log_prob, strict=True))
     write_csv(folder / "comparison.csv", seen[0], columns)
     differences(found).savefig(folder / "comparison.png")
-    console.say(console.comparison(found, opened[0].data.name))
-    console.say(console.written(notes, f"{folder}/comparison.json, .csv and .png"))
-    return 0
+    display.say(console.comparison(found, opened[0].data.name))
+    display.say(console.written(notes, f"{folder}/comparison.json, .csv and .png"))
+    return found
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Sequence
@@ -20,11 +19,13 @@ from pyrovae.evaluation.results import Check, NotApplicable
 from pyrovae.objectives.schedules import describe_beta
 from pyrovae.report import console
 from pyrovae.report.diagnosis_page import Page, Section, render
+from pyrovae.report.display import Display
 from pyrovae.report.figures import checks, extremes
 from pyrovae.report.pages import Picture
 from pyrovae.runs.files import file_name, save_tree, write_atomically, write_json
 from pyrovae.runs.folder import versions
 from pyrovae.runs.loading import Run, load_run
+from pyrovae.runs.options import DiagnoseOptions
 from pyrovae.specs.computation import Computation
 
 PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
@@ -47,11 +48,8 @@ class Examination:
     notes: Sequence[str]
 
 
-def examine(options: argparse.Namespace, command: str) -> int:
-    """Diagnose a run, print the verdicts, and write them to a folder.
-
-    Returns:
-        Exit status: 0, or 1 with ``--strict`` where a verdict is FAIL.
+def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Diagnosis:
+    """Diagnose a run, show the verdicts, and write them to a folder.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or too few data or draws.
@@ -64,23 +62,23 @@ def examine(options: argparse.Namespace, command: str) -> int:
     observed = run.first(options.num)
     folder = _folder(options, run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
-    console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    display.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
     if options.full:
         seconds = cost(run.autoencoder, observed.x)
-        console.say(f"--full takes about {console.duration(seconds)}")
+        display.say(f"--full takes about {console.duration(seconds)}")
     diagnosis = diagnose(
         run.autoencoder,
         run.data.test,
         num=options.num,
         draws=options.draws,
         full=options.full,
-        tell=lambda outcome: console.say(console.outcome(outcome)),
+        tell=lambda outcome: display.say(console.outcome(outcome)),
         computation=Computation(options.compile),
     )
     notes = [*run.notes, *filter(None, [observed.note])]
     write(Examination(run, diagnosis, command, notes), folder, started)
-    console.say(console.written(notes, f"{folder}: report.html, posterior.nc, numbers.json, ..."))
-    return 1 if options.strict and diagnosis.grade == "FAIL" else 0
+    display.say(console.written(notes, f"{folder}: report.html, posterior.nc, numbers.json, ..."))
+    return diagnosis
 
 
 def write(found: Examination, folder: Path, started: float) -> None:
@@ -100,7 +98,7 @@ def write(found: Examination, folder: Path, started: float) -> None:
     write_atomically(folder / "report.html", render(page).encode())
 
 
-def _folder(options: argparse.Namespace, run: Run) -> Path:
+def _folder(options: DiagnoseOptions, run: Run) -> Path:
     """Output folder: beside the run's files, one for each data set."""
     if options.output is not None:
         return options.output
@@ -177,9 +175,9 @@ def _fitted(run: Run) -> dict[str, str]:
         "Prior p(z)": formulas.prior,
         "Likelihood p(x | z)": formulas.likelihood,
         "Guide q(z | x)": formulas.guide,
-        "Objective": str(run.facts.get("objective", spec.objective.kind)),
+        "Objective": run.facts.objective or spec.objective.kind,
         "β": describe_beta(spec.beta),
-        "Fitted to": f"{run.facts['data']['source']}, up to {spec.epochs} epochs",
+        "Fitted to": f"{run.source}, up to {spec.epochs} epochs",
         "Looked at on": f"test data of {test.name}",
         "Parameters": f"{parameters:,}",
     }

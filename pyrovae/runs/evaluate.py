@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,42 +13,71 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.pointwise import Evaluation, is_discrete, judge
 from pyrovae.report import console
+from pyrovae.report.display import Display
 from pyrovae.runs.files import file_name, write_json
 from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, write_csv
-from pyrovae.runs.loading import Run
+from pyrovae.runs.loading import Observations, Run
+from pyrovae.runs.options import HeldOutOptions
 from pyrovae.specs.computation import Computation
 
 
-def evaluate_runs(options: argparse.Namespace, command: str) -> int:
-    """Evaluate each run, print a table, and write ``RUN/evaluation/<data>.csv``, ``.json``.
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """Evaluation of a run.
+
+    Attributes:
+        run: The run.
+        evaluation: Values of the observations.
+        bits: Bits per dimension ``(data,)``, for images with a discrete likelihood.
+        notes: Notes for the reader.
+        file: The JSON file; a CSV file lies beside it.
+    """
+
+    run: Run
+    evaluation: Evaluation
+    bits: Tensor | None
+    notes: list[str]
+    file: Path
+
+
+def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> list[EvaluatedRun]:
+    """Evaluate each run, show a table, and write ``RUN/evaluation/<data>.csv``, ``.json``.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
     """
     opened = load_runs(options)
-    seen = [run.first(options.num) for run in opened]
-    announce([(run.autoencoder, s.x) for run, s in zip(opened, seen, strict=True)], options)
-    for run, observed in zip(opened, seen, strict=True):
-        folder = run.folder / "evaluation"
-        folder.mkdir(exist_ok=True)
-        x, bar = observed.x, run.name if sys.stderr.isatty() else ""
-        found = judge(
-            run.autoencoder,
-            x,
-            options.samples,
-            ais=options.ais,
-            progress=bar,
-            computation=Computation(options.compile),
-        )
-        bits = _bits_per_dimension(run, found)
-        notes = [*run.notes, *filter(None, [observed.note])]
-        file = folder / f"{file_name(run.data.name)}.json"
-        facts = {"run": str(run.folder), **facts_of(run, found, options, command)}
-        write_json(file, {**facts, "notes": notes, **_summary(found, bits)})
-        write_csv(file.with_suffix(".csv"), observed, columns_of(found))
-        console.say(console.evaluation(str(run.folder), run.data.name, found, bits))
-        console.say(console.written(notes, f"{file} and .csv"))
-    return 0
+    observed = [run.first(options.num) for run in opened]
+    work = [(run.autoencoder, o.x) for run, o in zip(opened, observed, strict=True)]
+    announce(work, options, display)
+    return [
+        _evaluate(run, o, options, command, display)
+        for run, o in zip(opened, observed, strict=True)
+    ]
+
+
+def _evaluate(
+    run: Run, observed: Observations, options: HeldOutOptions, command: str, display: Display
+) -> EvaluatedRun:
+    folder = run.folder / "evaluation"
+    folder.mkdir(exist_ok=True)
+    found = judge(
+        run.autoencoder,
+        observed.x,
+        options.samples,
+        ais=options.ais,
+        progress=run.name if display.bars else "",
+        computation=Computation(options.compile),
+    )
+    bits = _bits_per_dimension(run, found)
+    notes = [*run.notes, *filter(None, [observed.note])]
+    file = folder / f"{file_name(run.data.name)}.json"
+    facts = {"run": str(run.folder), **facts_of(run, found, options, command)}
+    write_json(file, {**facts, "notes": notes, **_summary(found, bits)})
+    write_csv(file.with_suffix(".csv"), observed, columns_of(found))
+    display.say(console.evaluation(str(run.folder), run.data.name, found, bits))
+    display.say(console.written(notes, f"{file} and .csv"))
+    return EvaluatedRun(run, found, bits, notes, file)
 
 
 def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +9,23 @@ from pathlib import Path
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.errors import DataError, SpecError
 from pyrovae.exploration.names import USUAL
+from pyrovae.exploration.result import Result
 from pyrovae.report import console
+from pyrovae.report.display import Display
 from pyrovae.report.exploration_page import render
 from pyrovae.runs.analyses import FEW, LOOKS, Analysis, AnalysisContext
 from pyrovae.runs.files import file_name, write_atomically, write_json
 from pyrovae.runs.folder import versions
 from pyrovae.runs.loading import Run, load_run
+from pyrovae.runs.options import ExploreOptions
 
 PAGE_DPI = 130  # sharp at the width of the page
 
 
-def explore(options: argparse.Namespace, command: str) -> int:
-    """Analyse a run's latent space, print the findings, and write them to a folder.
+def explore_run(options: ExploreOptions, command: str, display: Display) -> list[Result]:
+    """Analyse a run's latent space, show the findings, and write them to a folder.
 
     Each look is written as soon as it is done; those that do not apply do not stop the others.
-
-    Returns:
-        Exit status: 0.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or a look that was asked for and does
@@ -39,8 +38,9 @@ def explore(options: argparse.Namespace, command: str) -> int:
     folder = _folder(options, run)
     folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
     notes = [*run.notes, *filter(None, [observed.note])]
-    asked = AnalysisContext(run, observed, options, folder)
-    console.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    asked = AnalysisContext(run, observed, options, folder, display)
+    display.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    found: list[Result] = []
     refused = []
     for name in options.what or USUAL:
         started = time.monotonic()
@@ -50,16 +50,17 @@ def explore(options: argparse.Namespace, command: str) -> int:
             refused.append(f"{name}: {error}" if options.what else f"no {name}: {error}")
             continue
         _write(look, asked, command, notes, time.monotonic() - started)
-        console.say(console.look(look.finding))
+        display.say(console.look(look.finding))
+        found.append(look.finding)
     page = folder / "report.html"
     write_atomically(page, render(folder, run.name, list(LOOKS), versions()).encode())
     if refused and options.what:
         raise SpecError("\n".join(refused))
-    console.say(console.written([*refused, *notes], f"{page} and, for each look, .json and .png"))
-    return 0
+    display.say(console.written([*refused, *notes], f"{page} and, for each look, .json and .png"))
+    return found
 
 
-def _folder(options: argparse.Namespace, run: Run) -> Path:
+def _folder(options: ExploreOptions, run: Run) -> Path:
     """Output folder: beside the run's files, one for each data set."""
     if options.output is not None:
         return options.output

@@ -9,7 +9,7 @@ import platform
 import time
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +19,24 @@ import torch
 
 from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.runs.facts import (
+    BEST,
+    CHECKPOINT,
+    FACTS,
+    INFERENCE,
+    LAST,
+    METRICS,
+    MODEL,
+    PROGRAM,
+    RunFacts,
+)
 from pyrovae.runs.files import write_atomically
 from pyrovae.runs.weights import save
 from pyrovae.specs.files import differences, to_toml
-from pyrovae.specs.run import read_run
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 from pyrovae.version import __version__
-
-CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
 
 
 class Identity(NamedTuple):
@@ -53,15 +60,12 @@ def declarations(training: Training) -> dict[str, str]:
     """The resolved specifications, as the files that a run keeps."""
     autoencoder = training.autoencoder
     if isinstance(autoencoder, Handwritten):
-        model = {"model.py": autoencoder.path.read_text(encoding="utf-8")}
-        return {**model, "inference.toml": to_toml(training.spec)}
+        program = autoencoder.path.read_text(encoding="utf-8")
+        return {PROGRAM: program, INFERENCE: to_toml(training.spec)}
     declaration = autoencoder.declaration
     if declaration is None:
-        return {"inference.toml": to_toml(training.spec)}
-    return {
-        "model.toml": to_toml(declaration.model),
-        "inference.toml": to_toml(declaration.inference),
-    }
+        return {INFERENCE: to_toml(training.spec)}
+    return {MODEL: to_toml(declaration.model), INFERENCE: to_toml(declaration.inference)}
 
 
 class RunWriter(Callback):
@@ -90,14 +94,14 @@ class RunWriter(Callback):
     def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
         """Write the epoch's records and weights, then the state that refers to them."""
         self.record(records)
-        save(training.autoencoder, self.folder / "last.safetensors")
+        save(training.autoencoder, self.folder / LAST)
         if training.best.epoch == training.epoch:
-            save(training.autoencoder, self.folder / "best.safetensors")
+            save(training.autoencoder, self.folder / BEST)
         self._checkpoint(training)
 
     def on_warning(self, training: Training, warning: FitWarning) -> None:
         """Write the warnings so far."""
-        self.describe({"warnings": [asdict(warning) for warning in training.warnings]})
+        self.update(warnings=[asdict(warning) for warning in training.warnings])
 
     def on_end(self, training: Training) -> None:
         """Save the state, also in the middle of an epoch."""
@@ -108,11 +112,13 @@ class RunWriter(Callback):
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
 
-    def describe(self, facts: Mapping[str, Any]) -> None:
-        """Add facts to ``run.json``."""
-        path = self.folder / "run.json"
-        known = read_run(self.folder) if path.is_file() else {}
-        write_atomically(path, json.dumps({**known, **facts}, indent=2).encode())
+    def describe(self, facts: RunFacts) -> None:
+        """Write ``run.json``."""
+        write_atomically(self.folder / FACTS, facts.to_json().encode())
+
+    def update(self, **changes: Any) -> None:
+        """Change some of the facts in ``run.json``."""
+        self.describe(RunFacts.read(self.folder).with_changes(changes))
 
     def _checkpoint(self, training: Training) -> None:
         buffer = io.BytesIO()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import time
@@ -24,22 +23,29 @@ from pyrovae.evaluation.pointwise import (
 )
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
+from pyrovae.report.display import Display
 from pyrovae.runs.files import known, write_atomically
 from pyrovae.runs.folder import versions
 from pyrovae.runs.loading import Observations, Run, load_run
+from pyrovae.runs.options import HeldOutOptions
 
 # Seconds from which on it is said beforehand how long it will take.
 LONG = 30.0
 
 
-def load_runs(options: argparse.Namespace) -> list[Run]:
+def load_runs(options: HeldOutOptions) -> list[Run]:
     """Load the runs and the data that a command names."""
-    where = {"data": options.data, "data_root": options.data_root, "device": options.device}
-    return [load_run(folder, **where) for folder in options.runs]
+    return [
+        load_run(folder, data=options.data, data_root=options.data_root, device=options.device)
+        for folder in options.runs
+    ]
 
 
 def announce(
-    work: Sequence[tuple[Autoencoder, Tensor]], options: argparse.Namespace, extra: int = 0
+    work: Sequence[tuple[Autoencoder, Tensor]],
+    options: HeldOutOptions,
+    display: Display,
+    extra: int = 0,
 ) -> None:
     """Announce the estimated duration, if long; measured on a few observations."""
     seconds = 0.0
@@ -47,7 +53,7 @@ def announce(
         each = _seconds_per_datum(autoencoder, x, options.samples, ais=options.ais)
         seconds += each * (len(x) + extra)
     if seconds > LONG:
-        console.say(f"this takes about {console.duration(seconds)}")
+        display.say(f"this takes about {console.duration(seconds)}")
 
 
 def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais: bool) -> float:
@@ -62,9 +68,7 @@ def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais
     return seconds
 
 
-def facts_of(
-    run: Run, found: Evaluation, options: argparse.Namespace, command: str
-) -> dict[str, Any]:
+def facts_of(run: Run, found: Evaluation, options: HeldOutOptions, command: str) -> dict[str, Any]:
     """Settings behind the numbers."""
     return {
         "command": command,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
 from pyrovae.compute.devices import choose_device
@@ -19,13 +18,12 @@ from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.support import check_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.runs.facts import BEST, INFERENCE, LAST, PROGRAM, WEIGHTS, RunFacts
 from pyrovae.runs.folder import read_metrics
 from pyrovae.runs.weights import load, load_weights
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
-from pyrovae.specs.run import read_run
 from pyrovae.training.early_stopping import is_better
-from pyrovae.version import __version__
 
 
 class Observations(NamedTuple):
@@ -53,8 +51,8 @@ class Run:
         autoencoder: With its weights, in evaluation mode, on its device.
         data: The data as the model sees them.
         inference: How it was fitted.
-        facts: What ``run.json`` says.
-        fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts["data"]``.
+        facts: The content of ``run.json``.
+        fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts.data``.
         notes: What a reader of any result must know, a sentence each: that the run is not
             finished, that the data have changed.
     """
@@ -64,14 +62,14 @@ class Run:
     autoencoder: Autoencoder
     data: Splits
     inference: InferenceSpec
-    facts: dict[str, Any]
+    facts: RunFacts
     fingerprint: str
     notes: tuple[str, ...]
 
     @property
     def source(self) -> str:
         """Name or path of the training data."""
-        return str(self.facts["data"]["source"])
+        return self.facts.data.source
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +124,6 @@ def load_run(
     """
     folder = Path(folder)
     facts = _facts(folder)
-    _require_known_version(folder, facts)
     inference = _inference(folder)
     weights = _weights(folder, inference)
     where = choose_device(device)
@@ -149,36 +146,16 @@ def load_run(
     )
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _facts(folder: Path) -> RunFacts:
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}: give the folder of a run")
-    facts = read_run(folder)
-    known = facts.get("data", {})
-    if not {"source", "root", "shape", "fingerprint"} <= known.keys():
-        raise CheckpointError(f"{folder / 'run.json'} is damaged: it does not say which data")
-    return facts
-
-
-def _require_known_version(folder: Path, facts: dict[str, Any]) -> None:
-    own = __version__
-    try:
-        theirs = str(facts["versions"]["pyrovae"])
-        newer = Version(theirs) > Version(own)
-    except (KeyError, TypeError, InvalidVersion):
-        raise CheckpointError(
-            f"{folder / 'run.json'} is damaged: it does not say which version wrote it"
-        ) from None
-    if newer:
-        raise CheckpointError(
-            f"{folder} was made by pyrovae {theirs}, and this is {own}: open it with {theirs} "
-            "or later"
-        )
+    return RunFacts.read(folder)
 
 
 def _inference(folder: Path) -> InferenceSpec:
-    file = folder / "inference.toml"
+    file = folder / INFERENCE
     if not file.is_file():
-        raise CheckpointError(f"{folder} is not a whole run: it has no inference.toml")
+        raise CheckpointError(f"{folder} is not a whole run: it has no {INFERENCE}")
     try:
         return read(file, InferenceSpec)
     except SpecError as error:
@@ -188,16 +165,16 @@ def _inference(folder: Path) -> InferenceSpec:
 
 def _weights(folder: Path, inference: InferenceSpec) -> Weights:
     """The kept weights; for an unfinished run, those it would keep if it ended now."""
-    finished = folder / "weights.safetensors"
+    finished = folder / WEIGHTS
     if finished.is_file():
         return Weights(finished, ())
-    order = ("last", "best") if inference.early_stopping is None else ("best", "last")
+    order = (LAST, BEST) if inference.early_stopping is None else (BEST, LAST)
     for name in order:
-        file = folder / f"{name}.safetensors"
+        file = folder / name
         if file.is_file():
-            epoch = _best_epoch(folder, inference) if name == "best" else _last_epoch(folder)
+            epoch = _best_epoch(folder, inference) if name == BEST else _last_epoch(folder)
             note = (
-                f"{folder} is unfinished: these are its {name} weights, of epoch {epoch} of "
+                f"{folder} is unfinished: these are its {file.stem} weights, of epoch {epoch} of "
                 f"{inference.epochs}"
             )
             return Weights(file, (note,))
@@ -226,12 +203,12 @@ def _best_epoch(folder: Path, inference: InferenceSpec) -> int:
 
 def _data(
     folder: Path,
-    facts: dict[str, Any],
+    facts: RunFacts,
     data: str | Path | None,
     data_root: str | Path | None,
 ) -> Splits:
     """The data as stored, in the model's shape."""
-    source = facts["data"]["source"] if data is None else str(data)
+    source = facts.data.source if data is None else str(data)
     if data is None and source not in NAMES and not paths.exists(source):
         raise DataError(
             f"the data of {folder}, {source}, are no longer there: put them back, or name them "
@@ -258,11 +235,11 @@ def other_data(run: Run, source: str | Path, data_root: str | Path | None = None
 
 
 def _of_its_shape(
-    folder: Path, facts: dict[str, Any], source: str, data_root: str | Path | None
+    folder: Path, facts: RunFacts, source: str, data_root: str | Path | None
 ) -> Splits:
-    splits = load_data(source, root=facts["data"]["root"] if data_root is None else data_root)
-    shape, fitted = splits.train.shape, facts["data"]["shape"]
-    if list(shape) != fitted:
+    splits = load_data(source, root=facts.data.root if data_root is None else data_root)
+    shape, fitted = splits.train.shape, facts.data.shape
+    if tuple(shape) != fitted:
         raise DataError(
             f"{splits.name} has observations of shape {_spelled(shape)}, and {folder} was fitted "
             f"to observations of shape {_spelled(fitted)}: choose data of that shape"
@@ -281,7 +258,7 @@ def open_autoencoder(
         data: For programs by hand, which are run on a few of them.
         inference: How it was fitted.
     """
-    program = folder / "model.py"
+    program = folder / PROGRAM
     with seeded(inference.seed):
         if not program.is_file():
             return load(weights)
@@ -291,21 +268,21 @@ def open_autoencoder(
 
 
 def _differences(
-    facts: dict[str, Any], seen: Splits, fingerprint: str, *, chosen: bool
+    facts: RunFacts, seen: Splits, fingerprint: str, *, chosen: bool
 ) -> tuple[str, ...]:
     """Differences from when the model was fitted."""
-    known, levels = facts["data"], seen.train.levels
-    if fingerprint == known["fingerprint"]:
+    known, levels = facts.data, seen.train.levels
+    if fingerprint == known.fingerprint:
         return ()
     notes = [
-        f"the model was fitted to other data, {known['source']}; these are {seen.name}"
+        f"the model was fitted to other data, {known.source}; these are {seen.name}"
         if chosen
         else f"{seen.name} has changed since the model was fitted to it"
     ]
-    if levels != known.get("levels"):
+    if levels != known.levels:
         notes.append(
             f"the largest value in {seen.name} is {_largest(levels)}, and in the data that the "
-            f"model was fitted to {_largest(known.get('levels'))}"
+            f"model was fitted to {_largest(known.levels)}"
         )
     return tuple(notes)
 

@@ -7,29 +7,33 @@ from pathlib import Path
 from pyrovae.data import Splits
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.report import console
-from pyrovae.runs import train as experiment
+from pyrovae.report.display import Display
+from pyrovae.runs.facts import CHECKPOINT, INFERENCE, WEIGHTS, RunFacts, is_run
 from pyrovae.runs.loading import Run, open_autoencoder
+from pyrovae.runs.request import RunSpec
+from pyrovae.runs.train import train
 from pyrovae.runs.weights import load
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import to_toml
-from pyrovae.specs.run import RunSpec, read_run
-
-WEIGHTS = "weights.safetensors"
 
 
-def train_twin(
-    run: Run, inference: InferenceSpec, folder: Path, data: Splits | None = None
+def refit(
+    run: Run,
+    inference: InferenceSpec,
+    folder: Path,
+    display: Display,
+    data: Splits | None = None,
 ) -> Autoencoder:
     """Fit the run's model under another inference, or load an earlier such fit.
 
-    Under its own inference, the run is its own twin. Any other is a run like it, in a folder of
+    Under its own inference, the run is its own refit. Any other is a run like it, in a folder of
     its own; one that was interrupted goes on.
 
     Args:
         run: Gives the model and, by default, the data.
         inference: How to fit, resolved.
         folder: Folder of the refit.
+        display: Where to show the training.
         data: Other data, as the model sees them.
 
     Raises:
@@ -43,41 +47,42 @@ def train_twin(
             f"{run.folder} was made from a program by hand, whose parts cannot be exchanged: "
             "write what is to be compared as another program, and train that"
         )
-    if data is None and inference == run.inference and run.facts["status"] == "finished":
+    if data is None and inference == run.inference and run.facts.status == "finished":
         return run.autoencoder
     data = run.data if data is None else data
-    known = read_run(folder) if (folder / "run.json").is_file() else {}
-    if known:
-        _require_same(folder, inference, data)
-    if known.get("status") == "finished":
-        console.say(f"{folder} is there already")
+    known = RunFacts.read(folder) if is_run(folder) else None
+    if known is not None:
+        _require_same(folder, known, inference, data)
+    if known is not None and known.status == "finished":
+        display.say(f"{folder} is there already")
         return open_autoencoder(folder, folder / WEIGHTS, data, inference).to(run.device)
     request = RunSpec(
         model=declaration.model,
-        model_name=run.facts["model"],
+        model_name=run.facts.model,
         inference=inference,
         inference_name=folder.name,
         data=run.source,
-        data_root=Path(run.facts["data"]["root"]),
+        data_root=Path(run.facts.data.root),
         output=folder,
-        resume=folder if (folder / "checkpoint.pt").is_file() else None,
+        resume=folder if (folder / CHECKPOINT).is_file() else None,
         device=run.device.type,
     )
-    console.say(f"training {folder}")
-    if experiment.train(request, f"python -m pyrovae.train --resume {folder}", data):
+    display.say(f"training {folder}")
+    command = f"python -m pyrovae.train --resume {folder}"
+    if train(request, command, display, data).signal is not None:
         raise KeyboardInterrupt
     return load(folder / WEIGHTS).to(run.device)
 
 
-def _require_same(folder: Path, inference: InferenceSpec, data: Splits) -> None:
+def _require_same(folder: Path, known: RunFacts, inference: InferenceSpec, data: Splits) -> None:
     """Refuse a folder that holds another run than the refit wanted.
 
     Raises:
         CheckpointError: It is another one.
     """
-    file = folder / "inference.toml"
+    file = folder / INFERENCE
     same = file.is_file() and file.read_text(encoding="utf-8") == to_toml(inference)
-    if not same or read_run(folder)["data"]["fingerprint"] != data.fingerprint():
+    if not same or known.data.fingerprint != data.fingerprint():
         raise CheckpointError(
             f"{folder} has a run with another budget, specification or data: remove it, or name "
             "another folder with --output"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,10 +17,13 @@ from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, reason
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.codes import active_dimensions, codes
+from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.report import console
+from pyrovae.report.display import Display
+from pyrovae.runs.facts import FIGURES, WEIGHTS, DataFacts, RunFacts
 from pyrovae.runs.folder import (
     Identity,
     RunWriter,
@@ -31,50 +33,66 @@ from pyrovae.runs.folder import (
     read_metrics,
     versions,
 )
+from pyrovae.runs.request import RunSpec
 from pyrovae.runs.weights import save
 from pyrovae.specs import ModelSpec
-from pyrovae.specs.run import RunSpec
-from pyrovae.training.loop import Training
+from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 
 
-def dry_run(request: RunSpec) -> int:
-    """Validate, build, and print the resolved specifications, counts and shapes."""
+@dataclass(frozen=True)
+class TrainedRun:
+    """Result of a training.
+
+    Attributes:
+        folder: Folder of the run.
+        training: The training as it ended.
+        signal: The signal that interrupted it, if one did.
+        test: Bound on the test data; None if interrupted.
+    """
+
+    folder: Path
+    training: Training
+    signal: int | None = None
+    test: BoundSummary | None = None
+
+
+def dry_run(request: RunSpec, display: Display) -> Training:
+    """Validate, build, and show the resolved specifications, counts and shapes."""
     training = prepare(request)
     for name, text in declarations(training).items():
-        console.say(f"# {name}\n{text}")
-    console.say(console.plan(training, writes_to="nothing: this is a dry run"))
-    console.say(f"\n{console.shapes(training.autoencoder)}")
-    return 0
+        display.say(f"# {name}\n{text}")
+    display.say(console.plan(training, writes_to="nothing: this is a dry run"))
+    display.say(f"\n{console.shapes(training.autoencoder)}")
+    return training
 
 
-def train(request: RunSpec, command: str, data: Splits | None = None) -> int:
+def train(
+    request: RunSpec, command: str, display: Display, data: Splits | None = None
+) -> TrainedRun:
     """Train, or resume training, and report.
 
     Args:
         request: The request.
         command: The line that asks for it.
+        display: Where to show plan, progress and result.
         data: What the request's name of the data stands for, if it is loaded already.
-
-    Returns:
-        Exit status: 0, or 128 + signal when interrupted.
 
     Raises:
         PyrovaeError: An input that cannot work, or a divergence; a sentence.
     """
     training = prepare(request, data)
     run, state = begin_or_resume(request, training, command)
-    console.say(console.plan(training, writes_to=str(run.folder)))
+    display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
             restore(training, state, run.folder)
-        fit(training, run)
+        fit(training, run, display.callbacks())
     if training.interrupted:
-        run.describe({"status": "interrupted"})
-        console.say(console.how_to_resume(training, str(run.folder)))
-        return 128 + received[0]
-    finish(run, training)
-    return 0
+        run.update(status="interrupted")
+        display.say(console.how_to_resume(training, str(run.folder)))
+        return TrainedRun(run.folder, training, signal=received[0])
+    return finish(run, training, display)
 
 
 def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
@@ -103,7 +121,7 @@ def begin_or_resume(
     if request.resume is not None:
         run = RunWriter(request.resume, identity)
         state = read_checkpoint(request.resume, identity)
-        run.describe({"status": "running"})
+        run.update(status="running")
         return run, state
     run = RunWriter(
         new_folder(request.output, request.model_name, request.inference_name), identity
@@ -112,18 +130,18 @@ def begin_or_resume(
     return run, None
 
 
-def fit(training: Training, run: RunWriter) -> None:
-    """Train, keeping the run's folder and the terminal up to date.
+def fit(training: Training, run: RunWriter, progress: Sequence[Callback]) -> None:
+    """Train, keeping the run's folder and the display up to date.
 
     Raises:
         DivergenceError: Names step, site and parameter, and where the last good state is.
     """
-    progress = console.Bar() if sys.stderr.isatty() else console.Lines()
     try:
-        training.run([run, progress])
+        training.run([run, *progress])
     except DivergenceError as error:
-        progress.on_end(training)
-        run.describe({"status": "diverged"})
+        for callback in progress:
+            callback.on_end(training)
+        run.update(status="diverged")
         raise DivergenceError(
             f"{error}. The last good state is in {run.folder}; a lower learning rate or "
             "inference.clip_norm may help"
@@ -154,26 +172,26 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
     data = training.splits
     source = request.data if request.data in NAMES else Path(request.data).expanduser().absolute()
     run.describe(
-        {
-            "status": "running",
-            "model": request.model_name,
-            "inference": request.inference_name,
-            "command": command,
-            "seed": training.spec.seed,
-            "device": str(training.device),
-            "computation": asdict(training.computation),
-            "versions": versions(),
-            "objective": training.objective.title,
-            "kl": console.kl_kinds(training),
-            "data": {
-                "source": str(source),
-                "root": str(request.data_root.expanduser().absolute()),
-                "fingerprint": run.identity.fingerprint,
-                "shape": list(data.train.shape),
-                "levels": data.train.levels,
-                "sizes": {split: len(part) for split, part in data._asdict().items()},
-            },
-        }
+        RunFacts(
+            status="running",
+            model=request.model_name,
+            inference=request.inference_name,
+            command=command,
+            seed=training.spec.seed,
+            device=str(training.device),
+            computation=training.computation,
+            versions=versions(),
+            objective=training.objective.title,
+            kl=console.kl_kinds(training),
+            data=DataFacts(
+                source=str(source),
+                root=str(request.data_root.expanduser().absolute()),
+                fingerprint=run.identity.fingerprint,
+                shape=tuple(data.train.shape),
+                levels=data.train.levels,
+                sizes={split: len(part) for split, part in data._asdict().items()},
+            ),
+        )
     )
 
 
@@ -194,29 +212,28 @@ def interruptible(training: Training) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def finish(run: RunWriter, training: Training) -> None:
+def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     """Evaluate on the test data, save the weights, draw the figures, and report."""
     from pyrovae.report.figures import draw_figures
 
     autoencoder, test = training.autoencoder, training.splits.test
     training.conclude()
-    save(autoencoder, run.folder / "weights.safetensors")
+    save(autoencoder, run.folder / WEIGHTS)
     summary = evaluate(autoencoder, test, training.objective)
     means = codes(autoencoder, test)
     active = active_dimensions(means)
     where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}
     run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
-    figures = draw_figures(run.folder / "figures", autoencoder, test, read_metrics(run.folder))
-    run.describe(
-        {
-            "status": "finished",
-            "test": {**asdict(summary), "active_dimensions": active},
-            "weights": weights(training),
-            "warnings": [asdict(warning) for warning in training.warnings],
-            "figures": [figure.name for figure in figures],
-        }
+    figures = draw_figures(run.folder / FIGURES, autoencoder, test, read_metrics(run.folder))
+    run.update(
+        status="finished",
+        test={**asdict(summary), "active_dimensions": active},
+        weights=weights(training),
+        warnings=[asdict(warning) for warning in training.warnings],
+        figures=[figure.name for figure in figures],
     )
-    console.say(console.result(training, summary, active, means.shape[1], str(run.folder)))
+    display.say(console.result(training, summary, active, means.shape[1], str(run.folder)))
+    return TrainedRun(run.folder, training, test=summary)
 
 
 def weights(training: Training) -> dict[str, Any]:

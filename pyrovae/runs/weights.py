@@ -16,6 +16,7 @@ from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Autoencoder, Declaration
 from pyrovae.programs.building import declared
 from pyrovae.programs.vae import VAE
+from pyrovae.runs.facts import WEIGHTS
 from pyrovae.runs.files import write_atomically
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
@@ -49,7 +50,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> VAE:
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "weights.safetensors"
+        path = path / WEIGHTS
     vae = declared(_declaration(path))
     load_weights(vae, path)
     return vae.to(device).eval()

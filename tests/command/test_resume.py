@@ -22,10 +22,12 @@ import torch
 
 import pyrovae
 from pyrovae import InferenceSpec, ModelSpec, Training
+from pyrovae.runs.facts import DataFacts, RunFacts
+from pyrovae.runs.request import RunSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import to_toml
-from pyrovae.specs.run import RunSpec
 from pyrovae.training.loop import Callback
+from pyrovae.version import __version__
 
 SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "constant": ({}, {}),
@@ -485,9 +487,16 @@ def test_a_run_goes_on_the_way_it_began(tmp_path: Path) -> None:
 
     for name, spec in (("model", ModelSpec()), ("inference", InferenceSpec())):
         (tmp_path / f"{name}.toml").write_text(to_toml(spec), encoding="utf-8")
-    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    facts = RunFacts(
+        status="interrupted",
+        model="vae",
+        inference="svi",
+        versions={"pyrovae": __version__},
+        data=DataFacts(source="digits", root="data", fingerprint="", shape=(1, 8, 8)),
+    )
+    (tmp_path / "run.json").write_text(facts.to_json(), encoding="utf-8")
     assert resumed() == Computation()  # as of a run from before there was a choice
-    begun = {"computation": {"compile": "off", "precision": "bf16"}}
-    (tmp_path / "run.json").write_text(json.dumps(begun), encoding="utf-8")
+    begun = facts.with_changes({"computation": Computation("off", "bf16")})
+    (tmp_path / "run.json").write_text(begun.to_json(), encoding="utf-8")
     assert resumed() == Computation("off", "bf16")
     assert resumed(compile="on") == Computation("on", "bf16")

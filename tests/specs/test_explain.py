@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pyrovae.errors import SpecError
+from pyrovae.runs.request import RunSpec
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
 from pyrovae.specs.files import parse_override, read
-from pyrovae.specs.run import RunSpec
 
 FILE = "mine.toml"
 IN_MODEL: dict[str, tuple[str, list[str]]] = {

@@ -14,11 +14,11 @@ import pytest
 
 import pyrovae
 from pyrovae.errors import SpecError
+from pyrovae.runs.request import RunSpec
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
 from pyrovae.specs.files import find, parse_override, read, shelf, shipped, to_toml
 from pyrovae.specs.resolve import resolve_inference, resolve_model
-from pyrovae.specs.run import RunSpec
 
 SPECS: dict[str, type[Spec]] = {"models": ModelSpec, "inference": InferenceSpec}
 SHIPPED = [
@@ -210,7 +210,7 @@ print(*sorted({{"torch", "pyro", "numpy"}} & set(sys.modules)))
 
 @pytest.mark.parametrize(
     "modules",
-    ["pyrovae", "pyrovae.specs, pyrovae.specs.run, pyrovae.train, pyrovae.specs.resolve"],
+    ["pyrovae", "pyrovae.specs, pyrovae.runs.request, pyrovae.train, pyrovae.specs.resolve"],
 )
 def test_specifications_are_read_without_torch(modules: str) -> None:
     checkout = str(Path(pyrovae.__file__).parents[1])

@@ -1,14 +1,14 @@
-"""What a run was asked to do. Imports no torch."""
+"""What a run is asked to do. Imports no torch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyrovae.errors import CheckpointError, SpecError
+from pyrovae.errors import SpecError
+from pyrovae.runs.facts import INFERENCE, RunFacts, model_file
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find, read
@@ -65,25 +65,53 @@ class RunSpec:
             CheckpointError: The folder to resume from is not a run's.
         """
         require_empty(output)
-        run = {} if resume is None else _own_files(resume)
-        model_file = find(model or run.get("model_file", "vae"), "models")
-        inference_file = find(inference or run.get("inference_file", "svi"), "inference")
+        begun = _Usual() if resume is None else _Usual.of(resume)
+        model_path = find(model or begun.model_file, "models")
+        inference_path = find(inference or begun.inference_file, "inference")
         keys = {
             section: {key.partition(".")[2]: value for key, value in (overrides or {}).items()
                       if key.partition(".")[0] == section}
             for section in ("model", "inference")
         }  # fmt: skip
         return cls(
-            model=_model(model_file, keys["model"]),
-            model_name=run.get("model", model_file.stem),
-            inference=read(inference_file, InferenceSpec, keys["inference"]),
-            inference_name=run.get("inference", inference_file.stem),
-            data=data or run.get("data", {}).get("source", "digits"),
-            data_root=data_root or Path(run.get("data", {}).get("root", "data")),
+            model=_model(model_path, keys["model"]),
+            model_name=begun.model or model_path.stem,
+            inference=read(inference_path, InferenceSpec, keys["inference"]),
+            inference_name=begun.inference or inference_path.stem,
+            data=data or begun.data,
+            data_root=data_root or begun.data_root,
             output=output,
             resume=resume,
             device=device,
-            computation=_computation(run, compile, precision),
+            computation=Computation(
+                compile or begun.computation.compile, precision or begun.computation.precision
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What holds where nothing else is asked for; in a run that goes on, as it was begun."""
+
+    model_file: str = "vae"
+    model: str | None = None
+    inference_file: str = "svi"
+    inference: str | None = None
+    data: str = "digits"
+    data_root: Path = Path("data")
+    computation: Computation = field(default_factory=Computation)
+
+    @classmethod
+    def of(cls, folder: Path) -> _Usual:
+        facts = RunFacts.read(folder)
+        return cls(
+            model_file=str(model_file(folder)),
+            model=facts.model,
+            inference_file=str(folder / INFERENCE),
+            inference=facts.inference,
+            data=facts.data.source,
+            data_root=Path(facts.data.root),
+            computation=facts.computation,
         )
 
 
@@ -102,16 +130,6 @@ def _empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def _computation(
-    run: dict[str, Any], compile: Compile | None, precision: Precision | None
-) -> Computation:
-    """As the run was begun, but for what is asked for now."""
-    begun = run.get("computation", {})
-    return Computation(
-        compile or begun.get("compile", "auto"), precision or begun.get("precision", "float32")
-    )
-
-
 def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:
     if file.suffix == ".toml":
         return read(file, ModelSpec, overrides)
@@ -119,32 +137,3 @@ def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:
         key = next(iter(overrides))
         raise SpecError(f"--set model.{key}: {file} is a program, and has no keys to set")
     return file
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says.
-
-    Raises:
-        CheckpointError: The folder is not a run's, or the file is damaged.
-    """
-    path = folder / "run.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} is not the folder of a run: it has no run.json")
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
-    if not isinstance(run, dict) or not isinstance(run.get("data", {}), dict):
-        raise CheckpointError(f"{path} is damaged: it does not describe a run")
-    return run
-
-
-def _own_files(folder: Path) -> dict[str, Any]:
-    """What a run says of itself, with the files of its own specifications."""
-    program = folder / "model.py"
-    model_file = program if program.is_file() else folder / "model.toml"
-    return {
-        **read_run(folder),
-        "model_file": str(model_file),
-        "inference_file": str(folder / "inference.toml"),
-    }

@@ -1,0 +1,149 @@
+"""The files of a run's folder, and what ``run.json`` says. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pyrovae.errors import CheckpointError
+from pyrovae.specs.computation import Computation
+from pyrovae.version import __version__
+
+FACTS = "run.json"
+MODEL = "model.toml"
+PROGRAM = "model.py"
+INFERENCE = "inference.toml"
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+FIGURES = "figures"
+
+Status = Literal["running", "interrupted", "diverged", "finished"]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class DataFacts(_Facts):
+    """The data that a run was fitted to.
+
+    Attributes:
+        source: Name, or absolute path.
+        root: Where named data sets lay.
+        fingerprint: Fingerprint of the data as the model saw them.
+        shape: Shape of one observation.
+        levels: Largest intensity; None for real values.
+        sizes: Number of observations in each split.
+    """
+
+    source: str
+    root: str
+    fingerprint: str
+    shape: tuple[int, ...]
+    levels: float | None = None
+    sizes: dict[str, int] = {}
+
+
+class RunFacts(_Facts):
+    """The content of ``run.json``, with the version of pyrovae that wrote it in ``versions``.
+
+    Attributes:
+        status: State of the run.
+        model: Name of the model.
+        inference: Name of the inference.
+        versions: Versions of the packages.
+        data: The data.
+        command: Command line that began the run.
+        seed: Seed of the inference.
+        device: Device of the training.
+        computation: Mode of the computation.
+        objective: Title of the objective.
+        kl: For each latent site, how its KL is reported.
+        warnings: Warnings of the fit.
+        test: Bound on the test data, once finished.
+        weights: Epochs and validation ELBOs of the kept and of the best weights, once finished.
+        figures: Names of the figures.
+    """
+
+    status: Status
+    model: str
+    inference: str
+    versions: dict[str, str]
+    data: DataFacts
+    command: str = ""
+    seed: int = 0
+    device: str = "cpu"
+    computation: Computation = Computation()
+    objective: str | None = None
+    kl: Mapping[str, str] = {}
+    warnings: list[dict[str, Any]] = []
+    test: dict[str, Any] | None = None
+    weights: dict[str, Any] | None = None
+    figures: list[str] = []
+
+    @classmethod
+    def read(cls, folder: Path) -> RunFacts:
+        """Read the facts of a run.
+
+        Raises:
+            CheckpointError: The folder is not a run's, the file is damaged, or a newer version
+                wrote it.
+        """
+        path = folder / FACTS
+        if not path.is_file():
+            raise CheckpointError(f"{folder} is not the folder of a run: it has no {FACTS}")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from None
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} is damaged: it does not describe a run")
+        _require_known_version(folder, content)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise CheckpointError(f"{path} is damaged: {key}: {first['msg']}") from None
+
+    def with_changes(self, changes: Mapping[str, Any]) -> RunFacts:
+        """The facts with some of them replaced."""
+        return self.model_copy(update=dict(changes))
+
+    def to_json(self) -> str:
+        """The text of ``run.json``: the facts that are known."""
+        return json.dumps(self.model_dump(exclude_unset=True), indent=2)
+
+
+def is_run(folder: Path) -> bool:
+    """True if the folder holds a run."""
+    return (folder / FACTS).is_file()
+
+
+def model_file(folder: Path) -> Path:
+    """The file that declares the run's model: a program, or a specification."""
+    program = folder / PROGRAM
+    return program if program.is_file() else folder / MODEL
+
+
+def _require_known_version(folder: Path, content: Mapping[str, Any]) -> None:
+    try:
+        theirs = str(content["versions"]["pyrovae"])
+        newer = Version(theirs) > Version(__version__)
+    except (KeyError, TypeError, InvalidVersion):
+        raise CheckpointError(
+            f"{folder / FACTS} is damaged: it does not say which version wrote it"
+        ) from None
+    if newer:
+        raise CheckpointError(
+            f"{folder} was made by pyrovae {theirs}, and this is {__version__}: open it with "
+            f"{theirs} or later"
+        )

@@ -1,0 +1,159 @@
+"""Options of the commands, refused where they cannot work. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyrovae.errors import SpecError, nearest
+from pyrovae.exploration.names import LOOKS, TRAINING
+from pyrovae.runs.request import require_empty
+from pyrovae.specs.computation import Compile
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The data that a run's model is applied to, and where.
+
+    Attributes:
+        data: Name or path of the data; by default the run's own.
+        data_root: Folder of named data sets; by default where they lay for the run.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    data: str | None = None
+    data_root: Path | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutOptions(DataOptions):
+    """Options of an evaluation on held-out data.
+
+    Attributes:
+        runs: Folders of the runs.
+        samples: Number of latents drawn for each observation.
+        num: Number of test observations; all by default.
+        ais: Whether log p(x) is also estimated by annealed importance sampling.
+        compile: Whether to compile what is repeated.
+    """
+
+    runs: Sequence[Path]
+    samples: int = 1000
+    num: int | None = None
+    ais: bool = False
+    compile: Compile = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(HeldOutOptions):
+    """Options of a comparison.
+
+    Attributes:
+        output: Folder to write to; by default a new one under ``runs/``.
+
+    Raises:
+        SpecError: There are fewer than two runs, one of them is named twice, or the folder is
+            not empty.
+    """
+
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        _require_different(self.runs)
+        require_empty(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseOptions(DataOptions):
+    """Options of a diagnosis.
+
+    Attributes:
+        run: Folder of the run.
+        full: Whether to also anneal, refine the guide and run chains.
+        num: Number of test observations.
+        draws: Number of latents drawn for each.
+        output: Folder to write to; by default ``RUN/diagnosis``.
+        compile: Whether to compile what is repeated.
+    """
+
+    run: Path
+    full: bool = False
+    num: int = 256
+    draws: int = 1000
+    output: Path | None = None
+    compile: Compile = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreOptions(DataOptions):
+    """Options of an exploration.
+
+    Attributes:
+        run: Folder of the run.
+        what: Names of the analyses; by default the usual ones.
+        num: Number of test observations.
+        datum: Traversals: index of the observation whose latents are changed.
+        against: Outliers: name or path of the other data.
+        samples: Outliers, debiasing: number of latents for log p(x).
+        betas: Ablation, sweep: the values of β.
+        rare: Debiasing: the rare classes.
+        keep: Debiasing: the fraction of their training data that is kept.
+        epochs: Epochs of each refit; by default those of the run.
+        output: Folder to write to; by default ``RUN/exploration``.
+
+    Raises:
+        SpecError: An analysis is unknown, or an option is missing or without use.
+    """
+
+    run: Path
+    what: Sequence[str] = ()
+    num: int | None = None
+    datum: int = 0
+    against: str | None = None
+    samples: int = 200
+    betas: Sequence[float] = ()
+    rare: Sequence[int] = ()
+    keep: float | None = None
+    epochs: int | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.what:
+            if name not in LOOKS:
+                raise SpecError(f"there is no look '{name}'; {nearest(name, LOOKS)}")
+        if "outliers" in self.what and self.against is None:
+            raise SpecError("outliers needs other data to compare with: name them with --against")
+        for option, analyses in _USES.items():
+            if getattr(self, option) and not set(analyses) & set(self.what):
+                raise SpecError(
+                    f"--{option} is for {' and '.join(analyses)}, which is not asked for"
+                )
+        if self.keep is not None and not self.rare:
+            raise SpecError("--keep needs the classes that it makes rare: name them with --rare")
+        trained = [name for name in self.what if name in TRAINING]
+        if trained and self.data is not None:
+            raise SpecError(
+                f"{trained[0]} trains on the data of the run itself: leave --data out, or train "
+                "a run on the other data and explore that"
+            )
+
+
+_USES = {
+    "against": ("outliers",),
+    "betas": ("ablation", "sweep"),
+    "rare": ("debias",),
+    "keep": ("debias",),
+    "epochs": TRAINING,
+}
+
+
+def _require_different(runs: Sequence[Path]) -> None:
+    if len(runs) < 2:
+        raise SpecError("a comparison needs at least two runs: name another")
+    seen: dict[Path, Path] = {}
+    for folder in runs:
+        first = seen.setdefault(folder.resolve(), folder)
+        if first is not folder:
+            raise SpecError(f"{first} and {folder} are the same run: name another")
