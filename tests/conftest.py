@@ -197,7 +197,7 @@ LIKELIHOODS = [
 ]
 
 
-# Densities on the sphere are per area, not per volume: tests/test_sphere.py has them.
+# Densities on the sphere are per area, not per volume: tests/parts/test_sphere.py has them.
 ON_THE_SPHERE = {"hyperspherical", "von_mises_fisher"}
 
 

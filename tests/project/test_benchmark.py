@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "speed"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "speed"
 SMALLER: dict[str, dict[str, Any]] = {
     "classic": {"widths": (9,)},
     "burda": {"widths": (9, 7)},

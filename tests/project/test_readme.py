@@ -11,7 +11,7 @@ import pytest
 
 from pyrovae.train import parser, request
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     p

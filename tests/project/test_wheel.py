@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MISSING = [name for name in ("build", "hatchling") if importlib.util.find_spec(name) is None]
 
 pytestmark = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "docs/layers.py"
+SCRIPT = Path(__file__).parents[2] / "docs/layers.py"
 
 
 @pytest.fixture(scope="module")

@@ -41,11 +41,11 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 SPHERE = {"hypersphere", "von_mises_fisher"}
 FOR_ROWS = {"words"}
-# The pictures of all kinds of models are drawn in tests/test_figures.py; here, that they are.
+# The pictures of all kinds of models are drawn in tests/report/figures; here, that they are.
 DRAWN = {("vae", "svi"), ("handwritten", "iwae"), ("words", "svi")}
 
 
-# Each model once and each inference once: tests/test_compatibility.py has their parts in pairs.
+# Each model once and each inference once; project/test_compatibility.py has parts in pairs.
 @pytest.mark.parametrize(
     ("model", "inference"),
     [

@@ -29,7 +29,7 @@ from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
 
 ON, OFF = Computation("on"), Computation("off")
-HANDWRITTEN = Path(__file__).parents[1] / "models" / "handwritten.py"
+HANDWRITTEN = Path(__file__).parents[2] / "models" / "handwritten.py"
 
 
 @pytest.fixture
