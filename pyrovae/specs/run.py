@@ -1,4 +1,4 @@
-"""What a run was asked to do. Imports no torch."""
+"""Request for a run: specifications, data and folders. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class RunSpec:
 
     Attributes:
         model: The model's specification, or the Python file it is written in.
-        model_name: What to call the model.
+        model_name: Name of the model.
         inference: The inference's specification.
-        inference_name: What to call the inference.
+        inference_name: Name of the inference.
         data: Name or path of the data.
-        data_root: Where named data sets lie.
+        data_root: Folder of named data sets.
         output: Folder to write to, None for a new one under ``runs/``.
         resume: Folder of the run to go on with.
         device: "auto", "cpu" or "cuda".
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
     """
 
     model: ModelSpec | Path
@@ -57,7 +57,7 @@ class RunSpec:
         compile: Compile | None = None,
         precision: Precision | None = None,
     ) -> RunSpec:
-        """Read and validate the specifications; what is None comes from the run, or is usual.
+        """Read and validate the specifications; None means the resumed run's value or the default.
 
         Raises:
             SpecError: A specification cannot be read or is not valid, or the output folder is
@@ -105,7 +105,7 @@ def _empty(folder: Path) -> bool:
 def _computation(
     run: dict[str, Any], compile: Compile | None, precision: Precision | None
 ) -> Computation:
-    """As the run was begun, but for what is asked for now."""
+    """Return the computation the run began with, updated by what is given now."""
     begun = run.get("computation", {})
     return Computation(
         compile or begun.get("compile", "auto"), precision or begun.get("precision", "float32")
@@ -122,7 +122,7 @@ def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says.
+    """Read ``run.json``.
 
     Raises:
         CheckpointError: The folder is not a run's, or the file is damaged.
@@ -140,7 +140,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _own_files(folder: Path) -> dict[str, Any]:
-    """What a run says of itself, with the files of its own specifications."""
+    """Return ``run.json`` with the files of the run's own specifications."""
     program = folder / "model.py"
     model_file = program if program.is_file() else folder / "model.toml"
     return {
