@@ -1,4 +1,4 @@
-"""What a person reads in the terminal."""
+"""Terminal output."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ KL_KINDS: dict[Kind, str] = {
 
 
 def say(text: str) -> None:
-    """Print, at once also where the output is a file."""
+    """Print and flush."""
     print(text, flush=True)
 
 
 class Progress(Callback):
-    """Says how steps are taken, once that is decided."""
+    """Callback that prints how steps are computed."""
 
     def on_start(self, training: Training) -> None:
         """Print the line."""
         say(f"{'steps':<11} {training.execution.summary}")
 
     def on_warning(self, training: Training, warning: FitWarning) -> None:
-        """Say what goes badly, and what to try."""
+        """Print the warning, and what to try."""
         say(f"epoch {warning.epoch}\n{caution(warning)}")
 
 
@@ -64,7 +64,7 @@ class Bar(Progress):
         )
 
     def on_step(self, training: Training) -> None:
-        """Move on to the step that training has come to."""
+        """Advance the bar to the current step."""
         self.bar.update(training.step - self.bar.n)
 
     def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
@@ -77,7 +77,7 @@ class Bar(Progress):
         )
 
     def on_warning(self, training: Training, warning: FitWarning) -> None:
-        """Say it above the bar."""
+        """Print the warning above the bar."""
         with self.bar.external_write_mode():
             super().on_warning(training, warning)
 
@@ -100,7 +100,7 @@ class Lines(Progress):
 
 
 def plan(training: Training, writes_to: str) -> str:
-    """What is about to be done, a line for each part."""
+    """Return the plan printed before training, a line for each part."""
     autoencoder, spec = training.autoencoder, training.spec
     formulas = autoencoder.formulas()
     encoder, decoder = _networks(autoencoder)
@@ -126,7 +126,7 @@ def plan(training: Training, writes_to: str) -> str:
 
 
 def result(training: Training, summary: BoundSummary, active: int, dims: int, folder: str) -> str:
-    """What training has come to, on the test data."""
+    """Return the results on the test data, printed after training."""
     note = (
         ""
         if "point" not in summary.kl_kind.values()
@@ -147,7 +147,7 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
 
 
 def caution(warning: FitWarning) -> str:
-    """What goes or went badly, and below that what to try."""
+    """Return a warning, and below it what to try."""
     return f"{_beside('warning', warning.finding)}\n{_beside('', f'→ {warning.advice}')}"
 
 
@@ -166,7 +166,7 @@ def shapes(autoencoder: Autoencoder) -> str:
 
 
 def kl_kinds(training: Training) -> dict[str, Kind]:
-    """For each latent site: how its KL is had in the reports."""
+    """Return, for each latent site, whether its reported KL is exact or sampled."""
     return training.tally.layout.kl_kind
 
 
@@ -200,7 +200,7 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
 
 
 def _weights(training: Training, folder: str) -> str:
-    """Which are kept, and if others were better by validation ELBO, where those are."""
+    """Name the weights that are kept, and the best by validation ELBO if those are others."""
     best = training.best
     if training.spec.early_stopping is not None:
         return f"best by validation ELBO, of epoch {best.epoch}"
@@ -251,7 +251,7 @@ def _parameters(module: nn.Module) -> str:
 
 
 def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -> str:
-    """What a run is worth on data, a line for each quantity."""
+    """Return the evaluation of a run, a line for each quantity."""
     count = len(found.elbo)
     parts = f"reconstruction {found.reconstruction.mean():.2f}"
     if found.point:
@@ -279,7 +279,7 @@ def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -
 
 
 def comparison(found: Comparison, data: str) -> str:
-    """Runs on the same data, best first, and what can be said of them."""
+    """Return the comparison of runs on the same data, best first, and its conclusions."""
     count = found.log_prob.shape[-1]
     width = max(len("run"), *map(len, found.names))
     how = (
@@ -308,12 +308,12 @@ def comparison(found: Comparison, data: str) -> str:
 
 
 def written(notes: Sequence[str], files: str) -> str:
-    """The end of a command's output: what to keep in mind, and where the rest is."""
+    """Return the last lines of a command's output: remarks, and the path of the results."""
     return "\n".join([*(f"note        {note}" for note in notes), f"written to  {files}"])
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """Format a duration in words.
 
     Example:
         >>> [duration(seconds) for seconds in (42.0, 400.0, 9000.0)]
@@ -335,7 +335,7 @@ def _plus_minus(value: Tensor, error: Tensor) -> str:
 
 
 def outcome(found: Check | NotApplicable) -> str:
-    """A question, its grade, what was found, and below that what to do about it."""
+    """Return a question with its grade and finding, and below it the advice."""
     if isinstance(found, NotApplicable):
         return _wrapped(found.question, "-", f"does not apply: {found.why}")
     grade, finding, advice = found.verdict()
@@ -344,7 +344,7 @@ def outcome(found: Check | NotApplicable) -> str:
 
 
 def look(found: Result) -> str:
-    """What was looked at, and what was seen."""
+    """Return the title of an analysis and its summary."""
     return _wrapped(found.name, "", found.summary())
 
 
