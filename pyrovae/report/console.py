@@ -136,7 +136,7 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
     kinds = [warning.kind for warning in training.warnings]
     collapsed = ": the posterior has collapsed" if "posterior_collapse" in kinds else ""
     return (
-        f"test ELBO   {nats(summary.elbo)} ± {nats(summary.standard_error)} nats per datum "
+        f"test ELBO   {nats(summary.elbo)} ± {nats(summary.standard_error)} nats per observation "
         f"(standard error over {summary.count} data)\n"
         f"            reconstruction {nats(summary.reconstruction)}, KL {nats(summary.kl)}\n"
         f"{note}"
@@ -190,7 +190,7 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
     resampling = spec.resampling
     if resampling is None:
         return {}
-    what = "each latent dimension" if resampling.kind == "histogram" else "the whole code"
+    what = "each latent dimension" if resampling.kind == "histogram" else "the whole latent"
     loss = ", losses weighted by 1 / (n p)" if resampling.importance_weights else ""
     return {
         "draws": f"with replacement, p as 1 / (density + {resampling.alpha:g}), the density that "
@@ -274,7 +274,7 @@ def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -
     if found.point and found.annealed is None:
         lines.append("log p(x)    not known: the guide is a point, with nothing to sample from; "
                      "--ais anneals from the prior")  # fmt: skip
-    title = f"{folder} on {count:,} test data of {data}, in nats per datum ± standard error"
+    title = f"{folder} on {count:,} test data of {data}, in nats per observation ± standard error"
     return "\n".join([title, *lines])
 
 
@@ -282,13 +282,13 @@ def comparison(found: Comparison, data: str) -> str:
     """Return the comparison of runs on the same data, best first, and its conclusions."""
     count = found.log_prob.shape[-1]
     width = max(len("run"), *map(len, found.names))
-    how = (
-        "annealing" if found.ais else f"importance sampling, {found.evaluations[0].samples} codes"
-    )
+    samples = found.evaluations[0].samples
+    how = "annealing" if found.ais else f"importance sampling, {samples} latents"
     header = ("log p(x)", 18), ("to the best", 16), ("weight", 6), ("bound gap", 15)
     titles = "".join(f"  {title:>{size}}" for title, size in header)
     lines = [
-        f"log p(x) of {count:,} test data of {data} by {how}; nats per datum ± standard error",
+        f"log p(x) of {count:,} test data of {data} by {how}; nats per observation ± standard "
+        "error",
         f"{'run':<{width}}{titles}" + ("" if found.ais else "  rise"),
     ]
     for model, name in enumerate(found.names):
@@ -302,7 +302,7 @@ def comparison(found: Comparison, data: str) -> str:
         )
     lines.append(
         "bound gap: how far estimates are too low, at most, for data of the model's own"
-        + ("" if found.ais else "; rise: since half as many codes")
+        + ("" if found.ais else "; rise: since half as many latents")
     )
     return "\n".join([*lines, "", *found.verdicts()])
 
