@@ -1,9 +1,9 @@
-"""models/vae.toml written by hand: two Pyro programs and two networks, and nothing declared.
+"""models/vae.toml written by hand: two Pyro programs and two networks.
 
     python -m pyrovae.train handwritten svi
 
-Any Python file with ``model(x)`` and ``guide(x)`` trains like this one. Networks at the top
-level are found by name; ``binarisation`` may say how the data are to be binarised.
+Any Python file with ``model(x)`` and ``guide(x)`` trains like this one. Networks at the top level
+are found by name; ``binarisation`` may set the binarisation of the data.
 """
 
 import pyro
@@ -28,7 +28,7 @@ scale = nn.Linear(200, LATENT_DIM)
 
 
 def model(x):
-    """p(z) p(x | z): a standard normal code, and grey levels that are counts."""
+    """p(z) p(x | z): a standard normal latent, and grey levels that are counts."""
     pyro.module("decoder", decoder)
     with pyro.plate("data", len(x)):
         standard = dist.Normal(x.new_zeros(LATENT_DIM), x.new_ones(LATENT_DIM)).to_event(1)

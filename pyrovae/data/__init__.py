@@ -1,4 +1,4 @@
-"""Data: observations as they are stored, split once and for all, handed out batch by batch."""
+"""Datasets: observations as stored, their fixed splits, and batches of them."""
 
 from pyrovae.data.arrays import from_arrays as from_arrays
 from pyrovae.data.binarise import binarise as binarise

@@ -1,4 +1,4 @@
-"""Arrays in memory: what their type and shape say about the observations."""
+"""Arrays in memory: type and shape decide how observations are stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.errors import DataError
 
 FEWEST = 10
-"""Fewest observations: with fewer, a tenth for validation and a tenth for test say nothing."""
+"""Fewest observations that can be split; a tenth of fewer is no validation or test set."""
 
 Array = NDArray[Any]
 
@@ -51,10 +51,10 @@ def from_arrays(
             ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1 or 3
             channels. A contiguous uint8 or float32 array is used in place, not copied.
         labels: Integer classes ``(n,)``.
-        factors: Known factors of variation ``(n, factors)``, each value an integer: what
-            ``pyrovae.exploration.factors`` measures codes against.
+        factors: Known factors of variation ``(n, factors)``, each value an integer;
+            ``pyrovae.exploration.factors`` scores latents against them.
         factor_names: Their names; by default "factor 1", "factor 2", ...
-        name: What the data are called in messages and reports.
+        name: Name of the data in messages and reports.
         maximum: Largest intensity a value can take, if the table above guesses wrong.
 
     Raises:
@@ -118,7 +118,7 @@ def check_count(x: Array, name: str) -> None:
 
 
 def store(x: Array, name: str) -> Stored:
-    """Choose how ``x`` is kept and what its largest intensity is, from its type."""
+    """Choose the stored type of ``x`` and its largest intensity, from its type."""
     match x.dtype.kind:
         case "b":
             return Stored(x.view(np.uint8), 1.0)

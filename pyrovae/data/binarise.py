@@ -1,4 +1,4 @@
-"""Grey values into bits: by threshold, by one draw for good, or by a fresh draw per batch."""
+"""Binarisation of grey values: by threshold, by one fixed draw, or by a fresh draw per batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 0
 
 
 def binarise(splits: Splits, kind: Binarisation) -> Splits:
-    """Let the model see bits instead of intensities.
+    """Replace intensities by bits in what the model sees.
 
     ``"threshold"`` sets a bit where the intensity reaches half the maximum. The two random kinds
     read the intensity as a probability, ``intensity / maximum``: ``"static"`` draws once, with a
@@ -88,7 +88,7 @@ def largest(split: Dataset, kind: Binarisation) -> float:
 
 
 def are_bits(splits: Splits) -> bool:
-    """Whether every stored value is 0 or 1."""
+    """Return True if every stored value is 0 or 1."""
     return all(split.maximum == 1 for split in splits) and all(
         x.dtype == torch.uint8
         or all(bool(((part == 0) | (part == 1)).all()) for part in torch.split(x, CHUNK))

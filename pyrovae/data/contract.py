@@ -1,4 +1,4 @@
-"""How a model wants its data."""
+"""Contract between a model and its data: binarisation and scale."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pyrovae.specs.likelihoods import Interval
 
 @dataclass(frozen=True)
 class Contract:
-    """What happens to stored data before a model sees them.
+    """Transformation of stored data into what a model sees.
 
     Attributes:
-        binarisation: Whether and how intensities become 0 and 1.
-        interval: Where intensities 0..m that stay grey go: "counts" leaves them, "unit" divides
+        binarisation: Kind of binarisation of intensities, or "none".
+        interval: Scale of intensities 0..m that stay grey: "counts" leaves them, "unit" divides
             them by m, "open_unit" puts level k at (k + 1/2) / (m + 1), the middle of its bin in
             (0, 1). Real values, and bits, stay as they are.
     """

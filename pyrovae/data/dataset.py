@@ -14,15 +14,15 @@ from torch import Tensor
 from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
-"""Observations handled at once wherever a pass over all of them must not copy the whole store."""
+"""Observations per chunk, wherever a pass over all of them must not copy the whole store."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownFactors:
-    """What made each observation, where that is known, as in data that were drawn by a program.
+    """Known factors of variation of each observation, as in synthetic data.
 
     Args:
-        names: Of the factors, all different.
+        names: Names of the factors, all different.
         classes: The value of each factor as an integer, ``(stored, factors)`` int64, never seen
             by a model.
     """
@@ -39,16 +39,16 @@ class Dataset:
     copied.
 
     Args:
-        name: What the data are called in messages and reports.
+        name: Name of the data in messages and reports.
         x: Stored observations, ``(stored, *shape)``, uint8 or float32. Images are
             ``(channels, height, width)``, tables ``(columns,)``.
-        rows: Which stored observations belong to this split, ``(n,)`` int64.
+        rows: Indices of the stored observations in this split, ``(n,)`` int64.
         labels: Classes of the stored observations, ``(stored,)`` int64, never seen by a model.
         maximum: Largest intensity a value can take, such as 255; ``None`` if real-valued.
-        binarisation: How grey values become bits; ``"dynamic"`` is drawn anew in every batch.
-        divisor: What intensities that stay grey are divided by; 1 leaves counts as they are.
-        offset: What is added to them before.
-        factors: What made the stored observations, if it is known.
+        binarisation: Kind of binarisation of grey values; ``"dynamic"`` draws anew in every batch.
+        divisor: Divisor of intensities that stay grey; 1 leaves counts as they are.
+        offset: Added to them before the division.
+        factors: Factors of variation of the stored observations, if known.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Dataset:
 
     @property
     def are_images(self) -> bool:
-        """Whether observations are ``(channels, height, width)`` with one or three channels."""
+        """True if observations are ``(channels, height, width)`` with one or three channels."""
         return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     @property
@@ -157,7 +157,7 @@ class Dataset:
 
 
 class Splits(NamedTuple):
-    """What a model is fitted to, chosen by, and judged on."""
+    """Training, validation and test data."""
 
     train: Dataset
     validation: Dataset
@@ -165,7 +165,7 @@ class Splits(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the data are called."""
+        """Name of the data."""
         return self.train.name
 
     def to(self, device: str | torch.device) -> Splits:

@@ -1,4 +1,4 @@
-"""Which observations are shown, or stand for all."""
+"""Choice of observations to show, or to stand for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of images: one observation a file, one label a sub-folder."""
+"""Folders of images: one observation per file, one label per sub-folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B"})
 
 
 class Header(NamedTuple):
-    """What a file says about its image before the pixels."""
+    """Size and mode of an image, from the header of its file."""
 
     size: tuple[int, int]
     mode: str
@@ -58,7 +58,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def is_image(file: Path) -> bool:
-    """Whether the name of a file ends like an image's."""
+    """Return True if a file has the suffix of an image."""
     return file.suffix.lower() in SUFFIXES
 
 
@@ -107,7 +107,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image; what PIL cannot read becomes one sentence."""
+    """Open an image; raise a one-sentence error if PIL cannot read it."""
     from PIL import Image
 
     try:

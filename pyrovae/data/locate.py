@@ -1,4 +1,4 @@
-"""Where the files of a named data set lie, and how to ask the network for them."""
+"""Location of the files of a named data set, and their download."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from pyrovae.errors import DataError
 
 PATIENCE = 10.0
-"""Seconds without an answer after which a download is given up."""
+"""Time-out of a download in seconds."""
 
 
 def find(name: str, root: Path, files: Iterable[str]) -> Path | None:
-    """The first of ``root`` and ``root/name`` below which all ``files`` lie."""
+    """Return the first of ``root`` and ``root/name`` that holds all ``files``."""
     places = (root, root / name)
     return next(
         (place for place in places if all((place / file).exists() for file in files)), None
@@ -25,13 +25,13 @@ def find(name: str, root: Path, files: Iterable[str]) -> Path | None:
 
 @contextlib.contextmanager
 def downloading(name: str, root: Path, files: Iterable[str], *, allowed: bool) -> Iterator[None]:
-    """Run a download in silence and with limited patience; its failure becomes one sentence.
+    """Run a download quietly and with a time-out; turn its failure into one sentence.
 
     Args:
         name: The data set.
         root: The folder it should be in.
-        files: What the data set consists of, as paths below ``root``.
-        allowed: Whether the network may be asked at all.
+        files: Files of the data set, as paths below ``root``.
+        allowed: True if downloads are allowed.
 
     Raises:
         DataError: If it may not, or the download fails; says which files to put where.
@@ -52,7 +52,7 @@ def downloading(name: str, root: Path, files: Iterable[str], *, allowed: bool) -
 
 
 def missing(name: str, root: Path, files: Iterable[str], why: str) -> DataError:
-    """The sentence that says which files of a data set go where."""
+    """Return the message that lists the files of a data set and their folder."""
     paths = [root / file for file in files]
     names = ", ".join(path.name for path in paths)
     return DataError(f"{name} is not in {root} and {why}: put {names} into {paths[0].parent}")

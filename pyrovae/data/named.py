@@ -1,4 +1,4 @@
-"""Data by name or by path."""
+"""Data sets by name or by path."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def load_data(
     Args:
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
-            ``file.npz:key`` (see :func:`from_arrays` for its shape and type) or to a folder of
-            equally large images, whose sub-folders are the labels. Beside the observations an
-            ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``) ``(n,)``, and
-            known factors of variation: integers ``factors`` ``(n, factors)``, their names as
-            strings ``factor_names`` ``(factors,)``.
+            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type)
+            or to a folder of equally large images, whose sub-folders are the labels. Beside the
+            observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
+            ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
+            names as strings ``factor_names`` ``(factors,)``.
         root: Folder of the named data sets.
-        download: Whether a named data set that is not there may be downloaded.
+        download: Allow the download of a named data set that is missing.
 
     Returns:
         Images ``(channels, height, width)`` or table rows ``(columns,)`` in three splits.
@@ -87,5 +87,5 @@ def read_digits() -> Splits:
 
 
 def unknown(source: str) -> str:
-    """The sentence for what is neither a name nor a path, with the nearest name if one is near."""
+    """Return the error for what is neither a name nor a path, with the nearest name if any."""
     return f"data '{source}' is neither a name nor a path; {nearest(source, NAMES)}"

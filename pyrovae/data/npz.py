@@ -1,4 +1,4 @@
-"""Arrays on disk, read without ever unpickling: every failure becomes one sentence."""
+"""NumPy files, read without unpickling; every failure becomes one sentence."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def read_member(archive: NpzFile, key: str, path: Path) -> Array:
 
 
 def unreadable(what: str, error: Exception) -> DataError:
-    """The sentence for an array that cannot be read."""
+    """Return the error for an array that cannot be read."""
     return DataError(f"{what} cannot be read ({error}): save it again as an array of numbers")

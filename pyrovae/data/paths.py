@@ -16,11 +16,11 @@ LABEL_KEYS = ("labels", "y", "target")
 """Names under which an ``.npz`` file may keep the classes beside the observations."""
 
 FACTORS_KEY, FACTOR_NAMES_KEY = "factors", "factor_names"
-"""Names under which it may keep the known factors, and what they are called."""
+"""Names under which it may keep the known factors and their names."""
 
 
 def exists(source: str | Path) -> bool:
-    """Whether ``source``, without the key of an array, names something on disk."""
+    """Return True if ``source``, without the key of an array, exists on disk."""
     path, _ = path_and_key(source)
     return path.exists()
 
@@ -54,7 +54,7 @@ def path_and_key(source: str | Path) -> tuple[Path, str | None]:
 
 
 def read_npz(path: Path, key: str | None) -> Splits:
-    """Read the array ``key``, or the only one, and what labels and factors there are beside it."""
+    """Read the array ``key``, or the only one, with the labels and factors beside it."""
     with open_npz(path) as archive:
         chosen = only_key(archive, path) if key is None else key
         x = read_member(archive, chosen, path)

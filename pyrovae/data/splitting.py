@@ -1,4 +1,4 @@
-"""Which observations are for fitting, for choosing and for judging: the same in every run."""
+"""Split into training, validation and test data, the same in every run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrovae.data.dataset import Dataset, KnownFactors, Splits
 
 SEED = 0
-"""Fixed, and independent of a run's seed, so that every run is judged on the same test data."""
+"""Fixed, and independent of a run's seed, so that every run has the same test data."""
 
 
 class Rows(NamedTuple):

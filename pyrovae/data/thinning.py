@@ -19,7 +19,7 @@ def thin(data: Splits, classes: Sequence[int], keep: float) -> Splits:
         data: Splits with labels.
         classes: Classes of which only few training and validation data are kept, always the same
             ones. The test data stay as they are.
-        keep: Which fraction of each, 0 to 1.
+        keep: Fraction kept of each, 0 to 1.
 
     Raises:
         DataError: No labels, a class that is not there, or one of which nothing would be left.

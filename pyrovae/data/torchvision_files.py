@@ -1,4 +1,4 @@
-"""Image sets that torchvision reads: from files that are there, else from the network."""
+"""Image sets read by torchvision, from local files or else from the network."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def read_archives(described: ImageSet, place: Path) -> Halves:
 
 
 def both_halves(described: ImageSet, place: Path, *, unpack: bool) -> Halves:
-    """Let torchvision read, and if need be unpack or download, both halves."""
+    """Read both halves by torchvision, which unpacks or downloads them if needed."""
     train, test = (described.read(str(place), train, unpack) for train in (True, False))
     return Halves(train, test)
 

@@ -1,4 +1,4 @@
-"""Image sets that torchvision reads: which files each needs, and how to read one half of it.
+"""Image sets read by torchvision: the files of each, and a reader of one half.
 
 References:
     LeCun, Bottou, Bengio and Haffner (1998), *Gradient-Based Learning Applied to Document
@@ -35,7 +35,7 @@ class ImageSet(NamedTuple):
 
     Args:
         archives: Downloaded files, as paths below the root, with their MD5.
-        unpacked: What torchvision makes of them; empty if it reads the archives themselves.
+        unpacked: Files that torchvision unpacks from them; empty if it reads the archives.
         read: Function of ``root, train, download`` that returns one half; with ``download`` it
             unpacks archives, and fetches them first if they are not there.
     """

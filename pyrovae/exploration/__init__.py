@@ -1,1 +1,1 @@
-"""What the latent space has learned: continuity, completeness, factors, outliers, rare data."""
+"""Analyses of the latent space: continuity, completeness, factors, outliers, rare data."""

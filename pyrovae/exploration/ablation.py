@@ -1,4 +1,4 @@
-"""Why codes are regularised: the same network with less, and with more, of it."""
+"""Ablation of the KL: the same network under weaker and stronger regularisation."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ SAMPLES = 16
 
 
 class Column(NamedTuple):
-    """One of the models.
+    """One of the models of an ablation.
 
     Attributes:
         codes: Means of q(z | x) of test data, ``(data, dims)``.
-        samples: Codes of the prior and of the training data, and where they differ.
-        paths: Means of p(x | z) on straight lines between the codes of a few pairs of test data,
+        samples: Latents of the prior and of the training data, and where they differ.
+        paths: Means of p(x | z) on straight lines between the latents of a few pairs of test data,
             ``(pairs, points, *shape)``.
         reconstruction: Mean over test data of E_q log p(x | z), in nats.
         kl: Mean of KL(q(z | x), p(z)) in nats; None where the guide is a point.
         elbo: The bound at β = 1 in nats; None where the guide is a point.
-        active: Latent dimensions whose mean varies with the data.
-        dims: All of them.
+        active: Number of latent dimensions whose mean varies with the data.
+        dims: Number of latent dimensions.
         largest_step: On a hundred such lines, the largest step of the mean of p(x | z) over the
             mean of its steps; 1 on a line that moves evenly.
     """
@@ -67,12 +67,12 @@ class Column(NamedTuple):
 
     @property
     def holes(self) -> Share:
-        """Draws of the prior where no training datum has its code."""
+        """Draws of the prior where the aggregated posterior has no mass."""
         return self.samples.holes
 
     @property
     def missed(self) -> Share:
-        """Codes of training data where the prior has none."""
+        """Latents of training data where the prior has no mass."""
         return self.samples.missed
 
 
@@ -81,8 +81,8 @@ class Ablation(Result):
     """The same network under several strengths of regularisation.
 
     Attributes:
-        columns: By the names of the models.
-        labels: Classes of the test data whose codes are kept, ``(data,)``, if there are any.
+        columns: Results by the name of the model.
+        labels: Classes of the test data whose latents are kept, ``(data,)``, if there are any.
         ends: The pairs of test data that the lines join, ``(pairs, 2, *shape)``.
     """
 
@@ -122,10 +122,10 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[str, I
     """The plain autoencoder, and the autoencoder's own guide under each β.
 
     All have the same encoder, seed, optimiser and budget, the plain ELBO as objective, and no
-    early stopping, which would look at the ELBO at β = 1 whatever is optimised.
+    early stopping, which would use the ELBO at β = 1 whatever is optimised.
 
     Args:
-        spec: How the model is fitted otherwise.
+        spec: Inference specification that the variants start from.
         betas: Weights of the KL, all of them positive.
 
     Raises:
@@ -164,18 +164,18 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[str, I
 
 
 def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SAMPLES) -> Ablation:
-    """Codes, lines between data, samples and numbers of each model.
+    """Evaluate each model: latents, interpolations, samples and numbers.
 
-    Test data are judged; the aggregated posterior is that of (up to 5000) training data.
+    Numbers are of test data; the aggregated posterior is that of (up to 5000) training data.
 
     Args:
         models: Fitted autoencoders by name, such as those of :func:`variants`.
-        data: As the models see them.
-        samples: Codes drawn from the prior that are decoded.
+        data: Splits as the models see them.
+        samples: Latents drawn from the prior that are decoded.
 
     Raises:
         DataError: There are fewer than 50 training data, or fewer than 20 test data.
-        SpecError: There is no model, or codes cannot be moved along a line.
+        SpecError: There is no model, or latents cannot be moved along a line.
     """
     if not models:
         raise SpecError("there is no model to compare: give one or more by name")

@@ -1,4 +1,4 @@
-"""How far apart outputs of a decoder are, and how they change along a path of codes."""
+"""Distances between decoder outputs, and their change along a path of latents."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def distance(a: Tensor, b: Tensor, event_dims: int) -> Tensor:
 
     Args:
         a: Outputs ``(*batch, *shape)``.
-        b: Others of the same shape.
-        event_dims: How many dimensions one output has.
+        b: Outputs of the same shape.
+        event_dims: Number of dimensions of one output.
 
     Returns:
         Shape ``(*batch,)``.

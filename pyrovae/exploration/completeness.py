@@ -1,4 +1,4 @@
-"""Whether data lie wherever the prior draws codes, and samples reach wherever data lie."""
+"""Completeness of the latent space: holes in q(z), and data that samples never reach."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from pyrovae.programs.autoencoder import Autoencoder
 MIN_DATA = 50
 # What a density is said to cover: all but the loneliest hundredth of its own draws.
 COVERED = 0.99
-# Of more codes, so many are listed among the variables.
+# Of more latents, so many are listed among the variables.
 MOST_LISTED = 2000
 
 BREUNIG = "the factor is that of Breunig et al. (2000), LOF, SIGMOD; the threshold is ours"
 
 
 class Share(NamedTuple):
-    """Which points lie where draws of a density never fall.
+    """Points that lie outside the support of a density, by their outlier factors.
 
     Attributes:
-        outside: For each point, whether it does, ``(points,)``.
-        expected: The share that would if the points were draws of that density too.
-        chance: What the share would then exceed in one case of twenty.
+        outside: True for each point that lies outside, ``(points,)``.
+        expected: Expected share if the points were draws of that density too.
+        chance: 95th percentile of the share in that case.
     """
 
     outside: NDArray[Any]
@@ -48,12 +48,12 @@ class Share(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The share that was found."""
+        """The observed share."""
         return float(self.outside.mean())
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's interval of it, 95 %, for this threshold."""
+        """95 % Wilson interval of the share, for this threshold."""
         return fraction_interval(int(self.outside.sum()), len(self.outside))
 
 
@@ -62,15 +62,15 @@ class Samples(Result):
     """Samples from the prior and from the aggregated posterior, side by side.
 
     Attributes:
-        names: Of the numbers of a code.
+        names: Names of the latent dimensions.
         prior_codes: Draws of p(z), ``(data, dims)``, as many as there are data.
-        posterior_codes: A draw of q(z | x) for each datum, in their order, ``(data, dims)``.
-        holes: Of ``prior_codes``, those where q(z) has no mass.
-        missed: Of ``posterior_codes``, those where p(z) has none.
-        shown: Which of both codes were decoded, ``(count,)``, in random order.
+        posterior_codes: A draw of q(z | x) for each observation, in their order, ``(data, dims)``.
+        holes: Points of ``prior_codes`` where q(z) has no mass.
+        missed: Points of ``posterior_codes`` where p(z) has no mass.
+        shown: Indices of the latents that were decoded, ``(count,)``, in random order.
         prior_samples: Means of p(x | z) at those of the prior, ``(count, *shape)``.
         posterior_samples: The same at those of the aggregated posterior.
-        neighbours: How many neighbours counted.
+        neighbours: Number of neighbours, k.
     """
 
     names: list[str]
@@ -140,39 +140,39 @@ class Samples(Result):
 def sample_both(
     autoencoder: Autoencoder, x: Tensor, *, count: int = 64, neighbours: int = 20
 ) -> Samples:
-    r"""Samples at codes of the prior and of the aggregated posterior, and where the two differ.
+    r"""Sample from the prior and from the aggregated posterior, and find where they differ.
 
     .. math::
         p(z) \quad\text{and}\quad q(z) = \frac1N \sum_n q(z \mid x_n)
 
-    A code lies where a density has no mass if, among that density's draws, its local outlier
-    factor is larger than that of 99 % of further draws: how much farther away its k nearest are
-    than theirs are from each other. So a gap between dense clusters is a hole, and the thin edge
-    of a wide one is none. Half of the data give the draws of q(z), the others the threshold: where
-    p(z) = q(z) one code of a hundred is expected to be outside, whatever the space, and for points
-    as well as for densities.
+    A latent counts as outside a density if its local outlier factor among draws of that density is
+    larger than the factors of 99 % of further draws. The factor compares the distance to the k
+    nearest neighbours with the distances of these to their own. So a gap between dense clusters is
+    a hole, and the thin edge of a wide cluster is none. Half of the data give the draws of q(z),
+    the others the threshold: where p(z) = q(z), one latent of a hundred is expected to be outside,
+    whatever the space, for point guides too.
 
-    What it cannot see: in many dimensions all distances become alike, and a code must be far
-    off to be called so. A small share then says little, a large one as much as ever. Distances are
-    Euclidean, in the units of the code; on the sphere they grow with the angle. Of discrete codes
-    many coincide, and the shares mean little.
+    Limits: in many dimensions all distances become alike, and only a latent that is far off is
+    detected, so that a small share says little. Distances are Euclidean, in the units of the
+    latent; on the sphere they grow with the angle. Discrete latents coincide, and their shares
+    mean little.
 
     Args:
         autoencoder: Model and guide.
         x: Data ``(data, *shape)``, on the autoencoder's device.
-        count: Codes of each kind that are decoded; as many as there are data if they are fewer.
-        neighbours: How many neighbours count, k.
+        count: Latents of each kind to decode, at most as many as there are data.
+        neighbours: Number of neighbours, k.
 
     Raises:
-        DataError: There are fewer than 50 data, or codes are not finite.
-        SpecError: There are not so many neighbours.
+        DataError: There are fewer than 50 data, or latents are not finite.
+        SpecError: There are fewer latents than neighbours.
 
     References:
         Breunig, Kriegel, Ng and Sander (2000), *LOF: Identifying Density-Based Local Outliers*,
         SIGMOD; Rosca et al. (2018), *Distribution Matching in Variational Inference*,
-        arXiv:1802.06847 (samples of the prior where no datum has its code); Kynkäänniemi et al.
-        (2019), *Improved Precision and Recall Metric for Assessing Generative Models*,
-        arXiv:1904.06991 (two shares, one for each way).
+        arXiv:1802.06847 (samples of the prior far from all latents); Kynkäänniemi et al. (2019),
+        *Improved Precision and Recall Metric for Assessing Generative Models*, arXiv:1904.06991
+        (two shares, one for each direction).
     """
     _check(len(x), neighbours)
     names, prior, posterior = _draw_both(autoencoder, x)
@@ -192,17 +192,17 @@ def sample_both(
 
 
 def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
-    r"""Which points lie where draws of a density never fall.
+    r"""Find the points that lie outside the support of a density.
 
     With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds
     it with probability :math:`1 - m / (n + 1)`, whatever the density (if it has one), and the
     number of points that do follows a beta-binomial distribution.
 
     Args:
-        points: What is asked about, ``(points, dims)``.
-        draws: Of the density, ``(draws, dims)``. One half, at random, is what neighbours are
-            looked for in; the other tells what is usual.
-        neighbours: How many of them count.
+        points: Points to classify, ``(points, dims)``.
+        draws: Draws of the density, ``(draws, dims)``. A random half is the reference set of the
+            neighbours; the other half calibrates the threshold.
+        neighbours: Number of neighbours.
 
     Example:
         >>> draws = torch.linspace(0, 1, 1000).unsqueeze(-1)
@@ -240,7 +240,7 @@ def _check(data: int, neighbours: int) -> None:
 
 
 def _draw_both(autoencoder: Autoencoder, x: Tensor) -> tuple[list[str], Tensor, Tensor]:
-    """Draws of p(z) and q(z), float64; from one random stream, so that no noise is in both."""
+    """Draw from p(z) and q(z), float64, from one random stream, so that they share no noise."""
     with evaluating(autoencoder, x.device):
         posterior = [
             LocalPosterior(autoencoder, part).draw_guide(1)[0]
@@ -260,5 +260,5 @@ def _finite(parts: list[Tensor], name: str) -> Tensor:
 
 
 def _order(count: int) -> Tensor:
-    """A random order, always the same: data are often sorted by class."""
+    """Fixed random order: data are often sorted by class."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))

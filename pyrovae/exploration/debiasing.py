@@ -1,4 +1,4 @@
-"""Whether drawing rare data more often in training does them good, and at whose expense."""
+"""Debiasing: effect of resampling rare observations on them and on all others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pyrovae.specs.resampling import KernelResamplingSpec, ResamplingSpec
 from pyrovae.training.resampling import drawing_probabilities, expected_shares
 
 SHOWN = 20
-"""Data at either end of the chances that are shown."""
+"""Observations shown from either end of the sampling probabilities."""
 
 AMINI = "Amini et al. (2019), doi:10.1145/3306618.3314243"
 BURDA = "Burda et al. (2016), arXiv:1509.00519"
@@ -38,7 +38,7 @@ class Difference(NamedTuple):
 
     @classmethod
     def of(cls, differences: Tensor) -> Difference:
-        """Of differences ``(data,)``."""
+        """Mean and standard error of differences ``(data,)``."""
         return cls(differences.mean().item(), standard_error(differences).item())
 
     def __str__(self) -> str:
@@ -48,25 +48,26 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Debiasing(Result):
-    """Two fits of a model, without and with resampling by the density of codes.
+    """Two fits of a model, without and with resampling by the density of latents.
 
     Attributes:
-        resampling: How data were drawn in the second fit.
-        rare: Classes whose fate is asked for; empty if none is singled out.
+        resampling: Specification of the resampling in the second fit.
+        rare: Classes to compare with the others; empty if there are none.
         classes: Classes of the training data, ``(classes,)``; empty if there are no labels.
         share_before: Share of each class in the training data, and so among uniform draws.
-        share_after: Expected share among the draws, by the chances after the second fit.
-        chances: Chance of each training datum, ``(data,)``, float64; the mean is 1 / data.
-        labels: Classes of the test data that were judged, ``(obs,)``; empty without labels.
+        share_after: Expected share among the draws, by the probabilities after the second fit.
+        chances: Sampling probability of each training observation, ``(data,)``, float64; the mean
+            is 1 / data.
+        labels: Classes of the test data that were evaluated, ``(obs,)``; empty without labels.
         log_prob: Log p(x) of these after minus before, nats ``(obs,)``; NaN where the guide is a
             point.
-        reconstruction: Likewise of the mean of log p(x | z) over codes from the guide.
+        reconstruction: Likewise of the mean of log p(x | z) over latents from the guide.
         log_prob_before: Log p(x) of these in the first fit, nats ``(obs,)``.
         reconstruction_before: Their reconstruction in the first fit.
-        samples: Codes for each of them.
-        most_likely: Training data that are drawn most, ``(shown, *shape)``.
-        least_likely: Training data that are drawn least.
-        most_factor: How many times as often as if all chances were equal, ``(shown,)``.
+        samples: Latents drawn for each of them.
+        most_likely: Training data of the highest probabilities, ``(shown, *shape)``.
+        least_likely: Training data of the lowest probabilities.
+        most_factor: Ratio of their probabilities to the uniform one, ``(shown,)``.
         least_factor: Likewise.
     """
 
@@ -92,11 +93,11 @@ class Debiasing(Result):
 
     @property
     def worth(self) -> float:
-        """Of how many equally likely data the draws are worth, as a fraction of all data."""
+        """Effective sample size of the draws, as a fraction of the number of training data."""
         return (1 / (len(self.chances) * self.chances.square().sum())).item()
 
     def chosen(self, *, rare: bool) -> Tensor:
-        """Which judged data are of the rare classes, or of the others, ``(obs,)``."""
+        """Mask of the evaluated data of the rare classes, or of the others, ``(obs,)``."""
         members = torch.isin(self.labels, torch.tensor(self.rare, dtype=self.labels.dtype))
         return members if rare else ~members
 
@@ -106,11 +107,11 @@ class Debiasing(Result):
         return (self.share_after if after else self.share_before)[members].sum().item()
 
     def per_class(self, differences: Tensor) -> list[Difference]:
-        """Of each of the classes."""
+        """Difference for each class."""
         return [Difference.of(differences[self.labels == label]) for label in self.classes]
 
     def summary(self) -> str:
-        """What the rare data gained, and what the others paid."""
+        """Gain of the rare classes and loss of the others, in a sentence."""
         if not self.rare:
             everything = torch.ones(len(self.log_prob)).bool()
             return (
@@ -160,7 +161,7 @@ class Debiasing(Result):
         return found
 
     def variables(self) -> dict[str, Variable]:
-        """What there is of each class and of each judged datum."""
+        """Arrays of all classes and of all evaluated observations."""
         found = {
             "log_prob_difference": Variable(
                 ("obs",), self.log_prob.numpy(), "log p(x) of test data, after − before, nats"
@@ -241,8 +242,9 @@ def variants(
     """The same inference without and with resampling: "off" and "on".
 
     Args:
-        spec: How to fit.
-        resampling: How to draw; by default as ``spec`` does, or by the density of whole codes.
+        spec: Specification of both fits.
+        resampling: Resampling of the second fit; by default that of ``spec``, or by the joint
+            density of the latents.
 
     Raises:
         SpecError: Importance weights for an objective that cannot have them.
@@ -273,21 +275,21 @@ def debias(
         \log p(x) \approx \log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k \mid x)},
         \qquad z_k \sim q(z \mid x)
 
-    in the mean a lower bound.
+    a lower bound in expectation.
 
     Args:
-        before: Fitted to data as they are.
-        after: Fitted to data drawn by the density of their codes, on the same device.
+        before: Model fitted without resampling.
+        after: Model fitted with resampling, on the same device.
         data: The data of both fits, as the models see them.
-        rare: Classes whose fate is asked for.
-        resampling: How data were drawn; by default as ``after`` was declared.
+        rare: Classes to compare with the others.
+        resampling: Resampling of ``after``; by default as it was declared.
         samples: :math:`K`.
-        num: Test data of each class that are judged, at most; ten times as many without labels.
+        num: Most test data of each class to evaluate; ten times as many without labels.
 
     Raises:
         DataError: No labels, or no such class, though ``rare`` names some; a density that is not
             finite.
-        SpecError: It is not known how data were drawn.
+        SpecError: The resampling of ``after`` is not known.
     """
     spec = resampling or _declared(after)
     labels = _labels(data.train)
@@ -354,7 +356,7 @@ def _shares(probabilities: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
 
 
 def _some_of_each(labels: Tensor, classes: Tensor, num: int, count: int) -> Tensor:
-    """Indices of the first ``num`` of each class, in order; without labels of the first."""
+    """Indices of the first ``num`` of each class, in order; without labels the first ``num``."""
     if not len(labels):
         return torch.arange(count)[: 10 * num]
     chosen = [(labels == label).nonzero()[:num, 0] for label in classes]

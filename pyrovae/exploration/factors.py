@@ -1,4 +1,4 @@
-"""Whether single dimensions of the code stand for single factors that made the data."""
+"""Disentanglement: dependence between single latent dimensions and known factors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HIGGINS = "Higgins et al. (2017), ICLR"
 
 
 class Scores(NamedTuple):
-    """Every score, by the protocol, from as many draws of data as there were repeats."""
+    """Every score by its protocol, one value for each repeated draw of data."""
 
     mig: list[MIG]
     dci: list[DCI]
@@ -46,14 +46,14 @@ class Scores(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One score of several draws.
+    """One score over several draws of data.
 
     Attributes:
-        name: As it is written in the field.
-        values: Of each draw, ``(repeats,)``.
-        chance: What a code that says nothing gets.
-        definition: What it is, in a sentence.
-        reference: Who says so.
+        name: Name of the score in the literature.
+        values: Value for each draw, ``(repeats,)``.
+        chance: Value for uninformative latents.
+        definition: Definition in a sentence.
+        reference: Source.
     """
 
     name: str
@@ -64,27 +64,27 @@ class Score(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Over the draws."""
+        """Mean over the draws."""
         return float(self.values.mean())
 
     @property
     def error(self) -> float | None:
-        """Standard error of the mean; none of a single draw, or where all the data were drawn."""
+        """Standard error of the mean; None for a single draw, or where all data were drawn."""
         spread = float(self.values.std(ddof=1)) if len(self.values) > 1 else 0.0
         return spread / np.sqrt(len(self.values)) if spread > 0 else None
 
 
 @dataclass(frozen=True, eq=False)
 class Factors(Result):
-    """How codes and known factors go together.
+    """Scores of latents against known factors.
 
     Attributes:
-        names: Of the factors.
-        dims: Of the dimensions.
-        count: How many data were encoded.
+        names: Names of the factors.
+        dims: Names of the latent dimensions.
+        count: Number of data encoded.
         majority: Share of the most frequent value of each factor, ``(factors,)``.
-        scores: Of each draw of data.
-        drawn: Whether the codes are draws of q(z | x), because no mean is known.
+        scores: Scores for each draw of data.
+        drawn: True if the latents are draws of q(z | x), because no mean is known.
     """
 
     names: tuple[str, ...]
@@ -99,7 +99,7 @@ class Factors(Result):
 
     @property
     def varying(self) -> Array:
-        """Which factors take more than one value, ``(factors,)``."""
+        """Mask of the factors that take more than one value, ``(factors,)``."""
         return self.majority < 1
 
     @property
@@ -114,7 +114,7 @@ class Factors(Result):
 
     @property
     def importance(self) -> Array:
-        """Of each dimension for each factor, in the trees of DCI, ``(dims, factors)``."""
+        """Importance of each dimension for each factor, by DCI's trees, ``(dims, factors)``."""
         return np.mean([found.importance for found in self.scores.dci], 0)
 
     @property
@@ -239,22 +239,22 @@ def disentangle(
     trees: Trees = "forest",
     progress: bool = False,
 ) -> Factors:
-    """Score the code against the factors that made the data.
+    """Score the latents against the known factors of the data.
 
-    All the data are encoded, whatever they were used for, as the published protocols do; the
-    scores are of samples of them. Each is repeated with other samples, which says how much of it
-    is chance of sampling. It says nothing of the chance of training: that takes other runs.
+    Data of all splits are encoded, as in the published protocols; the scores are computed from
+    samples of them. Repeats with other samples give the variance due to sampling, not that due to
+    training, which takes runs with other seeds.
 
     Args:
         autoencoder: Model and guide.
-        data: As the model sees them, with known factors.
-        count: Only so many data, drawn at random; by default all.
-        repeats: Samples of which each score is computed.
+        data: Splits as the model sees them, with known factors.
+        count: Number of data, drawn at random; by default all.
+        repeats: Number of samples of data from which each score is computed.
         trees: The classifier of DCI, see :func:`pyrovae.exploration.disentanglement.dci`.
-        progress: Whether to show on stderr how far it has got.
+        progress: Show a progress bar on stderr.
 
     Raises:
-        DataError: No factors are known, or none is fit to be measured.
+        DataError: No factors are known, or none can be scored.
     """
     found = all_codes(autoencoder, data, count=count, progress=progress)
     factors = found.factors.numpy()
@@ -279,17 +279,17 @@ def measure(
     trees: Trees = "forest",
     progress: bool = False,
 ) -> Scores:
-    """Every score of codes ``(n, dims)`` against factors ``(n, factors)``, several times.
+    """Compute every score of latents ``(n, dims)`` against factors ``(n, factors)``, repeatedly.
 
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
         factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
-        repeats: Samples of which each score is computed.
+        repeats: Number of samples of data from which each score is computed.
         trees: The classifier of DCI.
-        progress: Whether to show on stderr how far it has got.
+        progress: Show a progress bar on stderr.
 
     Raises:
-        DataError: Codes and factors cannot be measured.
+        DataError: Latents and factors cannot be scored.
     """
     both = coded(codes, factors)
 

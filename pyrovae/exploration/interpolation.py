@@ -1,4 +1,4 @@
-"""Whether the space between two data is filled: codes on the way from one to the other."""
+"""Latent interpolation between observations, on a line and on an arc."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHITE = "White (2016), arXiv:1609.04468"
 
 @dataclass(frozen=True, eq=False)
 class Interpolations(Result):
-    """Outputs along two ways between the codes of pairs of data.
+    """Outputs along two paths between the latents of pairs of observations.
 
     Attributes:
         ways: "linear" and, where there is more than one latent dimension, "spherical".
@@ -39,9 +39,9 @@ class Interpolations(Result):
         change: Root mean squared change of the output per value at each step, in units of the
             data, ``(ways, pairs, steps - 1)``.
         straight: The same between both ends, ``(pairs,)``.
-        log_prior: log p(z) in nats along the ways, ``(ways, pairs, steps)``.
+        log_prior: log p(z) in nats along the paths, ``(ways, pairs, steps)``.
         images: Means of p(x | z), ``(ways, pairs, steps, *shape)``.
-        ends: The data themselves, ``(pairs, 2, *shape)``.
+        ends: The observations themselves, ``(pairs, 2, *shape)``.
     """
 
     ways: tuple[str, ...]
@@ -72,7 +72,7 @@ class Interpolations(Result):
 
     @property
     def density_gain(self) -> Array:
-        """Mean log p(z) between the ends less that at the ends, in nats, ``(ways, pairs)``."""
+        """Mean log p(z) between the ends minus that at the ends, in nats, ``(ways, pairs)``."""
         return self.log_prior[..., 1:-1].mean(-1) - self.log_prior[..., [0, -1]].mean(-1)
 
     def summary(self) -> str:
@@ -142,22 +142,22 @@ _DENSITY_GAIN = (
 def interpolate(
     autoencoder: Autoencoder, x: Tensor, *, pairs: int = 6, steps: int = 11
 ) -> Interpolations:
-    """Decode what lies between the codes of consecutive data: x[0] and x[1], x[2] and x[3], ...
+    """Decode paths between the latents of consecutive data: x[0] to x[1], x[2] to x[3], ...
 
-    Codes, means of q(z | x) or draws where no mean is known, are joined by a straight line and
+    Latents, means of q(z | x) or draws where no mean is known, are joined by a straight line and
     by an arc about the origin. On the sphere the line is projected onto it, and the arc is the
     great circle. One latent dimension has no arc.
 
     Args:
         autoencoder: Model and guide.
         x: Data ``(data, *shape)`` on the autoencoder's device; of an odd number the last is not
-            looked at.
-        pairs: How many pairs are looked at, at most.
-        steps: Points on each way, the ends among them.
+            used.
+        pairs: Most pairs to use.
+        steps: Points on each path, the ends included.
 
     Raises:
         DataError: There are fewer than two data.
-        SpecError: There is no pair, there are fewer than three steps, or codes cannot be moved.
+        SpecError: There is no pair, there are fewer than three steps, or latents cannot be moved.
 
     References:
         Shoemake (1985), *Animating Rotation with Quaternion Curves*; White (2016), *Sampling
@@ -192,7 +192,7 @@ def _ways(space: LatentSpace) -> dict[str, Callable[[Tensor, Tensor, int], Tenso
 
 
 def _log_prior(autoencoder: Autoencoder, one: Tensor, codes: Tensor) -> Tensor:
-    """Log p(z) of codes ``(*batch, dims)``, float64 on the CPU."""
+    """Log p(z) of latents ``(*batch, dims)``, float64 on the CPU."""
     with evaluating(autoencoder, one.device):
         local = LocalPosterior(autoencoder, one)
         parts = codes.flatten(0, -2).unsqueeze(1).split(chunks.codes(one.device))
@@ -201,12 +201,12 @@ def _log_prior(autoencoder: Autoencoder, one: Tensor, codes: Tensor) -> Tensor:
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """NaN where the denominator is zero."""
+    """Ratio, NaN where the denominator is zero."""
     return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
 def _mean(values: Array) -> tuple[float, float | None]:
-    """Of the values that are numbers, with its standard error."""
+    """Mean of the values that are not NaN, with its standard error."""
     known = values[np.isfinite(values)]
     if not len(known):
         return math.nan, None

@@ -1,4 +1,4 @@
-"""The space of codes: what its points decode to, where the prior puts them, how to move in it."""
+"""The latent space of an autoencoder: encoding, decoding, the prior's quantiles, moves."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ DRAWS = 20_000
 
 
 class LatentSpace:
-    """Codes ``(codes, dims)`` of an autoencoder, latent sites one after the other.
+    """Latents ``(codes, dims)`` of an autoencoder, with all latent sites concatenated.
 
     Everything is on the CPU, and always with the same random numbers.
 
     Args:
         autoencoder: Model and guide.
-        like: A datum or more, ``(data, *shape)``, on the autoencoder's device.
+        like: Any observations, ``(data, *shape)``, on the autoencoder's device.
 
     Attributes:
-        names: A name for each number of a code, such as ``z[3]``.
-        dims: Length of the code.
+        names: Name of each latent dimension, such as ``z[3]``.
+        dims: Number of latent dimensions.
     """
 
     def __init__(self, autoencoder: Autoencoder, like: Tensor) -> None:
@@ -46,10 +46,10 @@ class LatentSpace:
 
     @property
     def spherical(self) -> bool:
-        """Whether codes are on the unit sphere; else they are any vectors of real numbers.
+        """True if latents are on the unit sphere, False if they are any real vectors.
 
         Raises:
-            SpecError: They are neither, so that no straight or curved line leads through them.
+            SpecError: They are neither, so that no line or arc can be drawn between them.
         """
         free = self._local.coordinates
         parts = free.parts if isinstance(free, SideBySide) else [free]
@@ -73,7 +73,7 @@ class LatentSpace:
         return torch.cat(parts).cpu()
 
     def draw_prior(self, count: int) -> Tensor:
-        """Codes from p(z)."""
+        """Latents from p(z)."""
         device = self._one.device
         with evaluating(self.autoencoder, device):
             sizes = chunks.draws(1, count, device)
@@ -87,7 +87,7 @@ class LatentSpace:
         return torch.cat(parts).cpu()
 
     def quantiles(self, probabilities: Tensor) -> Tensor:
-        """Of each number of a code under p(z), ``(probabilities, dims)``.
+        """Quantiles of each latent dimension under p(z), ``(probabilities, dims)``.
 
         Exact where the prior factorises and has an inverse distribution function, else those of
         20 000 draws.
@@ -99,9 +99,9 @@ class LatentSpace:
         return drawn.quantile(probabilities.double(), dim=0).to(self._one.dtype)
 
     def move(self, z: Tensor, dim: int, values: Tensor) -> Tensor:
-        """Codes ``(values, dims)``: ``z``, ``(dims,)``, with one number replaced.
+        """Latents ``(values, dims)``: ``z``, ``(dims,)``, with one dimension replaced.
 
-        On the sphere the others are scaled so that the code stays on it.
+        On the sphere the others are scaled so that the latent stays on it.
         """
         moved = z.repeat(len(values), 1)
         if self.spherical:

@@ -1,4 +1,4 @@
-"""All that a model with two latent dimensions can make, in one plane."""
+"""The decoded plane of a model with two latent dimensions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CLIFF = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Manifold(Result):
-    """A plane of codes, decoded: cells of the prior, even in probability along both axes.
+    """A decoded plane of latents: cells of equal prior probability along both axes.
 
     Attributes:
-        axes: What is horizontal and what is vertical.
+        axes: Names of the horizontal and the vertical axis.
         probabilities: Below the middles of the cells along both axes, ``(size,)``; on the sphere
             under the uniform distribution, whatever the prior.
         codes: ``(size, size, dims)``, rows from the bottom up.
@@ -50,7 +50,7 @@ class Manifold(Result):
 
     @property
     def changes(self) -> NDArray[Any]:
-        """Of all neighbours, flat."""
+        """Changes between all neighbours, flattened."""
         return np.concatenate([self.across.ravel(), self.upward.ravel()])
 
     @property
@@ -101,23 +101,23 @@ class Manifold(Result):
 
 
 def manifold(autoencoder: Autoencoder, like: Tensor, *, size: int = 20) -> Manifold:
-    r"""Decode a plane of codes.
+    r"""Decode a plane of latents.
 
     .. math::
         z = (F_1^{-1}(p_j), F_2^{-1}(p_i)), \qquad p_i = (i - 1/2) / n
 
     with :math:`F_d` the distribution function of :math:`z_d` under p(z): where both are
-    independent, every cell has the same probability. Codes on the sphere in three dimensions
+    independent, every cell has the same probability. Latents on the sphere in three dimensions
     have a plane as well, of longitudes and heights, whose cells all have the same area.
 
     Args:
         autoencoder: Model and guide.
-        like: A datum or more, ``(data, *shape)``, on the autoencoder's device; looked at for
-            their shape.
+        like: Any observations, ``(data, *shape)``, on the autoencoder's device; only their shape
+            is used.
         size: :math:`n`.
 
     Raises:
-        SpecError: The code has more or fewer than two dimensions; there is only one cell.
+        SpecError: There are more or fewer than two latent dimensions, or only one cell.
 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114, figure 4.

@@ -1,4 +1,4 @@
-"""Analyses of a latent space by their words on the command line. Imports no torch."""
+"""Names of the analyses of a latent space on the command line. Imports no torch."""
 
 LOOKS = {
     "traversals": "each latent dimension moved through the prior's quantiles (with a GIF)",

@@ -1,4 +1,4 @@
-"""Whether data that the model was not fitted to look strange to it, by one score and another."""
+"""Out-of-distribution detection: scores of held-out data and of data of another kind."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ CONTROL = "simplicity"
 
 
 class Scored(NamedTuple):
-    """Both sets by one score.
+    """One score of both data sets.
 
     Attributes:
-        definition: Of the score.
-        inside: Of the data that are like those fitted to, float64 ``(n,)``.
-        outside: Of the others, ``(m,)``.
-        separation: How well it tells them apart.
+        definition: Definition of the score.
+        inside: Scores of the data like the training data, float64 ``(n,)``.
+        outside: Scores of the others, ``(m,)``.
+        separation: AUROC and AUPRC of the score.
     """
 
     definition: Definition
@@ -51,13 +51,13 @@ class Outliers(Result):
     """Scores of two sets of data.
 
     Attributes:
-        names: What the set inside and the set outside are called.
-        inside: Data like those fitted to, ``(n, *shape)`` on the CPU.
+        names: Names of the set inside and of the set outside.
+        inside: Data like the training data, ``(n, *shape)`` on the CPU.
         outside: The others, ``(m, *shape)``.
-        scored: By each score that applies.
-        left_out: Why another does not apply; a clause for each label.
-        samples: Codes for each datum's log p(x).
-        steps: Of the optimiser for the regret.
+        scored: Results by each score that applies.
+        left_out: Reasons why other scores do not apply, by label.
+        samples: Latents drawn for each estimate of log p(x).
+        steps: Optimiser steps for the regret.
     """
 
     name = "outliers"
@@ -72,12 +72,12 @@ class Outliers(Result):
     steps: int
 
     def strangest(self, scored: Scored, count: int) -> tuple[Array, Array]:
-        """Which data of either set have the highest scores, the highest first."""
+        """Indices of the data of either set with the highest scores, in descending order."""
         inside, outside = (np.argsort(-s, kind="stable")[:count] for s in scored[1:3])
         return inside, outside
 
     def summary(self) -> str:
-        """How the likelihood does, and the best of the scores, and what may be concluded."""
+        """Summary of the likelihood's AUROC, the best score, and the conclusion."""
         ours, theirs = self.names
         by_name = {scored.definition.name: scored for scored in self.scored}
         models = [scored for scored in self.scored if scored.definition.name != CONTROL]
@@ -159,19 +159,19 @@ def score_outliers(
     steps: int = STEPS,
     progress: bool = False,
 ) -> Outliers:
-    """Score held-out data and data of another kind by all of :data:`SCORES` that apply.
+    """Score held-out data and data of another kind by all scores that apply.
 
-    Both sets must not have been fitted to: what was is less strange than anything new.
+    Neither set may contain training data, whose scores are lower than those of any new data.
 
     Args:
         autoencoder: Model and guide.
-        train: What it was fitted to, as it sees them.
-        inside: Others of the same kind, ``(n, *shape)``, as it sees them, on its device.
+        train: Training data, as the model sees them.
+        inside: Held-out data of the same kind, ``(n, *shape)``, likewise, on the model's device.
         outside: Data of another kind, ``(m, *shape)``, likewise; bits, if the others are.
-        names: What the two sets are called.
-        samples: Codes from the guide for each datum.
-        steps: Of the optimiser that finds the best q for a datum.
-        progress: Whether to show bars on stderr.
+        names: Names of the two sets.
+        samples: Latents drawn from the guide for each observation.
+        steps: Optimiser steps to find the best q for an observation.
+        progress: Show progress bars on stderr.
 
     Raises:
         DataError: A set is empty or of another shape, or a density is not finite.
@@ -199,7 +199,7 @@ def score_outliers(
 def _seen(
     autoencoder: Autoencoder, train: Dataset, x: Tensor, samples: int, steps: int, progress: bool
 ) -> ScoreInputs:
-    """Everything that several scores need, once."""
+    """Compute the inputs that several scores share, once."""
     index = torch.linspace(0, len(train) - 1, min(TYPICAL, len(train))).round().long()
     typical = judge(
         autoencoder,
@@ -225,7 +225,7 @@ def _reported(scored: Scored) -> str:
 
 
 def _consequence(scored: Scored) -> str:
-    """What an AUROC that is not above a half says, after a number."""
+    """Return the remark on an AUROC that is not above a half, to follow the number."""
     low, high = scored.separation.auroc_interval
     if high < 0.5:
         return ", below 0.5: the model finds the outside data more likely than its own"

@@ -1,4 +1,4 @@
-"""Paths through the space of codes."""
+"""Paths through the latent space."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SMALLEST_ANGLE = 1e-6
 
 
 def codes_on(space: LatentSpace, x: Tensor) -> Tensor:
-    """Codes of data as the decoder knows them: means of q(z | x), on the sphere their directions.
+    """Latents of data for the decoder: means of q(z | x), on the sphere their directions.
 
-    The mean of a distribution on the sphere lies within it.
+    The mean of a distribution on the sphere lies inside the sphere.
     """
     z = space.encode(x)
     return unit(z) if space.spherical else z
@@ -26,12 +26,12 @@ def line(start: Tensor, end: Tensor, steps: int) -> Tensor:
     r"""Straight lines, :math:`(1 - t)\, a + t\, b` at even t from 0 to 1.
 
     Args:
-        start: Codes ``(paths, dims)``.
-        end: Others.
-        steps: Points on each path, the ends among them.
+        start: Latents ``(paths, dims)``.
+        end: Latents of the same shape.
+        steps: Points on each path, the ends included.
 
     Returns:
-        Codes ``(paths, steps, dims)``.
+        Latents ``(paths, steps, dims)``.
     """
     t = torch.linspace(0, 1, steps, dtype=start.dtype).unsqueeze(-1)
     return torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t)
@@ -46,15 +46,15 @@ def arc(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
     with u the direction of a, v the direction orthogonal to u in the plane of both, and
     :math:`\omega` their angle: the great circle where both have the same length. Opposite ends
-    have many such planes, of which one is taken. Where there is no angle it is the straight line.
+    have many such planes, of which one is taken. Where the angle is zero it is the straight line.
 
     Args:
-        start: Codes ``(paths, dims)`` of at least two dimensions.
-        end: Others.
-        steps: Points on each path, the ends among them.
+        start: Latents ``(paths, dims)`` of at least two dimensions.
+        end: Latents of the same shape.
+        steps: Points on each path, the ends included.
 
     Returns:
-        Codes ``(paths, steps, dims)``.
+        Latents ``(paths, steps, dims)``.
 
     References:
         Shoemake (1985), *Animating Rotation with Quaternion Curves*; White (2016), *Sampling

@@ -1,4 +1,4 @@
-"""What a code costs, and what it lets through: the two parts of the bound, datum by datum."""
+"""Rate and distortion: the two parts of the bound, per observation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pyrovae.specs.objectives import ELBOSpec
 
 
 class Mean(NamedTuple):
-    """A mean, and its standard error; NaN where there are not enough values."""
+    """A mean and its standard error; NaN where there are too few values."""
 
     value: float
     error: float
@@ -30,7 +30,7 @@ class Mean(NamedTuple):
 
 
 class RateDistortion(NamedTuple):
-    r"""Of each datum, float64 ``(data,)``, in nats; ELBO = -(rate + distortion).
+    r"""Rate and distortion per observation, float64 ``(data,)``, in nats; ELBO = -(R + D).
 
     .. math::
         R(x) = \operatorname{KL}(q(z \mid x), p(z)), \qquad
@@ -38,8 +38,8 @@ class RateDistortion(NamedTuple):
 
     Attributes:
         rate: R; of a guide that is a point it is -log p(z), which is no rate.
-        distortion: D, at one code drawn for each datum.
-        kind: Whether the rate is "exact", "sampled", or of a "point".
+        distortion: D, at one latent drawn for each observation.
+        kind: Kind of the rate: "exact", "sampled", or "point".
     """
 
     rate: Tensor
@@ -60,7 +60,7 @@ class RateDistortion(NamedTuple):
 
 
 def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistortion:
-    """Both parts of the bound.
+    """Compute both parts of the bound.
 
     The random numbers are those of :func:`pyrovae.evaluation.bound.evaluate`.
 

@@ -1,4 +1,4 @@
-"""What every look at a latent space comes to: a sentence, numbers, and arrays."""
+"""Interface of the results of an analysis: a sentence, numbers and arrays."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pyrovae.evaluation.results import Number, Variable
 
 
 class Result(ABC):
-    """Something seen of a latent space.
+    """Result of an analysis of a latent space.
 
     It holds data only; ``pyrovae.report.figures`` draws them.
 
     Attributes:
-        name: The word on the command line, and the name of the files.
+        name: Name on the command line and of the files.
         title: The heading on the page.
     """
 
@@ -23,7 +23,7 @@ class Result(ABC):
 
     @abstractmethod
     def summary(self) -> str:
-        """What was found, with its numbers, in a sentence or two for a person."""
+        """Summary with the main numbers, in one or two sentences."""
 
     @abstractmethod
     def numbers(self) -> list[Number]:

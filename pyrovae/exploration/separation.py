@@ -1,4 +1,4 @@
-"""How well a score tells two sets of data apart."""
+"""AUROC and AUPRC of a score between two data sets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Interval = tuple[float, float]
 
 
 class Separation(NamedTuple):
-    """Of two sets by a score; intervals of 95 %.
+    """AUROC and AUPRC, with intervals of 95 %.
 
     Attributes:
-        auroc: Probability that a datum from outside has the higher score, ties counted half: 1
-            if all have, 0.5 for a score that says nothing.
-        auroc_interval: By DeLong's variance, on the scale of log-odds.
+        auroc: Probability that an observation from outside has the higher score, with ties counted
+            half; 0.5 for an uninformative score.
+        auroc_interval: Interval by DeLong's variance, on the scale of log-odds.
         auprc: Average precision: mean, over the data from outside, of the share of these among
             all data of at least their score. Without information it is that share of all data.
-        auprc_interval: Of as many trials as there are data from outside, likewise.
+        auprc_interval: Binomial interval, with as many trials as data from outside, likewise.
     """
 
     auroc: float
@@ -37,7 +37,7 @@ class Separation(NamedTuple):
 
 
 def separation(inside: Array, outside: Array) -> Separation:
-    """How well a score tells data from outside by being higher.
+    """Compute AUROC and AUPRC of a score that is higher for data from outside.
 
     Args:
         inside: Scores ``(n,)``, finite.
@@ -71,7 +71,7 @@ def separation(inside: Array, outside: Array) -> Separation:
 
 
 def standard_error(inside: Array, outside: Array) -> float:
-    r"""DeLong's, of the AUROC; NaN if a set has a single datum.
+    r"""DeLong's standard error of the AUROC; NaN if a set has a single observation.
 
     .. math::
         \frac{\operatorname{Var}_j F(y_j)}{m} + \frac{\operatorname{Var}_i G(x_i)}{n}
@@ -88,7 +88,7 @@ def standard_error(inside: Array, outside: Array) -> float:
 
 
 def _interval(share: float, error: float, trials: int) -> Interval:
-    """Of a share, from its standard error; from that many trials where all went one way."""
+    """Interval of a share, from its standard error, or from the number of trials at 0 and 1."""
     if not math.isfinite(error):
         return 0.0, 1.0
     room = BEYOND ** (1 / trials)  # Clopper and Pearson's: this share comes out as 1 so rarely

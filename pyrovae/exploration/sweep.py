@@ -1,4 +1,4 @@
-"""What β buys: the rate-distortion curve, and what else is known of each β."""
+"""Sweep over β: the rate-distortion curve, MIG and active dimensions."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ ALEMI = "Alemi et al. (2018), arXiv:1711.00464"
 
 
 class Place(NamedTuple):
-    """Where a model is in the plane of rate and distortion, on test data, in nats.
+    """Rate and distortion of a model on test data, in nats.
 
     Attributes:
         rate: Mean of KL(q(z | x), p(z)).
         distortion: Mean of -E_q log p(x | z).
-        elbo: Mean of -(rate + distortion), datum by datum.
-        kind: Whether the rate is "exact" or "sampled".
-        active: Latent dimensions whose mean varies with the data.
-        dims: All of them.
+        elbo: Mean over observations of -(rate + distortion).
+        kind: Kind of the rate, "exact" or "sampled".
+        active: Number of latent dimensions whose mean varies with the data.
+        dims: Number of latent dimensions.
     """
 
     rate: Mean
@@ -54,7 +54,7 @@ class Sweep(Result):
     """The same model under several β.
 
     Attributes:
-        places: By β, from the smallest.
+        places: Rate and distortion by β, in ascending order.
         mig: Mutual information gap by β, where factors are known; None if it was not given.
     """
 
@@ -90,7 +90,7 @@ class Sweep(Result):
         return f"{text}."
 
     def mig_of(self, beta: float) -> float:
-        """Of a β; NaN where it is not known."""
+        """MIG at a β; NaN where it is not known."""
         return math.nan if self.mig is None else self.mig.get(beta, math.nan)
 
     def numbers(self) -> list[Number]:
@@ -152,12 +152,12 @@ class Sweep(Result):
 
 
 def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[float, InferenceSpec]:
-    """The same inference under each constant β, which weighs what the objective says it does.
+    """Return the same inference under each constant β, with the role it has in the objective.
 
-    No early stopping, which would look at the ELBO at β = 1 whatever is optimised.
+    There is no early stopping, which would use the ELBO at β = 1 whatever is optimised.
 
     Args:
-        spec: How the model is fitted otherwise.
+        spec: Inference specification that the variants start from.
         betas: Weights, none of them negative.
 
     Raises:
@@ -196,12 +196,12 @@ def sweep(
         D = -\mathbb{E}_x \mathbb{E}_{q(z \mid x)} \log p(x \mid z), \qquad
         \text{ELBO} = -(R + D)
 
-    A model that is optimised under β minimises D + β R: it lies where the curve of all that can
-    be had has the slope -β, and models on a line of slope -1 have the same ELBO.
+    A model trained under β minimises D + β R: it lies where the curve of attainable pairs has the
+    slope -β. Models on a line of slope -1 have the same ELBO.
 
     Args:
         models: Fitted autoencoders by β, such as those of :func:`variants`.
-        data: As the models see them.
+        data: Splits as the models see them.
         mig: Mutual information gap of each β, where factors are known.
 
     Raises:

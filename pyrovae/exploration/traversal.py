@@ -1,4 +1,4 @@
-"""What each latent dimension does: one number of a code moved, the others held."""
+"""Latent traversal: one latent dimension moved, the others held fixed."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ HIGGINS = "Higgins et al. (2017), β-VAE"
 
 @dataclass(frozen=True, eq=False)
 class Traversals(Result):
-    """The code of one datum with one number at a time moved through the prior, decoded.
+    """Decoded latents of one observation, with one dimension at a time moved through the prior.
 
-    Rows are latent dimensions, those that say most of the data first. Arrays of all rows are
+    Rows are latent dimensions, the most informative of the data first. Arrays of all rows are
     ``(dims,)``; only the first ``shown`` of them are decoded.
 
     Attributes:
-        names: Of the dimensions, such as ``z[3]``.
+        names: Names of the dimensions, such as ``z[3]``.
         kl: Mean KL of each in nats, ``(dims,)``; NaN where guide or prior does not factorise.
         variance: Variance of the mean of q over the data, in units of the prior's, ``(dims,)``.
-        active: Which carry anything of the data, ``(dims,)``; the others have collapsed.
-        probabilities: Of the prior's quantiles, ``(steps,)``.
+        active: Mask of the active dimensions, ``(dims,)``; the others have collapsed.
+        probabilities: Probabilities of the prior's quantiles, ``(steps,)``.
         values: The quantiles, ``(shown, steps)``.
-        code: The datum's own numbers, ``(shown,)``.
+        code: Latents of the observation, ``(shown,)``.
         change: Root mean squared change of the output per value from one quantile to the next,
             in units of the data, ``(shown, steps - 1)``.
         images: Means of p(x | z), ``(shown, steps, *shape)``.
-        datum: The datum, ``shape``.
-        reconstruction: The mean of p(x | z) at its code, ``shape``.
+        datum: The observation, ``shape``.
+        reconstruction: The mean of p(x | z) at its latents, ``shape``.
     """
 
     names: list[str]
@@ -66,22 +66,22 @@ class Traversals(Result):
 
     @property
     def shown(self) -> int:
-        """How many dimensions are decoded."""
+        """Number of dimensions that are decoded."""
         return len(self.images)
 
     @property
     def left_out(self) -> int:
-        """How many are not."""
+        """Number of dimensions that are not decoded."""
         return len(self.names) - self.shown
 
     @property
     def by_kl(self) -> bool:
-        """Whether rows are ordered by KL, else by variance."""
+        """True if rows are ordered by KL, False if by variance."""
         return bool(np.isfinite(self.kl).all())
 
     @property
     def path_length(self) -> NDArray[Any]:
-        """How far the output moves from the first to the last quantile, ``(shown,)``."""
+        """Length of the output's path from the first to the last quantile, ``(shown,)``."""
         return self.change.sum(-1)
 
     def summary(self) -> str:
@@ -154,26 +154,26 @@ _ACTIVE = "dimensions whose mean varies with the data and, where it is known, ha
 def traverse(
     autoencoder: Autoencoder, x: Tensor, *, datum: int = 0, steps: int = 11
 ) -> Traversals:
-    r"""Move one number of a datum's code at a time through the quantiles of the prior.
+    r"""Move one latent dimension of an observation at a time through the quantiles of the prior.
 
     .. math::
         z_d = F_d^{-1}(p), \qquad p = 0.01, \dots, 0.99,
         \qquad z_e = \mathbb{E}_{q(z \mid x)}[z_e] \text{ for } e \ne d
 
     with :math:`F_d` the distribution function of :math:`z_d` under p(z): the same steps for every
-    prior. Where the numbers of a code depend on each other under the prior, it is that of one
-    number whatever the others are. On the sphere the others are scaled to keep the length. Where
-    the mean of q is not known a draw stands for it.
+    prior. For a prior whose dimensions are dependent, it is the marginal. On the sphere the other
+    dimensions are scaled to keep the length. Where the mean of q is not known, a draw takes its
+    place.
 
     Args:
         autoencoder: Model and guide.
         x: Data ``(data, *shape)`` on the autoencoder's device, over which KL is averaged.
-        datum: Which of them is moved.
+        datum: Index of the observation to move.
         steps: Number of quantiles.
 
     Raises:
-        DataError: There are fewer than 20 data, or no such datum.
-        SpecError: There are fewer than two steps, or codes cannot be moved.
+        DataError: There are fewer than 20 data, or no such observation.
+        SpecError: There are fewer than two steps, or latents cannot be moved.
 
     References:
         Higgins et al. (2017), *β-VAE: Learning Basic Visual Concepts with a Constrained

@@ -1,4 +1,4 @@
-"""What is optimised: bounds and penalties over Pyro's own estimators."""
+"""Objectives: bounds and penalties, as subclasses of Pyro's ``ELBO``."""
 
 from pyrovae.objectives.abstract import LatentScale as LatentScale
 from pyrovae.objectives.abstract import Objective as Objective

@@ -1,4 +1,4 @@
-"""What every objective is: a Pyro ELBO that also returns what it is made of."""
+"""Interface of an objective: a Pyro ELBO that also returns its terms."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ class LatentScale(ScaleMessenger):
 
 
 class Objective(Trace_ELBO):
-    """A loss over log-densities per observation, which Pyro's ``SVI`` takes as it is.
+    """A loss over log-densities per observation, usable in Pyro's ``SVI`` as it is.
 
-    It differs from Pyro's own in two ways: it returns the terms of the bound beside the loss,
-    and it leaves every number on its device (Pyro's call ``.item()`` in each step, for which a
-    GPU has to wait).
+    It differs from Pyro's own in two ways: it returns the terms of the bound beside the loss, and
+    it leaves every number on its device (Pyro's call ``.item()`` in each step, which synchronises
+    with the GPU).
 
     Under ``SVI`` β is 1, the loss is summed over the data as Pyro's is, and the programs' own
     ``poutine.scale`` multiplies log-densities. Where not all sites are in one plate, a whole draw
     counts as one observation.
 
     Attributes:
-        needs: What it asks of guide and prior, beyond what every objective does.
-        title: What it is, in a line, as shown before training.
-        setting: What it changes by itself in the course of training (:meth:`setting_at`).
-        sampled: Whether it needs log p and log q of latents whose KL has a closed form.
+        needs: Requirements on guide and prior, beyond those of every objective.
+        title: Description in a line, as shown before training.
+        setting: Value that the objective changes in the course of training (:meth:`setting_at`).
+        sampled: True if it needs log p and log q even of latents whose KL has a closed form.
     """
 
     needs: tuple[Requirement, ...] = ()
@@ -72,14 +72,14 @@ class Objective(Trace_ELBO):
         beta: float | Tensor = 1.0,
         weights: Tensor | None = None,
     ) -> tuple[Tensor, ELBOTerms]:
-        """The loss in nats per observation, for ``backward()``, and the parts of the ELBO.
+        """Return the loss in nats per observation, for ``backward()``, and the terms of the ELBO.
 
         Args:
             autoencoder: Model and guide.
             x: A batch of data, ``(batch, *shape)``.
-            beta: Weight of the KL, or of what stands for it, in the loss.
-            weights: Of each observation in the loss, ``(batch,)``, for objectives whose loss is a
-                sum over observations; the terms are without it.
+            beta: Weight of the KL, or of the term in its place, in the loss.
+            weights: Weight of each observation in the loss, ``(batch,)``, for objectives whose
+                loss is a sum over observations; the terms are unweighted.
 
         Raises:
             SpecError: A site is in no plate of the data.
@@ -91,10 +91,10 @@ class Objective(Trace_ELBO):
         return self._loss(charged, beta, weights), ELBOTerms.of(found)
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss summed over the data, in nats; as Pyro's, but without waiting for it.
+        """Return the loss summed over the data, in nats, without synchronising with the device.
 
         Raises:
-            SpecError: The objective cannot be had for these programs; says why.
+            SpecError: The objective cannot be computed for these programs; says why.
         """
         traces = self._all_traces(model, guide, args, kwargs)
         if obstacle := find_obstacle(self.needs, pairs_of(traces[0])):
@@ -104,7 +104,7 @@ class Objective(Trace_ELBO):
         return self._loss(found, 1.0, None) * (plates.size * plates.subsampling)
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
-        """What ``SVI.step`` calls: the loss summed over the data; adds up gradients."""
+        """Return the loss summed over the data and accumulate gradients, for ``SVI.step``."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
@@ -112,11 +112,11 @@ class Objective(Trace_ELBO):
 
     @torch.no_grad()
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
-        """What ``SVI.evaluate_loss`` calls: the loss summed over the data."""
+        """Return the loss summed over the data, for ``SVI.evaluate_loss``."""
         return self.differentiable_loss(model, guide, *args, **kwargs).item()
 
     def setting_at(self, step: int, budget: Budget) -> float:
-        """:attr:`setting` in the step that follows ``step`` finished ones; here of no use."""
+        """Value of :attr:`setting` after ``step`` finished steps; unused by default."""
         return 0.0
 
     @abstractmethod
@@ -125,15 +125,15 @@ class Objective(Trace_ELBO):
 
         Args:
             found: Log-densities and KLs of all sites.
-            beta: Weight of the KL, or of what stands for it.
-            weights: Of each observation, ``(data,)``; see :meth:`loss_and_terms`.
+            beta: Weight of the KL, or of the term in its place.
+            weights: Weight of each observation, ``(data,)``; see :meth:`loss_and_terms`.
         """
 
     def _all_traces(self, model: Any, guide: Any, args: Any, kwargs: Any) -> list[Traces]:
         return list(self._get_traces(model, guide, args, kwargs))
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
-        """What Pyro's ``ELBO`` calls for each particle, or once for all; :class:`Traces`."""
+        """Run both programs, for each particle or once for all, as Pyro's ``ELBO`` asks."""
         traces = Traces.run(model, guide, *args, **kwargs)
         if is_validation_enabled():
             check_traces(traces, self.max_plate_nesting)

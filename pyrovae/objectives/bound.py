@@ -1,4 +1,4 @@
-"""Objectives that are a bound for each observation by itself."""
+"""Objectives that are a sum of bounds, one per observation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pyrovae.programs.densities import Densities
 
 
 class Bound(Objective):
-    """The negative mean over observations of a bound on log p(x) for each."""
+    """The negative mean over observations of a bound on log p(x)."""
 
     @abstractmethod
     def bound(self, found: Densities, beta: float | Tensor) -> Tensor:
-        """The bound of each observation, ``(data,)`` in nats, with the gradient to climb."""
+        """Return the bound of each observation, ``(data,)`` in nats, with its ascent gradient."""
 
     def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
         bound = self.bound(found, beta)

@@ -1,4 +1,4 @@
-"""From the specification of an objective to the estimator, where it can work."""
+"""Construction of an objective from its specification, where it applies."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from pyrovae.specs.objectives import (
 def build_objective(
     spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: int = 1
 ) -> Objective:
-    """The estimator that a specification asks for, for these programs.
+    """Build the objective that a specification declares, for these programs.
 
     Args:
         spec: The specification.
         autoencoder: Model and guide; both run once.
-        x: A few data, on the programs' device.
+        x: A few observations, on the programs' device.
         data_size: Number of training data.
 
     Raises:
-        SpecError: It cannot work for these programs; names guide, prior and reason.
+        SpecError: It does not apply to these programs; names guide, prior and reason.
     """
     objective = _build(spec, autoencoder, x, data_size)
     asked = f"inference.objective.kind = '{spec.kind}'"
@@ -81,5 +81,5 @@ def _build(spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: 
 
 
 def _analytic(autoencoder: Autoencoder, x: Tensor) -> bool:
-    """Whether every KL has a closed form that can be differentiated."""
+    """Return True if every KL has a differentiable closed form."""
     return find_obstacle(AnalyticELBO.needs, pairs(autoencoder, x)) is None

@@ -1,4 +1,4 @@
-"""Controlled capacity: a KL that is led to a target."""
+"""Controlled capacity: a KL that is held at a target."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class CapacityELBO(Objective):
     ``warmup_epochs``; under ``SVI`` it is ``capacity`` throughout. β is the γ of the paper.
 
     Args:
-        num_particles: Draws of the code.
-        capacity: Where C ends, in nats.
-        warmup_epochs: How long it rises.
-        options: Of Pyro's ``ELBO``.
+        num_particles: Draws of the latent.
+        capacity: Final value of C, in nats.
+        warmup_epochs: Epochs over which C rises.
+        options: Options of Pyro's ``ELBO``.
 
     References:
         Burgess et al. (2018), *Understanding disentangling in beta-VAE*, arXiv:1804.03599.
@@ -48,7 +48,7 @@ class CapacityELBO(Objective):
         self.title = f"ELBO with its KL held at {capacity:g} nats"
 
     def setting_at(self, step: int, budget: Budget) -> float:
-        """C in the step that follows ``step`` finished ones."""
+        """Value of C after ``step`` finished steps."""
         progress = step / (self.warmup_epochs * budget.steps_per_epoch)
         return self.capacity * min(1.0, progress)
 

@@ -17,14 +17,14 @@ from pyrovae.programs.densities import Densities
 
 
 class SampledELBO(Bound):
-    r"""``Trace_ELBO``: the KL sampled like the reconstruction; right for any pair of programs.
+    r"""``Trace_ELBO``: the KL sampled like the reconstruction; valid for any pair of programs.
 
     .. math::
         \frac1L \sum_l \log p(x \mid z^l) + \beta \log p(z^l) - \beta \log q(z^l \mid x),
         \qquad z^l \sim q(z \mid x)
 
     Latents that are not reparameterised have the score-function estimator, whose reward is the
-    bound of the observation that they belong to.
+    bound of their own observation.
     """
 
     title = "ELBO (Trace_ELBO: KL sampled)"
@@ -45,8 +45,8 @@ class AnalyticELBO(Bound, TraceMeanField_ELBO):
         \frac1L \sum_l \log p(x \mid z^l) - \beta \operatorname{KL}(q(z \mid x), p(z)),
         \qquad z^l \sim q(z \mid x)
 
-    Pyro's falls back to a sampled KL without a word, and takes the closed form also where the
-    guide draws latents in another order than the model and it is wrong; this one refuses both.
+    Pyro's falls back to a sampled KL silently. It also takes the closed form where the guide draws
+    latents in another order than the model, for which it is wrong. This one refuses both.
     """
 
     needs: tuple[Requirement, ...] = (CLOSED_FORM_KL, REPARAMETERISED)

@@ -1,4 +1,4 @@
-"""Free bits: a KL that is not pressed below a floor."""
+"""Free bits: a KL that is not penalised below a floor."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class FreeBitsELBO(Objective):
         \frac1M \sum_m \mathbb{E}_q \log p(x_m \mid z) - \beta \sum_j \max\Big(\lambda,
         \frac1M \sum_m \operatorname{KL}_j(x_m)\Big)
 
-    The maximum is of the mean over the minibatch, so that data may share the allowance. A
+    The maximum is of the mean over the minibatch, so that observations share the allowance. A
     group is a latent dimension, or all of a site where the KL is no sum over dimensions.
 
     Args:
-        num_particles: Draws of the code.
+        num_particles: Draws of the latent.
         nats: :math:`\lambda`, for each group.
         groups: "dimensions" or "site".
-        options: Of Pyro's ``ELBO``.
+        options: Options of Pyro's ``ELBO``.
 
     References:
         Kingma et al. (2016), *Improving Variational Inference with Inverse Autoregressive

@@ -1,4 +1,4 @@
-"""The distance of the aggregated posterior from the prior, by kernels."""
+"""Maximum mean discrepancy (MMD) between the aggregated posterior and the prior."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class MMDObjective(Objective):
-    r"""Reconstruction, with the codes of all data together held to the prior.
+    r"""Reconstruction, with a penalty on the MMD between aggregated posterior and prior.
 
     .. math::
         \mathbb{E} \log p(x \mid z) - \beta \operatorname{KL}(q(z \mid x), p(z))
         - \lambda \operatorname{MMD}^2(q(z), p(z))
 
-    With β = 0 this is the Wasserstein autoencoder (with a ``delta`` guide) and the MMD-VAE;
-    with β = 1 - α and :math:`\lambda = \alpha + \lambda' - 1` the InfoVAE family. No bound on
+    With β = 0 this is the Wasserstein autoencoder (with a ``delta`` guide) and the MMD-VAE; with β
+    = 1 - α and :math:`\lambda = \alpha + \lambda' - 1` the InfoVAE family. It is not a bound on
     log p(x).
 
     Args:
-        num_particles: Draws of the code.
-        weight: :math:`\lambda`, in nats per datum.
-        options: Of Pyro's ``ELBO``.
+        num_particles: Draws of the latent.
+        weight: :math:`\lambda`, in nats per observation.
+        options: Options of Pyro's ``ELBO``.
 
     References:
         Zhao, Song and Ermon (2019), *InfoVAE*, arXiv:1706.02262; Tolstikhin et al. (2018),
@@ -61,7 +61,7 @@ class MMDObjective(Objective):
 def site_mmd(traces: Traces, name: str, plates: Plates) -> Tensor:
     """:func:`mmd` of a batch's latents from as many of the prior, averaged over particles.
 
-    Observations that a mask hides are in neither sample.
+    Masked observations are in neither sample.
     """
     q: Site = traces.guide.nodes[name]
     p: Site = traces.model.nodes[name]
@@ -78,17 +78,17 @@ def mmd(first: Tensor, second: Tensor, shown: Tensor | None = None) -> Tensor:
         - 2 \operatorname{mean}_{i, j} k(a_i, b_j), \qquad
         k(a, b) = \sum_s \frac{2 d s}{2 d s + \lVert a - b \rVert^2}
 
-    The inverse multiquadric kernel has heavy tails: codes far from the prior are still drawn
-    to it. Its widths suit a prior whose dimensions have a scale of about one.
+    The inverse multiquadric kernel has heavy tails: latents far from the prior are still drawn to
+    it. Its widths suit a prior whose dimensions have a scale of about one.
 
     Args:
         first: Draws ``(*batch, n, dims)``.
-        second: As many others.
-        shown: Which of them count, ``(*batch, n)``; by default all.
+        second: Draws of the other distribution, of the same shape.
+        shown: Mask of the draws that count, ``(*batch, n)``; by default all.
 
     Returns:
         One number for each of ``*batch``, possibly negative; zero where n = 1 leaves no pair. With
-        hidden draws it is times the share of those that are shown.
+        a mask it is multiplied by the share of unmasked draws.
     """
     count = first.shape[-2]
     weights = first.new_ones(count) if shown is None else shown.to(first.dtype)
@@ -103,7 +103,7 @@ def mmd(first: Tensor, second: Tensor, shown: Tensor | None = None) -> Tensor:
 
 
 def _kernel(first: Tensor, second: Tensor) -> Tensor:
-    """Kernel of each pair, ``(*batch, n, m)``; a code with itself has ``len(WIDTHS)``."""
+    """Kernel of each pair, ``(*batch, n, m)``; ``len(WIDTHS)`` on the diagonal."""
     squared = (first.unsqueeze(-2) - second.unsqueeze(-3)).square().sum(-1)
     scales = [2 * first.shape[-1] * width for width in WIDTHS]
     return torch.stack([scale / (scale + squared) for scale in scales]).sum(0)

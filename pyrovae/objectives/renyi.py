@@ -24,7 +24,7 @@ from pyrovae.specs.objectives import Gradient
 
 
 class RenyiBound(Bound):
-    r"""Bound on log p(x) from several importance-weighted particles, datum by datum.
+    r"""Bound on log p(x) from several importance-weighted particles, per observation.
 
     .. math::
         \mathcal{L}_\alpha(x) = \frac{1}{1 - \alpha}
@@ -38,24 +38,24 @@ class RenyiBound(Bound):
     The gradient for the guide's parameters φ, with :math:`\hat w` the normalised
     :math:`w^{1 - \alpha}`, is by choice
 
-    - "plain": automatic differentiation of the bound. As K grows it drowns in its own noise
-      (Rainforth et al. 2018, arXiv:1802.04537), because of the score :math:`\partial_\varphi
-      \log q(z \mid x)` at fixed z, whose mean at K = 1 is zero.
+    - "plain": automatic differentiation of the bound. As K grows its signal-to-noise ratio
+      vanishes (Rainforth et al. 2018, arXiv:1802.04537), because of the score
+      :math:`\partial_\varphi \log q(z \mid x)` at fixed z, whose mean at K = 1 is zero.
     - "stl", sticking the landing: the score left out. Unbiased for one particle; for more it
       is **biased** (Tucker et al., section 3), though often useful.
-    - "dreg", doubly reparameterised: the score replaced by what it is in the mean. Unbiased
-      for any K; each path through z weighs
-      :math:`\hat w_k (1 - \beta (1 - \alpha) (1 - \hat w_k))`, which is
-      :math:`\hat w_k^2` for the IWAE at β = 1.
+    - "dreg", doubly reparameterised: the score replaced by an expression of the same mean.
+      Unbiased for any K; each path through z weighs
+      :math:`\hat w_k (1 - \beta (1 - \alpha) (1 - \hat w_k))`, which is :math:`\hat w_k^2` for the
+      IWAE at β = 1.
 
-    The parameters of the model always have the plain gradient, and so does what a VampPrior
-    takes directly from the guide.
+    The parameters of the model always have the plain gradient, and so do the terms of a VampPrior
+    that depend on the guide directly.
 
     Args:
         num_particles: :math:`K`.
         alpha: Order :math:`\alpha`.
-        gradient: Its estimator.
-        options: Of Pyro's ``ELBO``.
+        gradient: Estimator of the gradient.
+        options: Options of Pyro's ``ELBO``.
 
     Raises:
         ValueError: α = 1.
@@ -101,7 +101,7 @@ class RenyiBound(Bound):
         return (powers.logsumexp(0) - math.log(len(powers))) / (1 - self.alpha)
 
     def _surrogate(self, found: Densities, log_weights: Tensor, beta: float | Tensor) -> Tensor:
-        """Something ``(data,)`` with the gradient asked for; its value means nothing."""
+        """Surrogate ``(data,)`` with the chosen gradient; its value has no meaning."""
         if found.reduced.scaled and any(map(has_own_scale, found.traces)):
             raise SpecError(
                 f"gradient = '{self.gradient}' needs programs without a poutine.scale of their "
@@ -146,9 +146,9 @@ def _direct_log_q(traces: Traces, reduced: Reduced) -> Tensor:
 
 
 def _with_values(guide: Trace, change: Callable[[Tensor], Tensor]) -> Trace:
-    """The trace with other tensors of the same value at its latents.
+    """Return the trace with copies of its latents.
 
-    A clone, so that the model's paths are its own; a constant, so that there is none.
+    Clones keep the model's gradient paths separate; constants have none.
     """
     changed = guide.copy()
     for name, site in sites_by_role(guide, "latent").items():

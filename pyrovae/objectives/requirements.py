@@ -1,9 +1,9 @@
-"""Which prior, guide and objective go together: asked of their distributions, in one place.
+"""Compatibility of prior, guide and objective, derived from their distributions.
 
-A part declares what it is by the distribution that it returns: its support, whether draws can
-be reparameterised, whether it factorises over the dimensions, and through ``register_kl``
-which KL has a closed form. An objective declares its requirements. So programs written by hand
-are asked the same questions, and no part can say of itself what is not so.
+A part declares what it is by the distribution that it returns: its support, whether draws can be
+reparameterised, whether it factorises over the dimensions, and through ``register_kl`` which KL
+has a closed form. An objective declares its requirements. So the same tests apply to handwritten
+programs, and no part can misdeclare itself.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Pair(NamedTuple):
         q: The guide's distribution.
         p: The model's distribution.
         z: A draw of the guide's.
-        closes: Whether a closed form of the KL, where there is one, is a term of the bound.
-        point: Whether the guide has no density there.
+        closes: True if a closed form of the KL, where there is one, is a term of the bound.
+        point: True if the guide has no density there.
     """
 
     q: Any
@@ -47,7 +47,7 @@ class Pair(NamedTuple):
 
     @property
     def kl_kind(self) -> Kind:
-        """What is reported as the KL; of a point it is -log p(z), which is no KL and no bound."""
+        """Kind of the reported KL; for a point it is -log p(z), which is not a KL."""
         return "point" if self.point else "sampled" if self.exact_kl is None else "exact"
 
 
@@ -55,11 +55,11 @@ Pairs = Mapping[str, Pair]
 
 
 class Requirement(NamedTuple):
-    """Something that the latent sites must have.
+    """Requirement of an objective on the latent sites.
 
     Attributes:
-        obstacle: What is in the way, or None.
-        advice: What to choose instead; the end of a sentence.
+        obstacle: Function of both distributions at each site that returns why it fails, or None.
+        advice: Alternative to choose; the end of a sentence.
     """
 
     obstacle: Callable[[Pairs], str | None]
@@ -89,7 +89,7 @@ def pairs_of(traces: Traces) -> Pairs:
 
 
 def find_obstacle(needs: Iterable[Requirement], found: Pairs) -> str | None:
-    """The first thing in the way, and what to choose instead."""
+    """Find the first requirement that fails; return the reason and an alternative."""
     for need in needs:
         if reason := need.obstacle(found):
             return f"{reason}; choose {need.advice}"
@@ -100,10 +100,10 @@ def check(asked: str, needs: Iterable[Requirement], autoencoder: Autoencoder, x:
     """Refuse an objective that cannot work for these programs.
 
     Args:
-        asked: The objective, as it was asked for.
-        needs: What it needs, beyond :data:`EVERY_OBJECTIVE`.
+        asked: The objective, as written in the specification.
+        needs: Its requirements, beyond :data:`EVERY_OBJECTIVE`.
         autoencoder: Model and guide; both run once.
-        x: A few data, on the programs' device.
+        x: A few observations, on the programs' device.
 
     Raises:
         SpecError: Names guide, prior, reason, and the nearest choice that works.
@@ -117,7 +117,7 @@ def check(asked: str, needs: Iterable[Requirement], autoencoder: Autoencoder, x:
 
 
 def _at_any_site(obstacle: Callable[[Pair], str | None]) -> Callable[[Pairs], str | None]:
-    """What is in the way at the first site where something is."""
+    """Return the obstacle at the first site that has one."""
 
     def find(found: Pairs) -> str | None:
         reasons = ((site, obstacle(pair)) for site, pair in found.items())

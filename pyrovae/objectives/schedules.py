@@ -1,4 +1,4 @@
-"""β and the learning rate as functions of the step; no state, so nothing to be off by one.
+"""Schedules of β and of the learning rate, as functions of the step, without state.
 
 Steps are counted from 0: the value at ``step`` is the one applied in the step that follows
 ``step`` finished ones.
@@ -22,7 +22,7 @@ from pyrovae.specs.inference import (
 
 
 class Budget(NamedTuple):
-    """How long training lasts.
+    """Length of training.
 
     Attributes:
         epochs: Passes over the training data.
@@ -39,7 +39,7 @@ class Budget(NamedTuple):
 
 
 def beta_at(spec: BetaSpec, step: int, budget: Budget) -> float:
-    """Weight of the KL in the step that follows ``step`` finished ones.
+    """Weight of the KL after ``step`` finished steps.
 
     Example:
         >>> warmup = LinearBetaSpec(value=4, warmup_epochs=2)
@@ -65,7 +65,7 @@ def beta_at(spec: BetaSpec, step: int, budget: Budget) -> float:
 
 
 def rate_at(spec: RateSpec, step: int, budget: Budget) -> float:
-    """Factor of the learning rate in the step that follows ``step`` finished ones.
+    """Factor of the learning rate after ``step`` finished steps.
 
     Example:
         >>> halving = MultiStepRateSpec(milestones=(1, 2), factor=0.5)

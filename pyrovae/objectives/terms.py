@@ -1,4 +1,4 @@
-"""The evidence lower bound taken apart: reconstruction and KL, per observation, at β = 1."""
+"""Terms of the evidence lower bound: reconstruction and KL, per observation, at β = 1."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pyrovae.programs.densities import Densities, SiteDensity, total
 
 
 class ELBOTerms(NamedTuple):
-    r"""Per observation, in nats and in float64, whatever β was optimised.
+    r"""Reconstruction and KL per observation, in nats and float64, whatever β was optimised.
 
     .. math::
         \text{ELBO}(x) = \underbrace{\mathbb{E}_q \log p(x \mid z)}_{\text{reconstruction}}
         - \underbrace{\mathbb{E}_q \log \frac{q(z \mid x)}{p(z)}}_{\text{KL}}
 
     The expectation over q is a mean over particles, except for a KL that has a closed form. The
-    sites ``z_1``, ``z_2``, ... of a chain are one, called ``z``.
+    sites ``z_1``, ``z_2``, ... of a chain are reported as one, called ``z``.
 
     Attributes:
         reconstruction: ``(data,)``, summed over the observed sites.
         kl: ``(data,)`` for each latent site.
         kl_per_dim: ``(data, dims)`` for each site whose KL is a sum over its dimensions.
-        kl_kind: For each latent site, whether its KL is exact or sampled; or "point", where
-            the guide is a point and ``kl`` is -log p(z).
+        kl_kind: Kind of the KL of each latent site: "exact", "sampled", or "point", where the
+            guide is a point and ``kl`` is -log p(z).
     """
 
     reconstruction: Tensor

@@ -1,4 +1,4 @@
-"""The KL taken apart into information, total correlation and the rest."""
+"""Decomposition of the KL: mutual information, total correlation, dimension-wise KL."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pyrovae.programs.traces import Site, Traces
 
 
 class Decomposition(NamedTuple):
-    r"""The sampled KL of each datum in three parts, ``(data,)``, which add up to it.
+    r"""The sampled KL of each observation in three parts, ``(data,)``, which sum to it.
 
     Attributes:
-        mutual_information: :math:`\log q(z \mid x) - \log q(z)`, of data and code.
+        mutual_information: :math:`\log q(z \mid x) - \log q(z)`, of observation and latent.
         total_correlation: :math:`\log q(z) - \sum_d \log q(z_d)`, of the dimensions.
         dimension_wise: :math:`\sum_d \log q(z_d) - \log p(z)`, from the prior.
     """
@@ -54,11 +54,11 @@ class TotalCorrelationELBO(Objective):
     that factorises, the last part is the paper's sum over dimensions.
 
     Args:
-        num_particles: Draws of the code.
-        data_size: :math:`N`; moves the parts by constants, the gradient not at all.
+        num_particles: Draws of the latent.
+        data_size: :math:`N`; shifts the parts by constants, without effect on the gradient.
         mutual_information: :math:`\alpha`.
         dimension_wise: :math:`\gamma`.
-        options: Of Pyro's ``ELBO``.
+        options: Options of Pyro's ``ELBO``.
 
     References:
         Chen et al. (2018), *Isolating Sources of Disentanglement in VAEs*, arXiv:1802.04942.
@@ -81,9 +81,9 @@ class TotalCorrelationELBO(Objective):
         self.title = "ELBO with β on the total correlation (minibatch-weighted)"
 
     def decompose(self, traces: Traces) -> Decomposition:
-        """The KL of one run in its three parts, with the latents' batch shape; β is not in them.
+        """Decompose the KL of one run into three parts, with the latents' batch shape, without β.
 
-        Observations that a mask hides have none, and are not among the minibatch's data.
+        Masked observations have zeros, and are not among the minibatch's data.
 
         Raises:
             SpecError: The marginals of a guide's distribution are not known, or the latents are

@@ -1,4 +1,4 @@
-"""The unit in which an autoencoder of real-valued data computes."""
+"""Standardisation of real-valued data inside an autoencoder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Standardisation(nn.Module):
     .. math::
         y = \frac{x - m}{s}
 
-    Variables of a table have units of their own, so each has its own :math:`m_i` and
-    :math:`s_i`; the values of an image share a unit, so they have one of each. Nothing that is
-    reported is in these units: the encoder sees :math:`y`, and p(x | z) stays a density of x.
+    Variables of a table differ in unit, so each has its own :math:`m_i` and :math:`s_i`; the
+    values of an image share a unit, so they share one of each. Reports are in the units of x: the
+    encoder sees :math:`y`, but p(x | z) stays a density of x.
 
     Args:
         shape: Shape of one observation.
@@ -38,7 +38,7 @@ class Standardisation(nn.Module):
         self.register_buffer("scale", torch.full(units, unit))
 
     def forward(self, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
-        """Data ``(*batch, *shape)`` less their location, in units of their scale."""
+        """Standardised data ``(*batch, *shape)``."""
         return (x - self.loc) / self.scale
 
     def inverse(self, y: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
@@ -52,7 +52,7 @@ class Standardisation(nn.Module):
         Values that are the same in all data have no scale; they are only centred.
 
         Args:
-            mean: Of each value over the data.
+            mean: Mean of each value over the data.
             deviation: Standard deviation of each value over the data.
         """
         variance = deviation.square()

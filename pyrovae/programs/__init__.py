@@ -1,1 +1,1 @@
-"""The two Pyro programs, and what their sites say in numbers."""
+"""The two Pyro programs, and the log-densities of their sites."""

@@ -1,4 +1,4 @@
-"""What training, evaluation and pictures need of an autoencoder: a pair of Pyro programs."""
+"""Interface of an autoencoder: a pair of Pyro programs with their parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Formulas(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """All that an autoencoder is built from again, but for its weights.
+    """Everything needed to rebuild an autoencoder, except for its weights.
 
     Attributes:
         model: Specification of the model, resolved.
@@ -39,16 +39,15 @@ class Declaration(NamedTuple):
 class Autoencoder(nn.Module, ABC):
     """Two Pyro programs of the data and their parameters.
 
-    :class:`pyrovae.VAE` is one made of parts,
-    :class:`pyrovae.programs.handwritten.Handwritten` one from a user's file. Whatever works on one
-    works on the other: it sees sites in traces.
+    :class:`pyrovae.VAE` is one made of parts, :class:`pyrovae.programs.handwritten.Handwritten`
+    one from a user's file. All tools work on both, since they read the sites of traces.
 
     Attributes:
-        vectorisable: Whether particles may be drawn at once, in a dimension left of the data.
-        contract: How the programs want their data.
-        declaration: What it was built from, where that was specifications.
-        source: What errors about the programs begin with, where they are a user's own.
-        advice: Which data p(x | z) takes and what to choose for others; ends a sentence.
+        vectorisable: True if particles may be drawn at once, in a dimension left of the data.
+        contract: Contract between the programs and their data.
+        declaration: Specifications that it was built from, if any.
+        source: Prefix of errors about the programs, where they are a user's own.
+        advice: Data that p(x | z) takes and the choice for others; ends a sentence.
     """
 
     vectorisable: bool
@@ -66,11 +65,11 @@ class Autoencoder(nn.Module, ABC):
         """The inference program, with the latent sites of the model."""
 
     def traces(self, x: Tensor) -> Traces:
-        """One run of both programs on a batch ``(batch, *shape)``, in whatever mode they are."""
+        """Run both programs on a batch ``(batch, *shape)``, in their present mode."""
         return Traces.run(self.model, self.guide, x)
 
     def networks(self) -> list[nn.Module]:
-        """Those that may compute in another precision than the densities."""
+        """Networks that may compute in another precision than the densities."""
         return list(self.children())
 
     @abstractmethod
@@ -79,7 +78,7 @@ class Autoencoder(nn.Module, ABC):
 
 
 def mean_or_draw(distribution: Any) -> Tensor:
-    """The mean, or one draw where a distribution, such as a flow, has none that is known."""
+    """Mean, or one draw where a distribution, such as a flow, has no known mean."""
     try:
         return distribution.mean
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""From two specifications to an autoencoder."""
+"""Construction of an autoencoder from two specifications."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def build(
     inference: str | Path | InferenceSpec = "svi",
     data: Splits | None = None,
 ) -> VAE:
-    """The autoencoder that two specifications declare for some data.
+    """Build the autoencoder that two specifications declare for some data.
 
-    Parameters start from the inference specification's seed; the caller's random stream is
-    left as it was.
+    Parameters are initialised from the inference specification's seed; the caller's random stream
+    is left as it was.
 
     Args:
         model: A specification, its file, or the name of one in ``models/``.
         inference: A specification, its file, or the name of one in ``inference/``.
-        data: What it is for: gives the shape, and where a VampPrior starts. scikit-learn's
+        data: Data set; gives the shape, the units and the start of a VampPrior. scikit-learn's
             digits by default.
 
     Raises:
-        SpecError: A specification that cannot be read, or parts that do not fit.
+        SpecError: A specification cannot be read, or parts do not fit.
 
     Example:
         >>> vae = build("mixture", "full_rank")
@@ -71,7 +71,7 @@ def build(
 
 
 def _start(vae: VAE, data: Dataset, output_bias: OutputBias) -> None:
-    """Put units, and the last bias where that is asked for, where the training data are.
+    """Set units, and the last bias if requested, from the training data.
 
     References:
         Burda et al. (2016), *Importance Weighted Autoencoders*, arXiv:1509.00519, in whose
@@ -85,14 +85,15 @@ def _start(vae: VAE, data: Dataset, output_bias: OutputBias) -> None:
 
 
 def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> VAE:
-    """The autoencoder of resolved specifications and a known shape of data.
+    """Build the autoencoder of resolved specifications and a known shape of data.
 
     Args:
-        declaration: What to build.
-        pseudo_inputs: Where a VampPrior starts; zeros by default, to be loaded over.
+        declaration: Specifications and shape.
+        pseudo_inputs: Initial pseudo-inputs of a VampPrior; zeros by default, to be overwritten by
+            loaded weights.
 
     Raises:
-        SpecError: Parts that do not fit.
+        SpecError: Parts do not fit.
     """
     model, inference, shape, levels = declaration
     likelihood = build_likelihood(model.likelihood, shape)
@@ -119,5 +120,5 @@ def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> V
 
 
 def contract(model: ModelSpec) -> Contract:
-    """How the model wants its data."""
+    """Contract between the model and its data."""
     return Contract(model.binarisation, model.likelihood.interval)

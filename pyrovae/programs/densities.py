@@ -1,7 +1,7 @@
 """From the sites of model and guide to log-densities and KLs per observation.
 
-The one place where this is worked out: objectives, reports, importance weights, annealing, chains,
-diagnosis and the converters to ArviZ read it.
+Objectives, reports, importance weights, annealing, chains, diagnosis and the converters to ArviZ
+all use this module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Mask = Tensor | bool | None
 
 
 class Reduced(NamedTuple):
-    """From values at a site of the programs to numbers per observation."""
+    """Map from values at a site of the programs to numbers per observation."""
 
     plates: Plates
     scaled: bool = False
@@ -48,22 +48,23 @@ class Reduced(NamedTuple):
 
 
 class SiteDensity(NamedTuple):
-    """The share of one site in the bound: float64 ``(particles, data)``, in nats.
+    """Contribution of one site to the bound: float64 ``(particles, data)``, in nats.
 
-    Masks are in; β and the subsampling of the data are out. Plates inside that of the data are
-    summed, and enumerated latents averaged under the guide.
+    Masks are applied; β and the subsampling of the data are not. Plates inside that of the data
+    are summed, and enumerated latents averaged under the guide.
 
     Attributes:
         role: "latent"; "auxiliary" for a site of the guide alone; or "observed".
-        group: Name under which it is reported, that of all sites ``z_1``, ``z_2``, ... of a chain.
-        log_p: Log-density under the model; None of an auxiliary site, or if nobody asked.
-        log_q: The same under the guide; None of an observed site, or if nobody asked.
-        kl: In closed form, or ``log_q - log_p``; None of an observed site.
+        group: Name under which it is reported, common to the sites ``z_1``, ``z_2``, ... of a
+            chain.
+        log_p: Log-density under the model; None for an auxiliary site, or if not requested.
+        log_q: Log-density under the guide; None for an observed site, or if not requested.
+        kl: KL in closed form, or ``log_q - log_p``; None for an observed site.
         kl_per_dim: ``(particles, data, dims)``, where the KL is a sum over dimensions.
-        kl_kind: Whether ``kl`` is exact, sampled, or -log p at a point.
+        kl_kind: Kind of ``kl``: "exact", "sampled", or "point" (-log p at a point).
         score: ``log_q`` for the score-function estimator, where draws are not reparameterised;
             ``log_q`` itself has no gradient there, whose mean would be zero.
-        present: Whether a mask shows an observation, ``(particles, data)``; None without a mask.
+        present: False for masked observations, ``(particles, data)``; None without a mask.
     """
 
     role: Literal["latent", "auxiliary", "observed"]
@@ -78,12 +79,12 @@ class SiteDensity(NamedTuple):
 
 
 class Densities(NamedTuple):
-    """The share of every site in the bound.
+    """Contributions of all sites to the bound.
 
     Attributes:
-        sites: By name: latent, then auxiliary, then observed sites.
-        traces: The runs that they are of, one for each particle or one for all.
-        reduced: From values at a site of the programs to numbers per observation, as here.
+        sites: Contributions by name: latent, then auxiliary, then observed sites.
+        traces: Runs of the programs, one for each particle or one for all.
+        reduced: The same map from values at a site to numbers per observation.
     """
 
     sites: dict[str, SiteDensity]
@@ -117,13 +118,13 @@ class Densities(NamedTuple):
 
     @property
     def score(self) -> Tensor | None:
-        """Log q of all that is not reparameterised, ``(particles, data)``; None if all is."""
+        """Log q of sites that are not reparameterised, ``(particles, data)``; None if all are."""
         found = [site.score for site in self.latent.values() if site.score is not None]
         return total(found) if found else None
 
     @property
     def present(self) -> Tensor | None:
-        """Whether some latent of an observation is not hidden by a mask; None if none is."""
+        """True where some latent of an observation is not masked; None without masks."""
         found = [site.present for site in self.latent.values()]
         masks = [mask for mask in found if mask is not None]
         return torch.stack(masks).any(0) if masks and len(masks) == len(found) else None
@@ -140,15 +141,15 @@ def densities(
     sampled: bool = True,
     scaled: bool = False,
 ) -> Densities:
-    """Log-densities and KLs of all sites, from runs of guide and model.
+    """Compute log-densities and KLs of all sites, from runs of guide and model.
 
     Args:
         traces: One for each particle, or one for all where they are drawn at once.
         count: Number of observations, if every site has to be in their plate; by default a whole
             draw counts as one observation where there is no such plate.
-        sampled: Whether log p and log q are wanted of latents whose KL has a closed form, too.
-        scaled: Whether to multiply by a program's own ``poutine.scale``, which belongs to a loss
-            and to no density. The subsampling of a plate inside the data's always counts.
+        sampled: Compute log p and log q also of latents whose KL has a closed form.
+        scaled: Multiply by a program's own ``poutine.scale``, which belongs to a loss and not to a
+            density. The subsampling of a plate inside the data's always counts.
 
     Raises:
         SpecError: Some site is in no plate of ``count`` observations; names it.
@@ -161,7 +162,7 @@ def densities(
 
 
 def has_own_scale(traces: Traces) -> bool:
-    """Whether a program scales log-densities, beside what its subsampled plates do."""
+    """Return True if a program scales log-densities, apart from its subsampled plates."""
     return any(
         not (isinstance(scale, float) and math.isclose(scale, 1, rel_tol=1e-9))
         for trace in (traces.model, traces.guide)
@@ -170,10 +171,10 @@ def has_own_scale(traces: Traces) -> bool:
 
 
 def log_density(site: Site) -> Tensor:
-    """A site's log-density in nats, float64 with its batch shape; masks in, scales out.
+    """Log-density of a site in nats, float64 with its batch shape; masked but not scaled.
 
-    Each value's is in the program's own precision and their sum in double precision, since a
-    large image has thousands of them. What a mask hides takes no part, not even as a NaN.
+    Values are computed in the program's own precision and summed in double precision, since a
+    large image has thousands of them. Masked values have no effect, not even as NaN.
     """
     fn, value, mask = site["fn"], site["value"], site["mask"]
     if site["is_observed"]:
@@ -187,7 +188,7 @@ def log_densities(trace: Trace, names: Iterable[str], reduced: Reduced) -> Tenso
 
 
 def _sites(traces: Traces, reduced: Reduced, sampled: bool) -> dict[str, SiteDensity]:
-    """All sites of one run of both programs."""
+    """Contributions of all sites of one run of both programs."""
     found = {name: _latent(traces, name, reduced, sampled) for name in traces.latent}
     for name in traces.auxiliary:
         site: Site = traces.guide.nodes[name]
@@ -202,7 +203,7 @@ def _sites(traces: Traces, reduced: Reduced, sampled: bool) -> dict[str, SiteDen
 
 
 def _latent(traces: Traces, name: str, reduced: Reduced, sampled: bool) -> SiteDensity:
-    """A latent site of both programs."""
+    """Contribution of a latent site of both programs."""
     q: Site = traces.guide.nodes[name]
     p: Site = traces.model.nodes[name]
     kl, per_dim, exact = _kl(traces, name)
@@ -227,7 +228,7 @@ def _latent(traces: Traces, name: str, reduced: Reduced, sampled: bool) -> SiteD
 
 
 def _kl(traces: Traces, name: str) -> tuple[Tensor, Tensor | None, bool]:
-    """The KL at a site, that of each dimension if it is a sum of them, and if it is exact."""
+    """KL at a site, its dimensions if it is a sum over them, and its kind."""
     q: Site = traces.guide.nodes[name]
     p: Site = traces.model.nodes[name]
     z, closed = q["value"], closes(traces, name)
@@ -241,10 +242,10 @@ def _kl(traces: Traces, name: str) -> tuple[Tensor, Tensor | None, bool]:
 
 
 def closes(traces: Traces, name: str) -> bool:
-    """Whether a closed form of the KL at a latent site, where there is one, is right.
+    """Return True if a closed form of the KL at a latent site is a term of the bound.
 
     It is not where the guide draws a parent of the latent after it (:meth:`Traces.in_order`), nor
-    where auxiliary sites of the guide have a share in the density of the latent.
+    where the density of the latent depends on auxiliary sites of the guide.
     """
     return traces.in_order(name) and not traces.auxiliary
 
@@ -252,7 +253,7 @@ def closes(traces: Traces, name: str) -> bool:
 def _closed_or_sampled(
     exact: Tensor | None, q: Site, p: Site, log_prob: Callable[[Any], Tensor], event_dim: int
 ) -> Tensor:
-    """The KL in closed form where no mask hides either side, else log q - log p at the draw."""
+    """KL in closed form where neither side is masked, else log q - log p at the draw."""
     if exact is not None and q["mask"] is p["mask"]:
         return masked(exact.double(), q["mask"], event_dim)
     log_q = masked(log_prob(q["fn"]).double(), q["mask"], event_dim)
@@ -265,7 +266,7 @@ def _closed_or_sampled(
 
 
 def _log_prob(fn: Any, value: Tensor) -> Tensor:
-    """A log-density whose sum over an event is in double precision; masks inside are in."""
+    """Log-density summed over an event in double precision, with inner masks applied."""
     if isinstance(fn, Independent):
         log_prob, event = _log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims
         return log_prob.sum([*range(-event, 0)], dtype=torch.float64) if event else log_prob
@@ -276,7 +277,7 @@ def _log_prob(fn: Any, value: Tensor) -> Tensor:
 
 
 def masked(value: Tensor, mask: Mask, event_dim: int = 0) -> Tensor:
-    """Values ``(*batch, *event)`` with zeros where a mask ``(*batch,)`` hides them."""
+    """Replace values ``(*batch, *event)`` by zero outside a mask ``(*batch,)``."""
     if mask is None or mask is True:
         return value
     if mask is False:
@@ -286,7 +287,7 @@ def masked(value: Tensor, mask: Mask, event_dim: int = 0) -> Tensor:
 
 
 def filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
-    """Data with some value that is shown in the place of each that a mask hides.
+    """Replace each masked value by some unmasked one.
 
     So a placeholder outside the support, or a NaN, leaves no NaN in a gradient.
     """
@@ -301,7 +302,7 @@ def filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
 
 
 def present(mask: Mask, plates: Plates) -> Tensor | None:
-    """Whether a mask shows anything of an observation, ``(particles, data)``."""
+    """True where some of an observation is not masked, ``(particles, data)``."""
     if mask is None or mask is True:
         return None
     shown = torch.zeros(()) if mask is False else mask.double()
@@ -324,7 +325,7 @@ def _guide_probabilities(traces: Traces, plates: Plates) -> Tensor:
 
 
 def _averaged(site: SiteDensity, weights: Tensor) -> SiteDensity:
-    """The mean over enumerated latents; an impossible value counts nothing, whatever it has."""
+    """Mean over enumerated latents; values of probability zero do not count, finite or not."""
 
     def mean(value: Tensor | None) -> Tensor | None:
         if value is None or not value.is_floating_point():
@@ -347,7 +348,7 @@ def _averaged(site: SiteDensity, weights: Tensor) -> SiteDensity:
 
 
 def _joined(particles: Sequence[SiteDensity]) -> SiteDensity:
-    """A site's densities in several runs as those in one."""
+    """Join the densities of a site from several runs."""
     if len(particles) == 1:
         return particles[0]
 
@@ -358,5 +359,5 @@ def _joined(particles: Sequence[SiteDensity]) -> SiteDensity:
 
 
 def total(values: Iterable[Tensor | None]) -> Tensor:
-    """The sum of those that are there."""
+    """Sum of the terms that are not None."""
     return reduce(torch.add, [value for value in values if value is not None])

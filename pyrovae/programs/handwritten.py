@@ -29,14 +29,14 @@ class Handwritten(Autoencoder):
     """Functions ``model(x)`` and ``guide(x)`` of a Python file, as an autoencoder.
 
     The file may keep its parameters in networks at its top level, named to Pyro by
-    ``pyro.module``, or in ``pyro.param``. They live in a store of their own: two files, or
-    the same file twice, never see each other's. A top-level string ``binarisation`` says how
-    the data are to be binarised ("none" by default).
+    ``pyro.module``, or in ``pyro.param``. They are kept in a parameter store of their own, which
+    no other file, nor a second copy of the same file, shares. A top-level string ``binarisation``
+    sets the binarisation of the data ("none" by default).
 
     Args:
         path: The Python file.
-        data: The data as loaded; both programs run on a few of them once, so that every
-            parameter exists.
+        data: The data as loaded; both programs run once on a few observations, to create all
+            parameters.
 
     Raises:
         SpecError: The file cannot be run, lacks ``model`` or ``guide``, or either fails on
@@ -77,7 +77,7 @@ class Handwritten(Autoencoder):
 
     @contextmanager
     def _running(self, program: str, x: Tensor) -> Iterator[None]:
-        """In the file's own parameter store; what goes wrong is said of the file."""
+        """Run in the file's own parameter store, with errors that name the file."""
         try:
             with pyro.get_param_store().scope(self._store):
                 yield
@@ -115,7 +115,7 @@ class Handwritten(Autoencoder):
         )
 
     def _adopt_parameters(self) -> None:
-        """Own what ``pyro.param`` made, beside the networks found at the top level."""
+        """Register the parameters of ``pyro.param``, beside the networks at the top level."""
         known = {id(parameter) for parameter in self.parameters()}
         for name, value in self._store["params"].items():
             if id(value) not in known:
@@ -124,7 +124,7 @@ class Handwritten(Autoencoder):
                 self.register_parameter(self._free(name.replace(".", "/")), parameter)
 
     def _free(self, name: str) -> str:
-        """The name, or one like it that no attribute has."""
+        """Return the name, or a similar one that no attribute has."""
         while hasattr(self, name):
             name += "_"
         return name
@@ -132,7 +132,7 @@ class Handwritten(Autoencoder):
 
 @contextmanager
 def _called() -> Iterator[list[nn.Module]]:
-    """The modules that are called meanwhile, in evaluation mode; their modes are then undone."""
+    """Record the modules that are called, run them in evaluation mode, and restore their modes."""
     modes: dict[nn.Module, bool] = {}
     called: list[nn.Module] = []
 
@@ -152,10 +152,10 @@ def _called() -> Iterator[list[nn.Module]]:
 
 
 def load_file(path: Path) -> ModuleType:
-    """A Python file as a fresh module, with functions ``model`` and ``guide``.
+    """Load a Python file as a fresh module, with functions ``model`` and ``guide``.
 
     Raises:
-        SpecError: It cannot be run, lacks one of the two, or asks for an unknown binarisation.
+        SpecError: It cannot be run, lacks one of the two, or names an unknown binarisation.
     """
     definition = importlib.util.spec_from_file_location(f"handwritten_{path.stem}", path)
     if definition is None or definition.loader is None:

@@ -38,12 +38,12 @@ class Plates(NamedTuple):
 
     @classmethod
     def of(cls, *traces: Trace, count: int | None = None) -> Plates:
-        """The plates around the sites of programs that are run together.
+        """Find the plates around the sites of programs that are run together.
 
         The observations are in the outermost plate that holds every site.
 
         Args:
-            traces: One of each program.
+            traces: One trace of each program.
             count: Number of observations, if every site has to be in their plate.
 
         Raises:
@@ -100,7 +100,7 @@ class Plates(NamedTuple):
         return value
 
     def spread(self, value: Tensor, batch: Sequence[int]) -> Tensor:
-        """Numbers ``(particles, data)`` with the dimensions of a site of this batch shape."""
+        """Broadcast numbers ``(particles, data)`` to the dimensions of a site's batch shape."""
         shape = [1] * len(batch)
         for dim, size in ((self.particles, value.shape[0]), (self.data, value.shape[1])):
             if dim is not None:
@@ -123,22 +123,22 @@ class Plates(NamedTuple):
 
 
 def subsampling(frames: Iterable[Any]) -> float:
-    """The factor by which Pyro scales what is in subsampled plates."""
+    """Factor by which Pyro scales the sites in subsampled plates."""
     return math.prod(((f.full_size or f.size) / f.size for f in frames), start=1.0)
 
 
 def _frames(site: Site) -> list[Any]:
-    """The plates around a site that are dimensions, outermost first."""
+    """Vectorised plates around a site, outermost first."""
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
 
 
 def _holds(frames: Iterable[Any], wanted: Any) -> bool:
-    """Whether a plate is among others; model and guide may call it by different names."""
+    """Return True if a plate is among others; model and guide may give it different names."""
     return any((frame.dim, frame.size) == (wanted.dim, wanted.size) for frame in frames)
 
 
 def _outside(sites: list[tuple[str, Site]], count: int) -> SpecError:
-    """The complaint about the first site that is in no plate of the data."""
+    """Return the error about the first site that is in no plate of the data."""
     apart = [named for named in sites if all(f.size != count for f in _frames(named[1]))]
     name, site = (apart or sites)[0]
     shape = tuple(site["fn"].batch_shape)

@@ -1,4 +1,4 @@
-"""Runs of Pyro programs, and the parts that their sites play."""
+"""Traces of Pyro programs, and the roles of their sites."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Role = Literal["latent", "observed", "factor", "deterministic", "subsample", "no
 
 
 def role(site: Site) -> Role:
-    """The part that a site plays in its program; "none" if it is no sample statement."""
+    """Role of a site in its program; "none" if it is not a sample statement."""
     if site["type"] != "sample":
         return "none"
     if site_is_subsample(site):
@@ -32,7 +32,7 @@ def role(site: Site) -> Role:
 
 
 def sites_by_role(trace: Trace, *roles: Role) -> dict[str, Site]:
-    """The sites of a trace that play one of these parts, in order."""
+    """Sites of a trace with one of these roles, in order."""
     sites = ((name, site) for name, site in trace.nodes.items() if site["type"] == "sample")
     return {name: site for name, site in sites if role(site) in roles}
 
@@ -48,7 +48,7 @@ def observed_sites(trace: Trace) -> list[str]:
 
 
 def missing_values(trace: Trace) -> list[str]:
-    """Names of the sites that stand for what an ``obs_mask`` hides of a site."""
+    """Names of the sites that hold the missing values of an ``obs_mask``."""
     halves = {name: name.removesuffix("_unobserved") + "_observed" for name in trace.nodes}
     return [name for name, other in halves.items() if other in trace.nodes and other != name]
 
@@ -88,18 +88,18 @@ class Traces:
 
     @cached_property
     def auxiliary(self) -> list[str]:
-        """Names of the guide's sites that have a density and are no latents of the model."""
+        """Names of the guide's sites that have a density and are not latents of the model."""
         return [name for name in density_sites(self.guide) if name not in self.latent]
 
     def is_point(self, name: str) -> bool:
-        """Whether the guide has no density at a latent site.
+        """Return True if the guide has no density at a latent site.
 
-        Beside auxiliary sites, a Delta says where a transformed draw has come to lie.
+        With auxiliary sites, a Delta may hold the value of a transformed draw instead.
         """
         return is_point(self.guide.nodes[name]["fn"]) and not self.auxiliary
 
     def in_order(self, name: str) -> bool:
-        r"""Whether the guide draws a latent after all that the model draws before it.
+        r"""Return True if the guide draws a latent after all those that precede it in the model.
 
         Only then is the KL at the site a term of the bound,
 
@@ -108,7 +108,7 @@ class Traces:
             \mathbb{E}_q \operatorname{KL}(q(z_i \mid \cdot), p(z_i \mid \mathrm{pa}_i))
 
         since a parent in the model that is drawn after :math:`z_i` depends on it. Which latents
-        are parents is not known; all that the model draws before may be.
+        are parents is not known, so all that precede it in the model are taken as such.
         """
         drawn = [site for site in self.guide.nodes if site in self.latent]
         before = self.latent[: self.latent.index(name)]

@@ -22,7 +22,7 @@ _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
 def _name(module: nn.Module) -> str:
-    """A name in Pyro's global parameter store that no other module, or copy of it, has."""
+    """Unique name in Pyro's global parameter store, also among copies of a module."""
     return _names.setdefault(module, f"pyrovae{next(_counter)}")
 
 
@@ -32,19 +32,19 @@ class VAE(Autoencoder):
     .. math::
         \text{model}\quad p(z)\, p(x \mid z) \qquad\qquad \text{guide}\quad q(z \mid x)
 
-    :meth:`model` and :meth:`guide` are ordinary Pyro programs and go as they are into
-    ``SVI``, ``Predictive``, ``Trace_ELBO``, ``TraceMeanField_ELBO``, ``RenyiELBO``,
-    ``poutine.trace`` and ``NUTS``. One plate encloses everything, so bounds with several
-    particles are per datum. Sites are named "z" and "x".
+    :meth:`model` and :meth:`guide` are ordinary Pyro programs and go as they are into ``SVI``,
+    ``Predictive``, ``Trace_ELBO``, ``TraceMeanField_ELBO``, ``RenyiELBO``, ``poutine.trace`` and
+    ``NUTS``. One plate encloses everything, so bounds with several particles are per observation.
+    Sites are named "z" and "x".
 
     Args:
         prior: p(z).
-        decoder: Network from codes to the likelihood's numbers.
+        decoder: Network from latents to the likelihood's parameters.
         likelihood: p(x | z).
         guide: q(z | x), an encoder and a family.
 
     Raises:
-        SpecError: Prior and guide have codes of different lengths.
+        SpecError: Prior and guide have latents of different lengths.
 
     Example:
         >>> from pyrovae.parts.families import DiagonalNormal
@@ -112,17 +112,17 @@ class VAE(Autoencoder):
         return self.posterior(x)
 
     def decode(self, z: Tensor) -> TorchDistributionMixin:
-        """p(x | z) for codes ``(*batch, latent_dim)``."""
+        """p(x | z) for latents ``(*batch, latent_dim)``."""
         return self.likelihood(self.decoder(z))
 
     @torch.no_grad()
     def sample(self, count: int) -> Tensor:
-        """Data ``(count, *shape)`` drawn from p(x): a code from the prior, data given the code."""
+        """Draw data ``(count, *shape)`` from p(x): latents from the prior, data given latents."""
         return self.decode(self.prior(self.posterior).sample((count,))).sample()
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x | z) at the mean of q(z | x), or at a draw where q has no known mean.
+        """Mean of p(x | z) at the mean of q(z | x), or at a draw where q has no known mean.
 
         Shape ``(*batch, *shape)``.
         """
@@ -133,12 +133,12 @@ class VAE(Autoencoder):
         return [part for part in self.modules() if isinstance(part, (Encoder, Decoder))]
 
     def formulas(self) -> Formulas:
-        """What the parts say of themselves."""
+        """Formulas of prior, likelihood and guide."""
         return Formulas(self.prior.formula, self.likelihood.formula, self.posterior.formula)
 
 
 def _data_plate(x: Tensor | None, size: int | None) -> pyro.plate:
-    """Independent data; a batch counts for ``size`` of them."""
+    """Plate over the data, in which a batch stands for ``size`` observations."""
     if x is None:
         return pyro.plate("data", size or 1, dim=-1)
     return pyro.plate("data", size or len(x), subsample=x, dim=-1)

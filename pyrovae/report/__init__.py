@@ -1,1 +1,1 @@
-"""What people see: figures, pages, and the terminal."""
+"""Presentation: figures, HTML pages and terminal output."""

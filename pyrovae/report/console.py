@@ -1,4 +1,4 @@
-"""Text of the terminal."""
+"""Terminal output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KL_KINDS: dict[Kind, str] = {
 
 
 def plan(training: Training, writes_to: str) -> str:
-    """What is about to be done, a line for each part."""
+    """Return the plan printed before training, a line for each part."""
     autoencoder, spec = training.autoencoder, training.spec
     formulas = autoencoder.formulas()
     encoder, decoder = _networks(autoencoder)
@@ -57,7 +57,7 @@ def plan(training: Training, writes_to: str) -> str:
 
 
 def result(training: Training, summary: BoundSummary, active: int, dims: int, folder: str) -> str:
-    """What training has come to, on the test data."""
+    """Return the results on the test data, printed after training."""
     note = (
         ""
         if "point" not in summary.kl_kind.values()
@@ -67,7 +67,7 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
     kinds = [warning.kind for warning in training.warnings]
     collapsed = ": the posterior has collapsed" if "posterior_collapse" in kinds else ""
     return (
-        f"test ELBO   {nats(summary.elbo)} ± {nats(summary.standard_error)} nats per datum "
+        f"test ELBO   {nats(summary.elbo)} ± {nats(summary.standard_error)} nats per observation "
         f"(standard error over {summary.count} data)\n"
         f"            reconstruction {nats(summary.reconstruction)}, KL {nats(summary.kl)}\n"
         f"{note}"
@@ -78,7 +78,7 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
 
 
 def caution(warning: FitWarning) -> str:
-    """What goes or went badly, and below that what to try."""
+    """Return a warning, and below it what to try."""
     return f"{_beside('warning', warning.finding)}\n{_beside('', f'→ {warning.advice}')}"
 
 
@@ -97,7 +97,7 @@ def shapes(autoencoder: Autoencoder) -> str:
 
 
 def kl_kinds(training: Training) -> dict[str, Kind]:
-    """For each latent site: how its KL is had in the reports."""
+    """Return, for each latent site, whether its reported KL is exact or sampled."""
     return training.tally.layout.kl_kind
 
 
@@ -121,7 +121,7 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
     resampling = spec.resampling
     if resampling is None:
         return {}
-    what = "each latent dimension" if resampling.kind == "histogram" else "the whole code"
+    what = "each latent dimension" if resampling.kind == "histogram" else "the whole latent"
     loss = ", losses weighted by 1 / (n p)" if resampling.importance_weights else ""
     return {
         "draws": f"with replacement, p as 1 / (density + {resampling.alpha:g}), the density that "
@@ -131,7 +131,7 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
 
 
 def _weights(training: Training, folder: str) -> str:
-    """Which are kept, and if others were better by validation ELBO, where those are."""
+    """Name the weights that are kept, and the best by validation ELBO if those are others."""
     best = training.best
     if training.spec.early_stopping is not None:
         return f"best by validation ELBO, of epoch {best.epoch}"
@@ -182,7 +182,7 @@ def _parameters(module: nn.Module) -> str:
 
 
 def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -> str:
-    """What a run is worth on data, a line for each quantity."""
+    """Return the evaluation of a run, a line for each quantity."""
     count = len(found.elbo)
     parts = f"reconstruction {found.reconstruction.mean():.2f}"
     if found.point:
@@ -205,21 +205,21 @@ def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -
     if found.point and found.annealed is None:
         lines.append("log p(x)    not known: the guide is a point, with nothing to sample from; "
                      "--ais anneals from the prior")  # fmt: skip
-    title = f"{folder} on {count:,} test data of {data}, in nats per datum ± standard error"
+    title = f"{folder} on {count:,} test data of {data}, in nats per observation ± standard error"
     return "\n".join([title, *lines])
 
 
 def comparison(found: Comparison, data: str) -> str:
-    """Runs on the same data, best first, and what can be said of them."""
+    """Return the comparison of runs on the same data, best first, and its conclusions."""
     count = found.log_prob.shape[-1]
     width = max(len("run"), *map(len, found.names))
-    how = (
-        "annealing" if found.ais else f"importance sampling, {found.evaluations[0].samples} codes"
-    )
+    samples = found.evaluations[0].samples
+    how = "annealing" if found.ais else f"importance sampling, {samples} latents"
     header = ("log p(x)", 18), ("to the best", 16), ("weight", 6), ("bound gap", 15)
     titles = "".join(f"  {title:>{size}}" for title, size in header)
     lines = [
-        f"log p(x) of {count:,} test data of {data} by {how}; nats per datum ± standard error",
+        f"log p(x) of {count:,} test data of {data} by {how}; nats per observation ± standard "
+        "error",
         f"{'run':<{width}}{titles}" + ("" if found.ais else "  rise"),
     ]
     for model, name in enumerate(found.names):
@@ -233,18 +233,18 @@ def comparison(found: Comparison, data: str) -> str:
         )
     lines.append(
         "bound gap: how far estimates are too low, at most, for data of the model's own"
-        + ("" if found.ais else "; rise: since half as many codes")
+        + ("" if found.ais else "; rise: since half as many latents")
     )
     return "\n".join([*lines, "", *found.verdicts()])
 
 
 def written(notes: Sequence[str], files: str) -> str:
-    """The end of a command's output: what to keep in mind, and where the rest is."""
+    """Return the last lines of a command's output: remarks, and the path of the results."""
     return "\n".join([*(f"note        {note}" for note in notes), f"written to  {files}"])
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """Format a duration in words.
 
     Example:
         >>> [duration(seconds) for seconds in (42.0, 400.0, 9000.0)]
@@ -266,7 +266,7 @@ def _plus_minus(value: Tensor, error: Tensor) -> str:
 
 
 def outcome(found: Check | NotApplicable) -> str:
-    """A question, its grade, what was found, and below that what to do about it."""
+    """Return a question with its grade and finding, and below it the advice."""
     if isinstance(found, NotApplicable):
         return _wrapped(found.question, "-", f"does not apply: {found.why}")
     grade, finding, advice = found.verdict()
@@ -275,7 +275,7 @@ def outcome(found: Check | NotApplicable) -> str:
 
 
 def look(found: Result) -> str:
-    """What was looked at, and what was seen."""
+    """Return the title of an analysis and its summary."""
     return _wrapped(found.name, "", found.summary())
 
 

@@ -1,4 +1,4 @@
-"""One page, in one file, that says whether a posterior can be trusted."""
+"""Self-contained HTML page of a diagnosis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyrovae.evaluation.results import Check, Grade, NotApplicable, Number, wors
 from pyrovae.report.pages import Picture, environment
 
 WORDS: dict[Grade, str] = {"ok": "OK", "WARN": "Careful", "FAIL": "Fails"}
-"""Grades as the page writes them."""
+"""Words of the page for the grades."""
 
 
 class Section(NamedTuple):
@@ -21,8 +21,8 @@ class Section(NamedTuple):
 
     Attributes:
         check: The answer, or why there is none.
-        picture: What shows it.
-        seconds: How long the answer took; NaN if it was not measured.
+        picture: Figure of the answer.
+        seconds: Time taken by the check; NaN if it was not measured.
     """
 
     check: Check | NotApplicable
@@ -32,19 +32,20 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """All that the page says. Every text is shown as it is: nothing in it is markup.
+    """Contents of the page. Every text is escaped: none of it is markup.
 
     Attributes:
         title: Name of the run.
-        fitted: What was fitted, such as ``{"Prior p(z)": "Normal(0, 1)"}``, in that order.
+        fitted: Description of the model, such as ``{"Prior p(z)": "Normal(0, 1)"}``, in that
+            order.
         command: Command that makes the page again.
         date: When it was made.
-        versions: Of Python, PyTorch, ..., by name.
-        notes: What a reader must know before all else, such as "this run is unfinished".
+        versions: Versions of Python, PyTorch, ..., by name.
+        notes: Remarks at the top, such as "this run is unfinished".
         sections: The questions, in order.
         extremes: The worst, middling and best data.
         numbers: Numbers that belong to no question, such as the ELBO.
-        seconds: How long all took.
+        seconds: Total time.
     """
 
     title: str
@@ -60,11 +61,11 @@ class Page:
 
 
 class Overall(NamedTuple):
-    """All answers as one.
+    """Overall verdict.
 
     Attributes:
         grade: The most serious; ``None`` if no question could be asked.
-        sentence: What it means, and what it rests on.
+        sentence: Its meaning, and the checks that it rests on.
     """
 
     grade: Grade | None
@@ -72,7 +73,7 @@ class Overall(NamedTuple):
 
 
 def overall(checks: Sequence[Check | NotApplicable]) -> Overall:
-    """The answers to all questions as one sentence.
+    """Summarise the answers to all questions in one sentence.
 
     Example:
         >>> overall([NotApplicable("chains", "the code is discrete")])
@@ -120,7 +121,7 @@ def joined(words: Sequence[str]) -> str:
 
 
 def render(page: Page) -> str:
-    """The page as HTML that needs no network, no script and no other file; texts are escaped."""
+    """Render the page as self-contained HTML, without scripts; texts are escaped."""
     checks = [section.check for section in page.sections]
     return (
         environment()
@@ -136,12 +137,12 @@ def render(page: Page) -> str:
 
 
 def _count(things: Sequence[Any], of: str, singular: str, plural: str) -> str:
-    """How many, with a verb."""
+    """Format a count with its verb."""
     return f"{len(things)}{of} {singular if len(things) == 1 else plural}"
 
 
 class _Answer(NamedTuple):
-    """A section as the template reads it."""
+    """A section in the form that the template needs."""
 
     anchor: str
     question: str
@@ -154,7 +155,7 @@ class _Answer(NamedTuple):
 
     @classmethod
     def of(cls, section: Section) -> _Answer:
-        """Its verdict, or why there is none."""
+        """Build it from the verdict, or from the reason why there is none."""
         question = section.check.question
         shown: dict[str, Any] = {
             "anchor": re.sub(r"[^a-z0-9]+", "-", question.lower()).strip("-"),
@@ -177,7 +178,7 @@ class _Answer(NamedTuple):
 
 
 def _tables(page: Page) -> Iterator[tuple[str, Sequence[Number]]]:
-    """Numbers by what they belong to."""
+    """Group numbers into tables."""
     if page.numbers:
         yield "Model and guide", page.numbers
     for section in page.sections:

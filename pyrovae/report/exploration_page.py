@@ -1,4 +1,4 @@
-"""All that has been looked at in a run, on one page."""
+"""HTML page of all analyses of a run's latent space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyrovae.report.pages import Picture, environment
 
 
 class PageEntry(NamedTuple):
-    """A look at the latent space, as its JSON file has it."""
+    """An analysis of the latent space, as in its JSON file."""
 
     name: str
     title: str
@@ -27,13 +27,13 @@ class PageEntry(NamedTuple):
 
 
 def render(folder: Path, title: str, names: Sequence[str], versions: Mapping[str, str]) -> str:
-    """HTML, which needs no network, of all the looks whose JSON files are in a folder.
+    """Render one self-contained HTML page of all analyses whose JSON files are in a folder.
 
     Args:
-        folder: Where they are.
+        folder: Folder of the JSON files.
         title: Name of the run.
-        names: Of the looks, in the order in which they are shown.
-        versions: Of Python, PyTorch, ..., by name.
+        names: Names of the analyses, in the order in which they are shown.
+        versions: Versions of Python, PyTorch, ..., by name.
     """
     files = [folder / f"{name}.json" for name in names]
     looks = [_shown(file) for file in files if file.is_file()]
@@ -70,7 +70,7 @@ def _shown(file: Path) -> PageEntry:
 
 
 def _number(written: dict[str, Any]) -> Number:
-    """A number, which JSON has no word for if it is not finite."""
+    """Convert JSON's stand-ins for numbers that are not finite."""
     value, interval = written["value"], written["interval"]
     return Number(
         **{

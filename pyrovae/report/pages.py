@@ -1,4 +1,4 @@
-"""What pages for people are made with: pictures within them, numbers as people write them."""
+"""Building blocks of HTML pages: embedded pictures and formatted numbers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CODE = re.compile(
 
 
 WORD = re.compile(r"(?!log |exp )[a-z]{2,}[ ,:;]|a ")
-"""What can begin with a capital: words of the language."""
+"""Words that can be capitalised."""
 
 
 @runtime_checkable
 class Drawing(Protocol):
-    """What the page needs of a figure of matplotlib, which need not be imported for it."""
+    """Interface of a matplotlib figure, so that matplotlib need not be imported."""
 
     def savefig(self, fname: Any, *, format: str) -> None:
         """Write the picture."""
@@ -43,8 +43,8 @@ class Picture(NamedTuple):
 
     Attributes:
         image: A figure of matplotlib, or the path of a PNG file.
-        caption: How to read it; below the picture.
-        alt: What is to be seen, for those who cannot see it; a figure's title if empty.
+        caption: Explanation below the picture.
+        alt: Alternative text; a figure's title if empty.
     """
 
     image: Drawing | Path
@@ -53,7 +53,7 @@ class Picture(NamedTuple):
 
 
 def environment() -> Environment:
-    """Where templates are found. Whatever they are given is escaped."""
+    """Return the Jinja environment of the templates, with escaping on."""
     made = Environment(
         loader=PackageLoader("pyrovae.report"),
         autoescape=True,
@@ -75,7 +75,7 @@ def environment() -> Environment:
 
 
 def data_uri(image: Drawing | Path) -> str:
-    """A picture within an address: a file as it is, a figure as a PNG."""
+    """Encode a picture as a data URI: a file as it is, a figure as a PNG."""
     if isinstance(image, Path):
         content, kind = image.read_bytes(), image.suffix.removeprefix(".")
     else:
@@ -102,7 +102,7 @@ def linked(reference: str) -> list[tuple[str, str]]:
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:
-    """Pieces of a text, and whether each is an option or a key of a specification.
+    """Split a text into pieces, each marked as an option or key, or as prose.
 
     Example:
         >>> pieces("use --set inference.guide.kind=iaf, e.g. once")
@@ -113,7 +113,7 @@ def pieces(text: str) -> list[tuple[str, bool]]:
 
 
 def sentence(text: str) -> str:
-    """A finding as a sentence: it begins with a capital, unless with a symbol, and has an end.
+    """Format a finding as a sentence, with a capital (except for symbols) and a full stop.
 
     Example:
         >>> sentence("weights are constant"), sentence("log p(x) is low")
@@ -127,7 +127,7 @@ def sentence(text: str) -> str:
 
 
 def written(number: Number) -> str:
-    """A number with its unit, to as many digits as its error leaves.
+    """Format a number with its unit, to the digits that its error allows.
 
     Example:
         >>> written(Number("ELBO", -17.7612, "nats", "", error=0.123))
@@ -141,7 +141,7 @@ def written(number: Number) -> str:
 
 
 def spread(number: Number) -> str:
-    """A number's error or interval, in its unit."""
+    """Format a number's error or interval, in its unit."""
     factor, unit = _unit(number)
     digits = _digits(number)
     parts = []
@@ -154,7 +154,7 @@ def spread(number: Number) -> str:
 
 
 def _unit(number: Number) -> tuple[float, str]:
-    """What a value is multiplied by, and what stands behind it."""
+    """Return the factor and the symbol of a unit."""
     if number.unit == "fraction":
         return 100.0, " %"
     return 1.0, f" {number.unit}" if number.unit else ""
@@ -195,7 +195,7 @@ def duration(seconds: float) -> str:
 
 
 def alt(picture: Picture) -> str:
-    """What is to be seen on it, in words."""
+    """Return the alternative text."""
     if picture.alt:
         return picture.alt
     image = picture.image

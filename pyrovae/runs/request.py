@@ -1,4 +1,4 @@
-"""What a run is asked to do. Imports no torch."""
+"""Request for a run: specifications, data and folders. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class RunSpec:
 
     Attributes:
         model: The model's specification, or the Python file it is written in.
-        model_name: What to call the model.
+        model_name: Name of the model.
         inference: The inference's specification.
-        inference_name: What to call the inference.
+        inference_name: Name of the inference.
         data: Name or path of the data.
-        data_root: Where named data sets lie.
+        data_root: Folder of named data sets.
         output: Folder to write to, None for a new one under ``runs/``.
         resume: Folder of the run to go on with.
         device: "auto", "cpu" or "cuda".
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
     """
 
     model: ModelSpec | Path
@@ -57,7 +57,7 @@ class RunSpec:
         compile: Compile | None = None,
         precision: Precision | None = None,
     ) -> RunSpec:
-        """Read and validate the specifications; what is None comes from the run, or is usual.
+        """Read and validate the specifications; None means the resumed run's value or the default.
 
         Raises:
             SpecError: A specification cannot be read or is not valid, or the output folder is

@@ -1,4 +1,4 @@
-"""What may be written in a TOML file or after ``--set``. Imports no torch."""
+"""Specifications: the keys of TOML files and of ``--set``. Imports no torch."""
 
 from pyrovae.specs.inference import InferenceSpec as InferenceSpec
 from pyrovae.specs.model import ModelSpec as ModelSpec

@@ -1,4 +1,4 @@
-"""What every specification shares."""
+"""Base class of all specifications."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """A table of a TOML file: frozen, without room for a key that nobody reads, and strict.
+    """A table of a TOML file: frozen and strict; unknown keys are errors.
 
-    Strict means that "8" and true are not numbers; a list is a tuple all the same.
+    Strict means that "8" and true are not numbers; lists are accepted as tuples.
     """
 
     section: ClassVar[str] = ""  # what its keys start with after --set

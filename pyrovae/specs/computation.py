@@ -1,4 +1,4 @@
-"""How the arithmetic is carried out. What is computed does not depend on it. Imports no torch."""
+"""Compilation and precision, which do not change what is computed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 @dataclass(frozen=True)
 class Computation:
-    """How the arithmetic is carried out.
+    """Options of compilation and precision.
 
     Attributes:
-        compile: Whether the programs are captured as one graph, which is compiled: "on" wherever
-            that is possible, "off" never, "auto" where it pays, which a short run does not.
-        precision: Of the networks; log-densities are in float32 whatever it is. "tf32" and "bf16"
-            have 10 and 7 bits of mantissa instead of 23.
+        compile: Capture of the programs as one graph, and its compilation: "on" wherever possible,
+            "off" never, "auto" in runs long enough to benefit.
+        precision: Precision of the networks; log-densities are always in float32. "tf32" and
+            "bf16" have 10 and 7 bits of mantissa instead of 23.
     """
 
     compile: Compile = "auto"

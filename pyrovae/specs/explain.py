@@ -1,4 +1,4 @@
-"""From pydantic's findings to sentences that name where, what is wrong and what would be right."""
+"""Error messages from pydantic's findings: where, what is wrong, what would be right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Location = tuple[int | str, ...]
 
 
 def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> dict[str, str]:
-    """Sentences for the mistakes in ``tree``, each under the dotted key it is about."""
+    """Return the messages for the mistakes in ``tree`` by dotted key."""
     details = error.errors(include_url=False)
     keys = [_keys(detail["loc"], tree) for detail in details]
     sentences: dict[str, str] = {}

@@ -19,7 +19,7 @@ Tree = dict[str, Any]
 
 
 def shelf(folder: str) -> Path:
-    """Where the shipped ``models`` or ``inference`` specifications lie: wheel, else checkout."""
+    """Return the folder of shipped ``models`` or ``inference``, in the wheel or the checkout."""
     package = Path(__file__).parents[1]
     installed = package / "_shelf" / folder
     return installed if installed.is_dir() else package.parent / folder
@@ -32,7 +32,7 @@ def shipped(folder: str) -> list[str]:
 
 
 def find(name: str, folder: str) -> Path:
-    """The file that a name or a path stands for.
+    """Return the file that a name or a path stands for.
 
     Raises:
         SpecError: No such file; names the nearest one that is shipped.
@@ -48,11 +48,11 @@ def find(name: str, folder: str) -> Path:
 
 
 def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnySpec:
-    """A specification from a TOML file, with overrides by dotted key laid over it.
+    """Read a specification from a TOML file, then apply overrides by dotted key.
 
     Args:
-        file: The TOML file; what it leaves out takes the default.
-        spec: What the file specifies.
+        file: The TOML file; missing keys take their defaults.
+        spec: Class of the specification.
         overrides: Values by dotted key (``{"prior.kind": "vamp"}``). A new ``kind`` clears
             the table it stands in, since the old kind's keys mean nothing to the new one.
 
@@ -73,7 +73,7 @@ def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnyS
 def validate(
     tree: Tree, spec: type[AnySpec], where: str, overrides: Tree | None = None
 ) -> AnySpec:
-    """The specification that a tree of values describes.
+    """Validate a tree of values as a specification.
 
     Raises:
         SpecError: Keys, kinds or values that are not allowed; a sentence each.
@@ -91,7 +91,7 @@ def validate(
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """A command line's ``KEY=VALUE``; the value is TOML where it can be, else a word.
+    """Parse a command line's ``KEY=VALUE``; the value is TOML where it can be, else a word.
 
     Example:
         >>> parse_override("model.prior.pseudo_inputs=100")
@@ -115,7 +115,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def to_toml(spec: Spec) -> str:
-    """A specification as TOML, every default written out."""
+    """Write a specification as TOML, with every default."""
     return tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
 
 
@@ -136,7 +136,7 @@ def _defaults(spec: type[Spec]) -> Tree:
 
 
 def _merge(base: Tree, tree: Tree) -> Tree:
-    """``tree`` over ``base``; a table of another kind replaces instead of merging."""
+    """Merge ``tree`` into ``base``; a table of another kind replaces the old one."""
     merged = copy.deepcopy(base)
     for key, value in tree.items():
         old = merged.get(key)
@@ -167,7 +167,7 @@ def _kinds_first(key: str) -> tuple[bool, int]:
 
 
 def _blame(key: str, overrides: Tree | None, spec: type[Spec]) -> str | None:
-    """The ``--set`` that put a wrong value where it is, if one did."""
+    """Return the ``--set`` that caused a wrong value, if one did."""
     overrides = overrides or {}
     if key in overrides:
         return f"--set {spec.section}.{key}"

@@ -1,4 +1,4 @@
-"""What may be written under ``guide`` of an inference: q(z | x)."""
+"""Keys of ``guide`` of an inference: q(z | x)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SplineGuideSpec(Spec):
 
 
 class VonMisesFisherGuideSpec(Spec):
-    """Von Mises–Fisher, for a code on the sphere."""
+    """Von Mises–Fisher, for a latent on the sphere."""
 
     kind: Literal["von_mises_fisher"] = "von_mises_fisher"
     encoder: EncoderSpec = MirrorSpec()

@@ -1,4 +1,4 @@
-"""What may be written in ``inference/*.toml``: the guide q(z | x) and how it is fitted."""
+"""Keys of ``inference/*.toml``: the guide q(z | x), objective, optimiser and budget."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LinearBetaSpec(Spec):
 
 
 class CyclicalBetaSpec(Spec):
-    """``cycles`` times: rise from zero to ``value`` over ``rise`` of the cycle, then stay."""
+    """``cycles`` times: from zero to ``value`` over ``rise`` of the cycle, then constant."""
 
     kind: Literal["cyclical"] = "cyclical"
     value: NonNegativeFloat = 1.0
@@ -54,7 +54,7 @@ BetaSpec = Annotated[
 
 
 class AdamFamilySpec(Spec):
-    """What Adam and its relatives share."""
+    """Keys common to Adam and its relatives."""
 
     learning_rate: PositiveFloat = 1e-3
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
@@ -112,14 +112,14 @@ RateSpec = Annotated[
 
 
 class EarlyStoppingSpec(Spec):
-    """Stop when the validation ELBO (β = 1) has not risen by ``min_delta`` nats for a while."""
+    """Stop when the validation ELBO (β = 1) has not risen by ``min_delta`` nats in time."""
 
     patience: PositiveInt = 20
     min_delta: NonNegativeFloat = 0.0
 
 
 class InferenceSpec(Spec):
-    """How the latent code is inferred and the parameters are fitted."""
+    """Specification of the guide, objective, optimiser and budget."""
 
     section: ClassVar[str] = "inference"
 

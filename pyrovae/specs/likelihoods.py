@@ -1,4 +1,4 @@
-"""What may be written under ``likelihood`` of a model: p(x | z)."""
+"""Keys of ``likelihood`` of a model: p(x | z)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyrovae.specs.base import Spec
 Noise = Literal["fixed", "learned", "per_variable", "per_pixel"]
 Scale = PositiveFloat | Literal["data"]
 Interval = Literal["counts", "unit", "open_unit"]
-"""Where a likelihood wants intensities 0..m: as they are, in [0, 1], or inside (0, 1)."""
+"""Scale that a likelihood needs for intensities 0..m: as they are, [0, 1], or inside (0, 1)."""
 
 
 class BernoulliLikelihoodSpec(Spec):
@@ -48,10 +48,10 @@ class BetaLikelihoodSpec(Spec):
 
 
 class NormalLikelihoodSpec(Spec):
-    """Real-valued data; ``scale`` is where the noise starts, or stays when ``fixed``.
+    """Real-valued data; ``scale`` is the initial noise, or the noise when ``fixed``.
 
-    Left to the "data", noise is ``per_variable`` in tables and one ``learned`` number in images,
-    and starts at the data's scale, or three tenths of it in images.
+    With "data", noise is ``per_variable`` in tables and one ``learned`` number in images, and
+    starts at the data's scale, or three tenths of it in images.
     """
 
     interval: ClassVar[Interval] = "unit"
@@ -95,7 +95,7 @@ class DiscretizedLogisticLikelihoodSpec(Spec):
 
 
 class PoissonLikelihoodSpec(Spec):
-    """Counts without an upper bound, as variable as their mean says."""
+    """Counts without an upper bound whose variance is their mean."""
 
     interval: ClassVar[Interval] = "counts"
 

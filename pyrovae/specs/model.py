@@ -1,4 +1,4 @@
-"""What may be written in ``models/*.toml``: the generative model p(z) p(x | z)."""
+"""Keys of ``models/*.toml``: the generative model p(z) p(x | z)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OutputBias = Literal["random", "data_mean"]
 
 
 class ModelSpec(Spec):
-    """The generative model, and how it wants its data.
+    """Specification of the generative model and of its data contract.
 
     The decoder's last bias starts at random, or where p(x | z) has the mean of the training data.
     """

@@ -1,4 +1,4 @@
-"""What may be written under ``decoder`` of a model and ``guide.encoder`` of an inference."""
+"""Keys of ``decoder`` of a model and of ``guide.encoder`` of an inference."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ResidualSpec(Spec):
 
 
 class MirrorSpec(Spec):
-    """For an encoder: what the model's decoder is, with its widths reversed."""
+    """Encoder that mirrors the model's decoder: the same kind, widths reversed."""
 
     kind: Literal["mirror"] = "mirror"
 

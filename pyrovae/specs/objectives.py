@@ -1,4 +1,4 @@
-"""What may be written under ``objective`` of an inference."""
+"""Keys of ``objective`` of an inference."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Groups = Literal["dimensions", "site"]
 
 
 class ParticlesSpec(Spec):
-    """What all objectives share: how many codes are drawn for each datum."""
+    """Key common to all objectives: the number of latents drawn for each observation."""
 
     particles: PositiveInt = 1
 
 
 class ELBOSpec(ParticlesSpec):
-    """Evidence lower bound; the KL in closed form ("analytic"), or sampled, or as it can."""
+    """Evidence lower bound; KL closed-form, sampled, or closed-form where one exists ("auto")."""
 
     kind: Literal["elbo"] = "elbo"
     kl: Literal["auto", "analytic", "sampled"] = "auto"
@@ -58,7 +58,7 @@ class FreeBitsSpec(ParticlesSpec):
 
 
 class CapacitySpec(ParticlesSpec):
-    """Reconstruction under a KL led to ``capacity`` nats (Burgess et al. 2018); β is their γ."""
+    """Reconstruction with the KL held at ``capacity`` nats (Burgess et al. 2018); β is their γ."""
 
     kind: Literal["capacity"] = "capacity"
     capacity: NonNegativeFloat = 25.0

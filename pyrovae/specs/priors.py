@@ -1,4 +1,4 @@
-"""What may be written under ``prior`` of a model: p(z)."""
+"""Keys of ``prior`` of a model: p(z)."""
 
 from __future__ import annotations
 

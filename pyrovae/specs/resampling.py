@@ -1,4 +1,4 @@
-"""What may be written under ``resampling`` of an inference."""
+"""Keys of ``resampling`` of an inference."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class InverseDensitySpec(Spec):
-    """What both kinds share: chances are as 1 / (density + ``alpha``).
+    """Keys common to both kinds: probabilities are proportional to 1 / (density + ``alpha``).
 
-    ``alpha`` is in units of the mean density; the larger, the more alike all chances are. Of the
-    draws a share ``uniform`` goes to all data alike, so that none is forgotten. With
-    ``importance_weights`` each loss counts by 1 / (n p), and its mean stays that over the data.
+    ``alpha`` is in units of the mean density; a larger one brings the probabilities closer to
+    uniform. A fraction ``uniform`` of the draws is uniform over the data. With
+    ``importance_weights`` each loss is weighted by 1 / (n p), so that its expectation is the mean
+    over the data.
     """
 
     alpha: PositiveFloat
@@ -34,7 +35,7 @@ class HistogramResamplingSpec(InverseDensitySpec):
 
 
 class KernelResamplingSpec(InverseDensitySpec):
-    """Density of the whole code, by normal kernels ``bandwidth`` times as wide as all codes."""
+    """Joint density of the latents, by normal kernels of ``bandwidth`` times their scale."""
 
     kind: Literal["kernel"] = "kernel"
     alpha: PositiveFloat = 0.0005

@@ -1,4 +1,4 @@
-"""Specifications with every choice written out that they leave to the data or to each other."""
+"""Resolution of choices that specifications leave to the data or to each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyrovae.specs.networks import MirrorSpec
 def resolve_model(
     model: ModelSpec, levels: float | None, mean_total: Callable[[], float]
 ) -> ModelSpec:
-    """Numbers of the likelihood that are "data" become what the data say.
+    """Replace numbers of the likelihood that are "data" by those of the data.
 
     Args:
         model: As declared.
@@ -59,7 +59,7 @@ def _largest(likelihood: LikelihoodSpec, levels: float | None) -> int:
 
 
 def resolve_inference(inference: InferenceSpec, model: ModelSpec) -> InferenceSpec:
-    """An encoder that mirrors the decoder becomes the network that it stands for."""
+    """Replace an encoder that mirrors the decoder by the network that it stands for."""
     guide = inference.guide
     if not isinstance(guide.encoder, MirrorSpec):
         return inference

@@ -1,9 +1,9 @@
-"""Scores of codes against the factors that made the data: one score per file.
+"""Disentanglement scores of latents against known factors, one score per file.
 
 The protocols are those of disentanglement_lib, so that numbers can be compared with published
 ones: Locatello et al. (2019), *Challenging Common Assumptions in the Unsupervised Learning of
-Disentangled Representations*, arXiv:1811.12359. Every score is of the means of q(z | x), the
-larger the better, and one at most.
+Disentangled Representations*, arXiv:1811.12359. Every score is computed from the means of
+q(z | x); larger is better, and one is the maximum.
 """
 
 from pyrovae.exploration.disentanglement.beta_vae import beta_vae as beta_vae

@@ -1,4 +1,4 @@
-"""The score of β-VAE: do differences of codes tell which factor is the same?"""
+"""The β-VAE score: prediction of the shared factor from differences of latents."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ def beta_vae(
     train: int = TRAIN,
     test: int = TEST,
 ) -> float:
-    r"""Accuracy with which a linear classifier tells the factor that pairs of data share.
+    r"""Accuracy of a linear classifier of the factor that pairs of observations share.
 
-    An observation is 64 pairs of data, equal in a factor k that is drawn at random, and
+    An input of the classifier comes from 64 pairs of observations, equal in a factor k that is
+    drawn at random:
 
     .. math::
         \frac1{64} \sum_{b=1}^{64} \bigl| z^{(b)}_1 - z^{(b)}_2 \bigr|
 
-    of the means of q(z | x). Logistic regression (C = 1) is fitted to 10 000 of them and judged on
-    5 000 others. NaN where a single factor varies, which is no question. Chance is one over the
-    number of factors. The scale of a code matters to the regularisation.
+    of the means of q(z | x). Logistic regression (C = 1) is fitted to 10 000 inputs and tested on
+    5 000 others. NaN where only one factor varies. Chance is one over the number of factors. The
+    scale of the latent matters to the regularisation.
 
-    A factor may be in several dimensions, and one of the factors in none: the score is one all
-    the same (Kim and Mnih 2018, arXiv:1802.05983). In the paper the classifier is trained by
-    gradient descent, and not regularised.
+    The score is one even where a factor is spread over several dimensions and another is in none
+    (Kim and Mnih 2018, arXiv:1802.05983). In the paper the classifier is trained by gradient
+    descent, and not regularised.
 
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
         factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
-        seed: Of all that is drawn.
-        train: Observations that the classifier is fitted to.
-        test: Observations that it is judged on.
+        seed: Seed of all random draws.
+        train: Number of inputs that the classifier is fitted to.
+        test: Number of inputs that it is tested on.
 
     Raises:
-        DataError: Codes and factors cannot be measured (see
+        DataError: Latents and factors cannot be scored (see
             :func:`pyrovae.exploration.disentanglement.coded.coded`).
 
     References:

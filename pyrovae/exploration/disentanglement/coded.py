@@ -1,4 +1,4 @@
-"""Data as codes, with the factors that made them."""
+"""Latents of data, with their known factors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pyrovae.errors import DataError
 Array = NDArray[Any]
 
 FEWEST = 50
-"""Fewest data: with fewer, no classifier of a factor can be fitted and judged."""
+"""Fewest observations with which a classifier of a factor can be fitted and tested."""
 
 
 class Coded(NamedTuple):
-    """Codes and factors of the same data.
+    """Latents and factors of the same data.
 
     Attributes:
         codes: ``(n, dims)``, real numbers.
@@ -30,20 +30,20 @@ class Coded(NamedTuple):
 
     @property
     def varying(self) -> list[int]:
-        """Which factors take more than one value; of the others nothing can be told."""
+        """Indices of the factors that take more than one value; the others have no score."""
         return np.flatnonzero(self.factors.min(0) < self.factors.max(0)).tolist()
 
     def take(self, rows: Array) -> Coded:
-        """Some of the data, their codes in double precision."""
+        """Select some of the data, with latents in double precision."""
         return Coded(self.codes[rows].astype(np.float64), self.factors[rows])
 
     def sample(self, random: np.random.Generator, count: int) -> Coded:
-        """So many of the data, each at most once; all of them if there are fewer."""
+        """Draw ``count`` of the data without replacement; all of them if there are fewer."""
         n = len(self.codes)
         return self.take(random.choice(n, size=min(count, n), replace=False, shuffle=False))
 
     def halves(self, random: np.random.Generator, train: int, test: int) -> tuple[Coded, Coded]:
-        """Data to learn from, and others to be judged on: fewer, in this ratio, if there are."""
+        """Draw data for fitting and for testing; if there are too few, in the same ratio."""
         n = len(self.codes)
         if n < train + test:
             train = round(n * train / (train + test))
@@ -53,10 +53,10 @@ class Coded(NamedTuple):
 
 
 def coded(codes: Array | Tensor, factors: Array | Tensor) -> Coded:
-    """Codes ``(n, dims)`` and factors ``(n, factors)``, found fit to be measured.
+    """Validate latents ``(n, dims)`` and factors ``(n, factors)``.
 
     Raises:
-        DataError: They are not two tables of as many rows, there are fewer than 50 data, a code
+        DataError: They are not two tables of as many rows, there are fewer than 50 data, a latent
             is not finite, a factor is no integer or has hardly a value twice, or none varies.
     """
     both = Coded(as_numpy(codes), as_numpy(factors))
@@ -80,7 +80,7 @@ def coded(codes: Array | Tensor, factors: Array | Tensor) -> Coded:
 
 
 def check_factors(both: Coded) -> None:
-    """Refuse factors that are no classes."""
+    """Refuse factors that are not classes."""
     n = len(both.factors)
     if both.factors.dtype.kind not in "iu":
         raise DataError(f"factors are of type {both.factors.dtype}: give the class as an integer")

@@ -1,4 +1,4 @@
-"""Disentanglement, completeness, informativeness: how trees use a code to tell the factors."""
+"""DCI: disentanglement, completeness and informativeness of latents, by decision trees."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Trees = Literal["forest", "boosting"]
 
 
 class DCI(NamedTuple):
-    """Three scores and what they are made of.
+    """The three DCI scores and the importances that they come from.
 
     Attributes:
-        disentanglement: Whether a dimension is important for one factor only.
-        completeness: Whether for a factor one dimension only is important.
-        informativeness: Mean accuracy with which trees tell the factors that vary, on test data.
-        importance: Of each dimension for each factor, ``(dims, factors)``; columns sum to one, or
-            are zero where no dimension says anything of the factor.
-        accuracy: Of each factor, ``(factors,)``; NaN for one that does not vary.
+        disentanglement: Degree to which a dimension is important for one factor only.
+        completeness: Degree to which only one dimension is important for a factor.
+        informativeness: Mean accuracy of the trees for the factors that vary, on test data.
+        importance: Importance of each dimension for each factor, ``(dims, factors)``; columns sum
+            to one, or are zero where no dimension is informative of the factor.
+        accuracy: Accuracy for each factor, ``(factors,)``; NaN for one that does not vary.
     """
 
     disentanglement: float
@@ -43,7 +43,7 @@ def dci(
     test: int = TEST,
     trees: Trees = "forest",
 ) -> DCI:
-    r"""Which dimensions trees need to tell each factor, and how well they can.
+    r"""Disentanglement, completeness and informativeness, from the importances in trees.
 
     With importances :math:`R_{dk} \ge 0`, their rows and columns normalised to
     :math:`P_{dk} = R_{dk} / \sum_j R_{dj}` and :math:`\tilde P_{dk} = R_{dk} / \sum_j R_{jk}`,
@@ -55,25 +55,25 @@ def dci(
         \Bigl( 1 + \sum_d \tilde P_{dk} \log_D \tilde P_{dk} \Bigr)
 
     for D dimensions and K factors that vary, of the means of q(z | x). The classifiers are fitted
-    to 10 000 data and judged on 5 000 others. Disentanglement is NaN where one factor varies.
+    to 10 000 data and tested on 5 000 others. Disentanglement is NaN where one factor varies.
 
-    ``"boosting"`` is the classifier of disentanglement_lib, scikit-learn's gradient boosting as it
-    comes: on dSprites, with 113 trees in each of 100 rounds, it takes a quarter of an hour.
-    ``"forest"`` takes seconds: ten trees that see all dimensions at each split, with two of a
-    thousand data (here 20) or more in each leaf. Eastwood and Williams use forests as well, of
-    regression trees. Both measure importance by the impurity that splits on a dimension take
-    away, and give similar numbers, but not the same.
+    ``"boosting"`` is the classifier of disentanglement_lib, scikit-learn's gradient boosting with
+    default options: on dSprites, with 113 trees in each of 100 rounds, it takes a quarter of an
+    hour. ``"forest"`` takes seconds: ten trees that see all dimensions at each split, with two of
+    a thousand data (here 20) or more in each leaf. Eastwood and Williams use forests as well, of
+    regression trees. Both measure importance by the impurity that splits on a dimension take away,
+    and give similar numbers, but not the same.
 
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
         factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
-        seed: Of the data that are drawn, without replacement, and of the trees.
-        train: How many are for fitting.
-        test: How many for judging; where there are fewer than both, all are used in this ratio.
+        seed: Seed of the data, drawn without replacement, and of the trees.
+        train: Number of data for fitting.
+        test: Number of data for testing; if there are too few, all are used in this ratio.
         trees: The classifier.
 
     Raises:
-        DataError: Codes and factors cannot be measured (see
+        DataError: Latents and factors cannot be scored (see
             :func:`pyrovae.exploration.disentanglement.coded.coded`).
 
     References:
@@ -99,7 +99,7 @@ def dci(
 
 
 def build_trees(trees: Trees, seed: int) -> Any:
-    """A classifier that knows how important its inputs are."""
+    """Build a classifier with importances of its inputs."""
     match trees:
         case "forest":
             # With all dimensions at each split no tree is made to split by one that says nothing.
@@ -112,7 +112,7 @@ def build_trees(trees: Trees, seed: int) -> Any:
 
 
 def learn(classifier: Any, fitted: Coded, judged: Coded, factor: int) -> tuple[Array, float]:
-    """How important each dimension is for a factor, and how well the factor is told."""
+    """Importance of each dimension for a factor, and the accuracy for the factor."""
     known, asked = fitted.factors[:, factor], judged.factors[:, factor]
     if known.min() == known.max():
         return np.zeros(fitted.codes.shape[1]), float(np.mean(asked == known[0]))
@@ -121,7 +121,7 @@ def learn(classifier: Any, fitted: Coded, judged: Coded, factor: int) -> tuple[A
 
 
 def disentanglement(importance: Array) -> float:
-    """Mean over dimensions, by importance ``(dims, factors)``, of one less the entropy of a row.
+    """Mean over dimensions, by importance ``(dims, factors)``, of one minus the entropy of a row.
 
     Example:
         >>> disentanglement(np.array([[0.0, 1.0], [0.5, 0.0], [0.5, 0.0]]))
@@ -138,7 +138,7 @@ def disentanglement(importance: Array) -> float:
 
 
 def completeness(importance: Array) -> float:
-    """The same of columns: mean over factors of one less the entropy over dimensions.
+    """Mean over factors of one minus the entropy of a column.
 
     Example:
         >>> round(completeness(np.array([[0.0, 1.0], [0.5, 0.0], [0.5, 0.0]])), 3)

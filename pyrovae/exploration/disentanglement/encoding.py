@@ -1,4 +1,4 @@
-"""Codes of all the data whose factors are known."""
+"""Latents of all data with known factors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SEED = 0
 
 
 class Codes(NamedTuple):
-    """Codes of data whose factors are known.
+    """Latents of data with known factors.
 
     Attributes:
         codes: Means of q(z | x), ``(n, dims)`` float32 on the CPU.
         factors: Known factors of the same data, ``(n, factors)`` int64 on the CPU.
-        names: Of the factors.
-        dims: Names of the dimensions of a code, such as ``z[3]``.
-        drawn: Whether the codes are draws of q(z | x), because no mean is known.
+        names: Names of the factors.
+        dims: Names of the dimensions of the latent, such as ``z[3]``.
+        drawn: True if the latents are draws of q(z | x), because no mean is known.
     """
 
     codes: Tensor
@@ -46,9 +46,9 @@ def all_codes(
 
     Args:
         autoencoder: Model and guide.
-        data: As the model sees them, with known factors.
-        count: Only so many data, drawn at random; by default all.
-        progress: Whether to show on stderr how far it has got.
+        data: Splits as the model sees them, with known factors.
+        count: Number of data, drawn at random; by default all.
+        progress: Show a progress bar on stderr.
 
     Raises:
         DataError: No factors are known.
@@ -87,7 +87,7 @@ def _known(split: Dataset) -> KnownFactors:
 
 
 def _chosen(data: Splits, count: int | None) -> list[Tensor]:
-    """Which observations of each split are looked at, in order."""
+    """Indices of the observations of each split to encode, in order."""
     sizes = [len(split) for split in data]
     total = sum(sizes)
     if count is None or count >= total:

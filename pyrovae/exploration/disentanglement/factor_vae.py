@@ -1,4 +1,4 @@
-"""The score of FactorVAE: which dimension stands still while a factor does?"""
+"""The FactorVAE score: prediction of the fixed factor from the dimension that varies least."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pyrovae.exploration.disentanglement.fixing import Fixing, observe
 
 VARIANCES, TRAIN, TEST = 10_000, 10_000, 5_000
 PRUNED = 0.05
-"""Dimensions of a smaller standard deviation have collapsed, and have no vote."""
+"""Standard deviation below which a dimension has collapsed, and has no vote."""
 
 
 class FactorVAE(NamedTuple):
-    """A score and what it is made of.
+    """The FactorVAE score and the votes that it comes from.
 
     Attributes:
-        score: Share of test votes that the majority of the training votes foretells.
+        score: Share of test votes that the majority of the training votes predicts.
         votes: Shares of the training votes for each dimension, ``(dims, factors)``: given that a
             factor is fixed, how often a dimension varies least. NaN for constant factors.
-        active: Which dimensions may have votes, ``(dims,)``.
+        active: Mask of the dimensions that may have votes, ``(dims,)``.
     """
 
     score: float
@@ -38,7 +38,7 @@ def factor_vae(
     train: int = TRAIN,
     test: int = TEST,
 ) -> FactorVAE:
-    r"""How well the dimension that varies least tells which factor is fixed.
+    r"""Accuracy with which the dimension that varies least predicts the fixed factor.
 
     A vote is a batch of 64 data that share the value of a factor k, drawn at random, and
 
@@ -46,10 +46,9 @@ def factor_vae(
         d^* = \arg\min_d \operatorname{Var}_{\text{batch}}(z_d) / \operatorname{Var}(z_d)
 
     of the means of q(z | x), the variance below of 10 000 data. The majority of 10 000 votes
-    says which factor each dimension stands for; the score is the share of 5 000 further votes that
-    it is right on. Dimensions whose standard deviation is below 0.05 have no vote; if all are, the
-    score is 0. It is NaN where a single factor varies, which is no question. Chance is one over
-    the number of factors.
+    decides which factor each dimension stands for; the score is its accuracy on 5 000 further
+    votes. Dimensions whose standard deviation is below 0.05 have no vote; if all are, the score is
+    0. It is NaN where only one factor varies. Chance is one over the number of factors.
 
     Batches are drawn with replacement from the data that have the value: published numbers draw
     factors and make the data, which in dSprites, a full grid of factors, is the same.
@@ -57,12 +56,12 @@ def factor_vae(
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
         factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
-        seed: Of all that is drawn.
-        train: Votes that make the classifier.
-        test: Votes that judge it.
+        seed: Seed of all random draws.
+        train: Number of votes that make the classifier.
+        test: Number of votes that test it.
 
     Raises:
-        DataError: Codes and factors cannot be measured (see
+        DataError: Latents and factors cannot be scored (see
             :func:`pyrovae.exploration.disentanglement.coded.coded`).
 
     References:

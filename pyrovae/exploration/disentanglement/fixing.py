@@ -9,27 +9,27 @@ import numpy as np
 from pyrovae.exploration.disentanglement.coded import Array, Coded
 
 BATCH = 64
-"""Data, or pairs of data, behind one observation of a classifier."""
+"""Observations, or pairs of them, in one input of a classifier."""
 
 MOST_NUMBERS = 4_000_000
-"""Numbers of codes that are gathered at once, which bounds memory."""
+"""Most latent values gathered at once, which bounds memory."""
 
 
 class Fixing:
-    """Draws data in which a factor is fixed, with replacement.
+    """Sampler of data in which a factor is fixed, with replacement.
 
     In data that hold every combination of factors equally often, such as dSprites, this is the
-    same as to draw the others factors at random and to make the datum.
+    same as drawing the other factors at random and rendering the observation.
 
     Args:
-        factors: Of the stored data, ``(n, factors)``.
+        factors: Factors of the stored data, ``(n, factors)``.
     """
 
     def __init__(self, factors: Array) -> None:
         self._groups = [groups(column) for column in factors.T]
 
     def same(self, random: np.random.Generator, rows: Array, factor: int) -> Array:
-        """For each of the rows one that has the same value of a factor, of the same shape."""
+        """Draw for each row another with the same value of a factor; same shape."""
         order, start, size, member = self._groups[factor]
         group = member[rows]
         return order[start[group] + random.integers(size[group])]
@@ -49,13 +49,13 @@ def observe(
     count: int,
     summarise: Callable[[Array, int], Array],
 ) -> tuple[Array, Array]:
-    """Draw observations of batches in which one factor, drawn at random, is fixed.
+    """Draw batches in which one factor, chosen at random, is fixed, and summarise each.
 
     Args:
-        random: Where randomness comes from.
-        both: Codes and factors.
-        fixing: Of these factors.
-        count: How many observations.
+        random: Random number generator.
+        both: Latents and factors.
+        fixing: Sampler for these factors.
+        count: Number of batches.
         summarise: Function of the rows ``(observations, BATCH)`` of any data, and of the factor
             that is to be fixed, that returns one vector of length ``dims`` for each batch.
 

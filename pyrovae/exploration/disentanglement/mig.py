@@ -1,4 +1,4 @@
-"""Mutual information gap: is there one dimension that knows the factor better than the rest?"""
+"""Mutual information gap (MIG) between the two most informative dimensions of a factor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNT, BINS = 10_000, 20
 
 
 class MIG(NamedTuple):
-    """A mutual information gap and what it is made of.
+    """The mutual information gap and the quantities that it comes from.
 
     Attributes:
         score: Mean gap of the factors that vary.
@@ -37,19 +37,19 @@ def mig(
     count: int = COUNT,
     bins: int = BINS,
 ) -> MIG:
-    r"""Gap between the two dimensions that know most about a factor, as a share of what it is.
+    r"""Information gap between the two best dimensions, as a share of the factor's entropy.
 
     .. math::
         \frac1K \sum_{k=1}^K \frac{1}{H(v_k)}
         \Bigl( I(z_{d_k}; v_k) - \max_{d \ne d_k} I(z_d; v_k) \Bigr),
         \qquad d_k = \arg\max_d I(z_d; v_k)
 
-    of the means of q(z | x) in 20 bins of equal width between the smallest and the largest, of
-    10 000 data drawn without replacement. Information and entropy are those of the counts, which
-    finds up to (bins − 1)(values − 1) / (2 · 10 000) nats too much information.
+    of the means of q(z | x) in 20 bins of equal width between the smallest and the largest, of 10
+    000 data drawn without replacement. Information and entropy are plug-in estimates from the
+    counts; the information is biased upwards by up to (bins − 1)(values − 1) / (2 · 10 000) nats.
 
-    A factor of more values than bins cannot be known entirely: on dSprites a code that is the
-    factors themselves has MIG 0.90. Where there is one dimension, the second best knows nothing.
+    A factor with more values than bins cannot be known entirely: on dSprites, latents equal to the
+    factors have MIG 0.90. With a single dimension, the second best has no information.
 
     The paper's own experiments integrate over q(z | x) instead of binning its means; numbers of
     the two kinds cannot be compared.
@@ -57,12 +57,12 @@ def mig(
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
         factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
-        seed: Of the data that are drawn.
-        count: How many are drawn; all, if there are fewer.
-        bins: Of each dimension.
+        seed: Seed of the data that are drawn.
+        count: Number of data drawn; all, if there are fewer.
+        bins: Number of bins of each dimension.
 
     Raises:
-        DataError: Codes and factors cannot be measured (see
+        DataError: Latents and factors cannot be scored (see
             :func:`pyrovae.exploration.disentanglement.coded.coded`).
 
     References:
@@ -84,11 +84,11 @@ def mig(
 
 
 def into_bins(values: Array, bins: int) -> Array:
-    """Number of the bin, of equally wide ones, that each of the values ``(n,)`` is in."""
+    """Index of the bin, among equally wide ones, of each of the values ``(n,)``."""
     return np.digitize(values, np.histogram_bin_edges(values, bins)[1:-1])
 
 
 def gap_of_best_two(table: Array) -> Array:
-    """Largest less second largest of each column, ``(dims, factors)``; of one, itself."""
+    """Largest minus second largest of each column, ``(dims, factors)``; of one, itself."""
     ranked = np.sort(np.pad(table, ((1, 0), (0, 0))) if len(table) < 2 else table, 0)
     return ranked[-1] - ranked[-2]

@@ -1,4 +1,4 @@
-"""Separated attribute predictability: does one dimension tell a factor better than the rest?"""
+"""Separated attribute predictability (SAP): accuracy gap of the two best dimensions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TRAIN, TEST = 10_000, 5_000
 
 
 class SAP(NamedTuple):
-    """A score and what it is made of.
+    """The SAP score and the accuracies that it comes from.
 
     Attributes:
         score: Mean gap of the factors that vary.
         gaps: Gap of each factor, ``(factors,)``; NaN for one that does not vary.
-        accuracy: Of each dimension's classifier of each factor, ``(dims, factors)``; NaN for
-            factors that do not vary.
+        accuracy: Accuracy of each dimension for each factor, ``(dims, factors)``; NaN for factors
+            that do not vary.
     """
 
     score: float
@@ -46,19 +46,19 @@ def sap(
     0.01, balanced classes) that was fitted to z_d alone on 10 000 others, and (1), (2) are the two
     best dimensions. Computed on the means of q(z | x), all factors as classes.
 
-    A line cannot cut out one of many classes, so that even a code that is the factors themselves
-    stays far below one. Where there is one dimension, the second best is a dimension that says
-    nothing. The scale of a code matters to the regularisation.
+    A linear classifier of one dimension cannot separate a class in the middle, so that even
+    latents equal to the factors stay far below one. With a single dimension, the second best is an
+    uninformative one. The scale of the latents matters to the regularisation.
 
     Args:
         codes: Means of q(z | x), ``(n, dims)``.
         factors: Known factors as integers, ``(n, factors)``; constant ones are left out.
-        seed: Of the data that are drawn, without replacement.
-        train: How many are for fitting.
-        test: How many for judging; where there are fewer than both, all are used in this ratio.
+        seed: Seed of the data, drawn without replacement.
+        train: Number of data for fitting.
+        test: Number of data for testing; if there are too few, all are used in this ratio.
 
     Raises:
-        DataError: Codes and factors cannot be measured (see
+        DataError: Latents and factors cannot be scored (see
             :func:`pyrovae.exploration.disentanglement.coded.coded`).
 
     References:
@@ -80,7 +80,7 @@ def sap(
 
 
 def predictability(fitted: Coded, judged: Coded, dim: int, factor: int) -> float:
-    """Accuracy with which a dimension alone tells a factor."""
+    """Accuracy of a classifier of a factor from one dimension."""
     known, asked = fitted.factors[:, factor], judged.factors[:, factor]
     if known.min() == known.max():
         return float(np.mean(asked == known[0]))

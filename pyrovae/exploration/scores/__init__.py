@@ -1,4 +1,4 @@
-"""How strange data are to a model: in nats, higher for stranger data.
+"""Out-of-distribution scores in nats, higher for more unusual data.
 
 Each is a function of :class:`~pyrovae.exploration.scores.inputs.ScoreInputs`; one that does not
 apply raises, and says why.

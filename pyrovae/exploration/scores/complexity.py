@@ -1,4 +1,4 @@
-"""Scores that ask a compressor how simple an image is."""
+"""Scores based on the code length of a lossless image compressor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST = 255
 
 
 def complexity(seen: ScoreInputs) -> Tensor:
-    r"""How much shorter a compressor's code is than the model's, ``(data,)``.
+    r"""Difference in code length between model and compressor, in nats ``(data,)``.
 
     .. math::
         -\log p(x) - L(x)
@@ -44,7 +44,7 @@ def complexity(seen: ScoreInputs) -> Tensor:
 
 
 def simplicity(seen: ScoreInputs) -> Tensor:
-    """-L(x), ``(data,)``, which takes no model: what :func:`complexity` has to be better than.
+    """Negative code length -L(x), ``(data,)``: the model-free baseline of :func:`complexity`.
 
     Raises:
         SpecError: The data are no images of whole intensities.
@@ -53,13 +53,13 @@ def simplicity(seen: ScoreInputs) -> Tensor:
 
 
 def code_lengths(x: Tensor, data: Dataset) -> Tensor:
-    """L(x): nats of the images losslessly compressed, float64 ``(data,)``.
+    """Code lengths L(x) of the losslessly compressed images, in nats, float64 ``(data,)``.
 
-    Of what the model sees: of bits, the image of one bit for each pixel.
+    The image compressed is the one that the model sees; of bits, one bit for each pixel.
 
     Args:
         x: Images ``(data, channels, height, width)``, as the model sees them.
-        data: How intensities became what the model sees.
+        data: The data set, which holds the transformation of intensities.
 
     Raises:
         SpecError: They are no images of whole intensities.
@@ -126,7 +126,7 @@ def intensities(x: Tensor, data: Dataset) -> Tensor:
 
 
 def _size(image: Image.Image, kind: str, **options: Any) -> int:
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return len(file.getvalue())

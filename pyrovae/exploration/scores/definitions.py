@@ -1,4 +1,4 @@
-"""All scores, with what is said of them."""
+"""All scores, with their names, definitions and sources."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Definition(NamedTuple):
     """A score.
 
     Attributes:
-        name: For tables and arrays.
-        label: For people.
-        meaning: What it is; the end of a sentence.
-        reference: Who says so.
+        name: Name in tables and arrays.
+        label: Name in text and pictures.
+        meaning: Definition; the end of a sentence.
+        reference: Source.
         of: The score itself, ``(data,)``.
     """
 
@@ -78,4 +78,4 @@ SCORES = (
         simplicity,
     ),
 )
-"""All of them, from the plainest on."""
+"""All scores, the simplest first."""

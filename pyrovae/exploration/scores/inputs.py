@@ -1,4 +1,4 @@
-"""What the scores of data are made of."""
+"""Inputs of the scores."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pyrovae.programs.autoencoder import Autoencoder
 
 @dataclass(frozen=True, eq=False)
 class ScoreInputs:
-    """Data, and what the model gives to them.
+    """Data, and the quantities of the model from which scores are computed.
 
     Attributes:
         autoencoder: Model and guide.
         x: The data ``(data, *shape)`` as the model sees them, on its device.
-        judged: Bound and log p(x) of each.
-        train: What the model was fitted to; tells the range of intensities.
+        judged: Bound and log p(x) of each observation.
+        train: Training data; give the range of intensities.
         train_log_prob: log p(x) of some of these, ``(train,)``.
-        steps: Of the optimiser that finds the best q for a datum.
-        progress: Whether to show bars on stderr.
+        steps: Optimiser steps to find the best q for an observation.
+        progress: Show progress bars on stderr.
     """
 
     autoencoder: Autoencoder

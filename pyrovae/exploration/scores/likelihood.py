@@ -1,4 +1,4 @@
-"""Scores that are the likelihood, or its bound, or a part of the bound."""
+"""Scores from the likelihood, its bound, or a part of the bound."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pyrovae.exploration.scores.inputs import ScoreInputs
 
 
 def surprise(seen: ScoreInputs) -> Tensor:
-    r"""What a density is expected to tell strange data by, ``(data,)``.
+    r"""Negative log-likelihood, ``(data,)``.
 
     .. math::
         -\log p(x) \approx -\log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k \mid x)}
 
-    Where the encoder fails, as it may on strange data, too few codes weigh anything, and the
-    score is too high.
+    Where the encoder fails, as it may on unusual data, few latents have weight, and the score is
+    too high.
 
     Raises:
         SpecError: The guide is a point.
@@ -28,7 +28,7 @@ def surprise(seen: ScoreInputs) -> Tensor:
 
 
 def bound(seen: ScoreInputs) -> Tensor:
-    """-ELBO, ``(data,)``: the surprise, and what the encoder lacks.
+    """Negative ELBO, ``(data,)``: the surprise plus the inference gap.
 
     Raises:
         SpecError: The guide is a point.
@@ -38,7 +38,7 @@ def bound(seen: ScoreInputs) -> Tensor:
 
 
 def code(seen: ScoreInputs) -> Tensor:
-    """KL(q(z | x), p(z)), ``(data,)``: how far the code is from the prior.
+    """KL(q(z | x), p(z)), ``(data,)``: divergence of the guide from the prior.
 
     Raises:
         SpecError: The guide is a point.
@@ -48,8 +48,8 @@ def code(seen: ScoreInputs) -> Tensor:
 
 
 def reconstruction(seen: ScoreInputs) -> Tensor:
-    """-E log p(x | z) over codes from the guide, ``(data,)``: how badly x is made again.
+    """Reconstruction error -E log p(x | z) over latents from the guide, ``(data,)``.
 
-    A guide may be a point here.
+    Defined for point guides too.
     """
     return -seen.judged.reconstruction

@@ -1,4 +1,4 @@
-"""The score of a datum for which the encoder fails: likelihood regret."""
+"""Likelihood regret: the gain in the bound from optimising q for one observation."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ TO_MEASURE = 400
 
 
 def regret(seen: ScoreInputs) -> Tensor:
-    r"""How much better the bound could be, had the encoder this datum only, ``(data,)``.
+    r"""Gain in the bound if q is optimised for this observation alone, ``(data,)``.
 
     .. math::
         \max_{q \in \mathcal{Q}} \mathcal{L}(x; q) - \mathcal{L}(x; q(z \mid x))
 
-    The decoder stays as it is. What data have in common, such as being simple, is in both terms
-    and drops out.
+    The decoder is held fixed. Properties that affect both terms alike, such as the simplicity of
+    an image, cancel.
 
     The source fits a copy of the whole encoder to the one image, by 100 steps of Adam of the
     learning rate at which it was trained. Here q itself is free, within the family of the guide:
     the amortisation gap of :func:`pyrovae.diagnosis.gap.check_gap`, to which the source's comes
-    from below as its steps become more. No draw decides whether the encoder's q is kept: a
-    regret that is zero comes out as noise around it.
+    from below as its steps become more. The optimised q counts even where it is measured to be
+    worse than the encoder's: a regret of zero comes out as noise around zero.
 
     Raises:
         SpecError: The guide is a point, or has no encoder.

@@ -1,4 +1,4 @@
-"""The score of a datum whose likelihood is unlike that of the data fitted to."""
+"""Typicality: deviation of the likelihood from that of the training data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pyrovae.exploration.scores.inputs import ScoreInputs
 
 
 def typicality(seen: ScoreInputs) -> Tensor:
-    r"""How far log p(x) is from what it is on average, too low or too high, ``(data,)``.
+    r"""Absolute deviation of log p(x) from its mean over training data, ``(data,)``.
 
     .. math::
         \left| -\log p(x) - H \right|, \qquad
         H = -\frac1N \sum_n \log p(x_n), \quad x_n \text{ of the training data}
 
-    The test of the source is for a batch of data, whose mean takes the place of log p(x): here
-    it has one datum, for which it is weakest.
+    The source tests a batch of data by the mean of log p(x) over it. This is the test for a batch
+    of one observation, for which it is weakest.
 
     Raises:
         SpecError: The guide is a point.

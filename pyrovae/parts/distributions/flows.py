@@ -28,12 +28,12 @@ class _Draw(NamedTuple):
     differentiable: bool
 
     def fits(self) -> bool:
-        """Whether the density has the gradient that is now wanted of it."""
+        """Return True if the stored density has the gradients that are needed now."""
         return self.differentiable or not torch.is_grad_enabled()
 
 
 class FlowDistribution(dist.TransformedDistribution):  # type: ignore[misc]
-    r"""Noise sent through transformations, with the density of a draw at no cost.
+    r"""Transformed distribution that keeps the log-density of its last draw.
 
     .. math::
         z = T(\varepsilon), \qquad \log p(z) = \log p(\varepsilon)
@@ -94,7 +94,7 @@ def autoregressive(
     widths: Sequence[int],
     coupling: bool = False,
 ) -> nn.Module:
-    r"""Layers of masked autoregressive transformations, in turn forwards and backwards.
+    r"""Masked autoregressive transformations, with the order reversed from layer to layer.
 
     .. math::
         y_d = f_d(x_d \mid x_{<d}, h)
@@ -112,7 +112,7 @@ def autoregressive(
         context: Length of :math:`h`; 0 for none.
         layers: Number of transformations.
         widths: Hidden units of the networks that give the parameters of :math:`f`.
-        coupling: Whether there are two groups of features only.
+        coupling: Condition the second half of the features on the first only.
 
     Returns:
         A module; called with :math:`h` or None it returns the transformation.

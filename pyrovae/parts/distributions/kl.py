@@ -1,4 +1,4 @@
-"""The KL of one distribution from another, where it has a closed form."""
+"""Closed forms of the KL between two distributions, where they exist."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def log_prob_per_dim(distribution: Any, value: Tensor) -> Tensor:
 
 
 def sums_over_dims(*distributions: Any) -> bool:
-    """Whether log-densities are sums over the same dimensions."""
+    """Return True if log-densities are sums over the same dimensions."""
     return factorised(*distributions) or univariate(*distributions)
 
 
 def factorised(*distributions: Any) -> bool:
-    """Whether all are products over the dimensions of a vector."""
+    """Return True if all distributions factorise over the dimensions of a vector."""
     return all(
         isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims == 1
         for distribution in distributions
@@ -71,12 +71,12 @@ def factorised(*distributions: Any) -> bool:
 
 
 def univariate(*distributions: Any) -> bool:
-    """Whether all are distributions of a number."""
+    """Return True if all distributions are univariate."""
     return all(distribution.event_dim == 0 for distribution in distributions)
 
 
 def is_point(distribution: Any) -> bool:
-    """Whether all of the mass is in one point, or in a few: there is no density."""
+    """Return True if all mass is in one point or a few, so that there is no density."""
     if isinstance(distribution, MixtureSameFamily):
         return is_point(distribution.component_distribution)
     while isinstance(distribution, Independent):
@@ -85,7 +85,7 @@ def is_point(distribution: Any) -> bool:
 
 
 def marginals(q: Any) -> Distribution | None:
-    """The distributions of the dimensions by themselves, ``(*batch, dims)``, where known."""
+    """Marginal distributions of the dimensions, ``(*batch, dims)``, where known."""
     if factorised(q):
         return q.base_dist
     if isinstance(q, (MultivariateNormal, LowRankMultivariateNormal)):

@@ -1,4 +1,4 @@
-"""Mixtures of diagonal normals: prior, VampPrior and guide are such."""
+"""Mixtures of diagonal normals, for priors, the VampPrior and guides."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch.distributions import Categorical, Independent
 
 
 def mixture_of(weights: Categorical, components: Any) -> TorchDistributionMixin:
-    """The mixture of ``(*batch, components)`` distributions of codes."""
+    """Mixture of ``(*batch, components)`` distributions of latents."""
     normal = isinstance(components, Independent) and isinstance(components.base_dist, dist.Normal)
     family = NormalMixture if normal else dist.MixtureSameFamily
     return family(weights, components)
 
 
 class NormalMixture(dist.MixtureSameFamily):  # type: ignore[misc]
-    r"""Mixture of diagonal normals with fast densities, and draws that follow its parameters.
+    r"""Mixture of diagonal normals with fast densities and reparameterised draws.
 
-    The squares in the exponents are multiplied out, so that the densities of many codes under
+    The squares in the exponents are multiplied out, so that the densities of many latents under
     many components are a product of matrices,
 
     .. math::
         \log \mathcal{N}(z \mid \mu_k, \sigma_k^2) = -\tfrac12 \sum_d \frac{z_d^2}{\sigma_{kd}^2}
         + \sum_d \frac{z_d \mu_{kd}}{\sigma_{kd}^2} + c_k
 
-    in float64, where what cancels leaves enough digits.
+    in float64, which leaves enough digits after cancellation.
 
     Each dimension, given those before it, has a distribution function that sends a draw to
     uniform noise. A draw moves with the parameters such that this noise stays as it is:
@@ -65,7 +65,7 @@ class NormalMixture(dist.MixtureSameFamily):  # type: ignore[misc]
         """Log-density of ``(..., *batch, dims)``."""
         if self._validate_args:
             self._validate_sample(value)
-        made = self._made or self  # before any expansion: its components once, not once a datum
+        made = self._made or self  # before any expansion: its components only once
         normals: dist.Normal = made.component_distribution.base_dist
         loc, precision = normals.loc.double(), normals.scale.double().pow(-2)
         half_log = 0.5 * (precision / (2 * math.pi)).log()

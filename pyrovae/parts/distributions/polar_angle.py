@@ -18,7 +18,7 @@ STEP = REACH / PANELS
 
 
 class PolarAngle:
-    r"""Law of the angle :math:`\theta` from the location, in the variable u = log tan(θ/2).
+    r"""Distribution of the angle :math:`\theta` from the location, through u = log tan(θ/2).
 
     .. math::
         p(\theta) \propto \sin^{D-2}\theta \; e^{\kappa (\cos\theta - 1)}, \qquad
@@ -132,7 +132,7 @@ def _interpolate(position: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 
 def _inverse(value: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Where :func:`_interpolate` has a value."""
+    """Inverse of :func:`_interpolate`."""
     excess = value * (left + right - 2)
     linear, quadratic = left - excess, 1 - left + excess
     root = (linear.square() + 4 * quadratic * value).clamp(min=0).sqrt()

@@ -1,4 +1,4 @@
-"""Scales that an optimiser may move freely."""
+"""Unconstrained parameterisation of positive scales."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def log_area(dim: int) -> float:
 
 
 def unit(vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """The direction of a vector; of none, the first axis, with a gradient that is finite.
+    """Direction of a vector; of the zero vector, the first axis, with a finite gradient.
 
     A draw of the normal can be exactly zero: single precision has few small uniform numbers.
     """
@@ -42,10 +42,10 @@ def unit(vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
 
 
 def require_sphere(latent_dim: int) -> None:
-    """Refuse a code that is too short for a sphere.
+    """Refuse a latent that is too short for a sphere.
 
     Raises:
-        SpecError: The code has length 1, for which the sphere is two points.
+        SpecError: The latent has length 1, for which the sphere is two points.
     """
     if latent_dim < 2:
         raise SpecError(
@@ -61,8 +61,8 @@ class HypersphericalUniform(TorchDistribution):
 
     Args:
         dim: :math:`D`, the dimension of the space around the sphere; the event shape is ``(D,)``.
-        dtype: Of the draws.
-        device: Of the draws.
+        dtype: Data type of the draws.
+        device: Device of the draws.
     """
 
     has_rsample = True  # nothing to differentiate with respect to
@@ -122,7 +122,7 @@ class HypersphericalUniform(TorchDistribution):
 
 
 class VonMisesFisher(TorchDistribution):
-    r"""Von Mises–Fisher distribution: a normal around the origin, seen on the unit sphere only.
+    r"""Von Mises–Fisher distribution: an isotropic normal restricted to the unit sphere.
 
     .. math::
         p(z) \propto e^{\kappa \langle \mu, z \rangle}, \qquad \lVert z \rVert = 1
@@ -227,7 +227,7 @@ def _tangent(loc: Tensor, direction: Tensor) -> Tensor:
 
 @register_kl(VonMisesFisher, HypersphericalUniform)  # type: ignore[untyped-decorator]
 def _kl_von_mises_fisher_uniform(q: VonMisesFisher, p: HypersphericalUniform) -> Tensor:
-    r"""KL to the uniform distribution, :math:`\log \text{area} - H(q)`, whatever the location."""
+    r"""KL to the uniform distribution, :math:`\log \text{area} - H(q)`, for any location."""
     if q.event_shape != p.event_shape:
         raise ValueError(f"q is on the sphere in {q.event_shape}, p in {p.event_shape}")
     return log_area(p.dim) - q.entropy()

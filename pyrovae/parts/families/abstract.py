@@ -14,7 +14,7 @@ class Head(nn.Linear):
 
 
 class Family(nn.Module, ABC):
-    r"""A conditional distribution of a latent, given features :math:`h` of whatever it depends on.
+    r"""A conditional distribution of a latent, given features :math:`h` of its parents.
 
     .. math::
         z \sim p(z \mid h)

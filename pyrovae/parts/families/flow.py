@@ -44,7 +44,7 @@ class FlowFamily(LocationScaleFamily):
         self.register_buffer("noise_scale", torch.ones(dims), persistent=False)
 
     def around(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
-        """Dimensions of whatever shape the flow gives them."""
+        """Return the transformed distribution around location and scale."""
         noise = dist.Normal(self.noise_loc, self.noise_scale).to_event(1)
         affine = AffineTransform(loc, scale, event_dim=1)
         return FlowDistribution(noise, [self.transform(features), affine])

@@ -34,7 +34,7 @@ class LocationScaleFamily(Family):
         scale: Float[Tensor, "*batch dims"],
         features: Float[Tensor, "*batch features"],
     ) -> TorchDistributionMixin:
-        """The distribution; the features are for what else it needs."""
+        """Return the distribution; the features are for further parameters."""
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> TorchDistributionMixin:
         """The distribution given features."""

@@ -1,4 +1,4 @@
-"""From the specification of a guide to the part."""
+"""Construction of a guide from its specification."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from pyrovae.specs.guides import (
 
 
 def build_guide(spec: GuideSpec, encoder: Encoder, latent_dim: int) -> Guide:
-    """q(z | x), given its encoder.
+    """Build q(z | x), given its encoder.
 
     Raises:
-        SpecError: A guide that latents of this length cannot have.
+        SpecError: The guide does not apply to latents of this length.
     """
     try:
         return Guide(encoder, build_family(spec, encoder.features, latent_dim))
@@ -46,10 +46,10 @@ def build_guide(spec: GuideSpec, encoder: Encoder, latent_dim: int) -> Guide:
 
 
 def build_family(spec: GuideSpec, features: int, dims: int) -> Family:
-    """The family that a guide's specification names.
+    """Build the family that a guide's specification names.
 
     Raises:
-        SpecError: A family that latents of this length cannot have.
+        SpecError: The family does not apply to latents of this length.
     """
     match spec:
         case DeltaGuideSpec():

@@ -63,14 +63,14 @@ class Guide(nn.Module):
         return self.family(self.encoder(x))
 
     def rename(self, weights: dict[str, Tensor], prefix: str = "") -> None:
-        """Give weights the names that they have now, in place.
+        """Rename weights of older versions to their present names, in place.
 
         Before families were parts, their weights lay beside the encoder: ``loc.weight`` for
         ``family.loc.weight``.
 
         Args:
-            weights: Those of a module that holds this guide.
-            prefix: Of the guide's names in that module.
+            weights: State dict of a module that holds this guide.
+            prefix: Prefix of the guide's names in that module.
         """
         for name in self.family.state_dict():
             now, before = f"{prefix}family.{name}", f"{prefix}{name}"
@@ -80,6 +80,6 @@ class Guide(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Load weights, of an older version as well; torch gives a copy that may be changed."""
+        """Load weights, also of older versions; torch passes a copy that may be changed."""
         self.rename(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""What every likelihood p(x | z) offers."""
+"""Interface of a likelihood p(x | z)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pyrovae.errors import SpecError
 
 
 class Likelihood(nn.Module, ABC):
-    """The distribution of an observation, given what the decoder says of it.
+    """Distribution of an observation, given the decoder's outputs.
 
     Attributes:
-        outputs: Numbers the decoder has to give for each value of an observation.
+        outputs: Number of decoder outputs for each value of an observation.
         formula: The density in the notation of a paper, as shown before training.
-        advice: What to choose when data lie outside the support; the end of a sentence.
+        advice: Alternatives when data lie outside the support; the end of a sentence.
     """
 
     outputs: int = 1
@@ -31,12 +31,12 @@ class Likelihood(nn.Module, ABC):
     def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
         """Decoder outputs ``(outputs, *shape)`` at which p(x | z) has (about) this mean.
 
-        Where a decoder may start, at the mean of the data. Means on the edge of the support, of
-        a pixel that is always black, are first moved inside a little: their outputs would be
-        infinite.
+        They serve to start a decoder at the mean of the data. Means on the edge of the support,
+        such as that of a pixel that is always black, are first moved inside a little, since their
+        outputs would be infinite.
 
         Args:
-            mean: ``shape``.
+            mean: Mean of the data, ``shape``.
 
         Raises:
             SpecError: No outputs are known for this likelihood.

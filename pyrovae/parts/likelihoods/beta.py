@@ -20,7 +20,7 @@ class OpenUnitInterval(Constraint):
     """Strictly between 0 and 1; torch's ``unit_interval`` holds both ends."""
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each value lies inside."""
+        """Mask of the values strictly inside."""
         return (value > 0) & (value < 1)
 
 
@@ -29,7 +29,7 @@ class OpenBeta(dist.Beta):
 
     @property
     def support(self) -> Constraint:  # type: ignore[override]
-        """Without the ends."""
+        """The open unit interval."""
         return OpenUnitInterval()
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ class BinomialLikelihood(Likelihood):
     .. math::
         p(x \mid z) = \prod_i \operatorname{Binomial}(x_i \mid N, \operatorname{sigmoid} f_i(z))
 
-    For scikit-learn's digits this is the exact likelihood: each of their 64 intensities counts
-    the black among the 16 pixels of a block of the scanned bitmap.
+    For scikit-learn's digits this is the exact likelihood: each of their 64 intensities counts the
+    black pixels among the 16 of a block of the scanned bitmap.
 
     Args:
         shape: Shape of one observation.

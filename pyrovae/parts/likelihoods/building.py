@@ -1,4 +1,4 @@
-"""From the specification of a likelihood to the part."""
+"""Construction of a likelihood from its specification."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pyrovae.specs.likelihoods import (
 
 
 def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
-    """p(x | z), given the decoder's outputs."""
+    """Build p(x | z)."""
     match spec:
         case BernoulliLikelihoodSpec():
             return BernoulliLikelihood(shape)
@@ -66,7 +66,7 @@ def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
 
 
 def _noise(noise: Noise | Literal["data"], shape: Sequence[int]) -> Noise:
-    """Variables of a table differ in unit and so in noise; the values of an image do not."""
+    """Default kind of noise: per variable in tables, whose units differ; one number in images."""
     if noise == "data":
         return "per_variable" if len(shape) == 1 else "learned"
     return noise

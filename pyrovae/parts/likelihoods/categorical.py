@@ -39,7 +39,7 @@ class CategoricalLikelihood(Likelihood):
         p(x \mid z) = \prod_i \operatorname{softmax}(f_i(z))_{x_i}, \qquad
         x_i \in \{0, \dots, N\}
 
-    It can be any distribution of a value, and does not know that 7 lies beside 8.
+    It can represent any distribution of a value, but ignores the order of the levels.
 
     Args:
         shape: Shape of one observation.

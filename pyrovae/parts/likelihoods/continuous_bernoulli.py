@@ -17,7 +17,7 @@ from pyrovae.parts.likelihoods.doubled import in_float64
 from pyrovae.parts.likelihoods.starting import inside_unit
 
 NEAR_ZERO = 0.25
-"""Logits up to here take series, exact to 1e-12; beyond, differences of reciprocals do."""
+"""Logits up to here use a series, exact to 1e-12; larger ones use differences of reciprocals."""
 
 
 class ContinuousBernoulli(dist.TorchDistribution):
@@ -95,7 +95,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
 
 
 def _split(f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Tell logits near zero from others; those there (or 0), and the size of the others (or 1)."""
+    """Split logits: mask of those near zero, these (else 0), size of the others (else 1)."""
     near_zero = f.abs() < NEAR_ZERO
     return near_zero, f.masked_fill(~near_zero, 0.0), f.abs().masked_fill(near_zero, 1.0)
 
@@ -109,7 +109,7 @@ def _series(s: Tensor, *coefficients: float) -> Tensor:
 
 
 def _from_its_end(distance: Tensor, f: Tensor) -> Tensor:
-    """The place in [0, 1] at a distance from the end that the logit points to."""
+    """Position in [0, 1] at a distance from the end that the logit points to."""
     return torch.where(f > 0, 1 - distance, distance)
 
 
@@ -120,15 +120,15 @@ def _quantile(uniform: Tensor, f: Tensor) -> Tensor:
 
 
 class ContinuousBernoulliLikelihood(Likelihood):
-    r"""Independent values in [0, 1]: the Bernoulli formula with the constant that it lacks there.
+    r"""Independent values in [0, 1]: the Bernoulli formula with its normalising constant.
 
     .. math::
         p(x \mid z) = \prod_i C(\lambda_i) \, \lambda_i^{x_i} (1 - \lambda_i)^{1 - x_i}, \qquad
         \lambda_i = \operatorname{sigmoid} f_i(z)
 
-    The decoder gives the logit of :math:`\lambda`, which is not the mean. The density at exactly
-    0 or 1 grows with the logit without end, as a normal's does with its precision: pixels that
-    are always black are worth the more nats, the longer the training.
+    The decoder gives the logit of :math:`\lambda`, which is not the mean. The density at exactly 0
+    or 1 grows with the logit without end, as a normal's does with its precision: a pixel that is
+    always black gains nats for as long as training goes on.
 
     Args:
         shape: Shape of one observation.

@@ -105,18 +105,17 @@ class DiscretizedLogisticLikelihood(LocationScaleLikelihood):
         p(x \mid z) = \prod_i
             \operatorname{DiscretizedLogistic}(x_i \mid m + s f_i(z), \sigma_i; N)
 
-    Neighbouring levels are alike, and darkest and lightest have the mass of all that lies
-    beyond. Networks compute in units of the data (:class:`LocationScaleLikelihood`), and by
-    default noise starts at their scale: where it is much larger, as a tenth of :math:`N` is for
-    pictures of little contrast, the posterior collapses before it has fallen.
+    Neighbouring levels have similar mass; the lowest and the highest level have the mass of the
+    tails. Networks compute in units of the data (:class:`LocationScaleLikelihood`), and by default
+    noise starts at their scale: where it is much larger, as a tenth of :math:`N` is for pictures
+    of little contrast, the posterior collapses before it has fallen.
 
     Args:
         shape: Shape of one observation.
         levels: :math:`N`, the largest intensity.
-        noise: Where :math:`\sigma` comes from: one "learned" number for all values, or
-            "per_pixel" from the decoder, :math:`\sigma_i(z)`.
-        scale: Where :math:`\sigma` starts, in units of :math:`N`; "data" for the scale of the
-            data.
+        noise: Source of :math:`\sigma`: one "learned" number for all values, or "per_pixel" from
+            the decoder, :math:`\sigma_i(z)`.
+        scale: Initial :math:`\sigma`, in units of :math:`N`; "data" for the scale of the data.
 
     References:
         Kingma et al. (2016), *Improving Variational Inference with Inverse Autoregressive Flow*,

@@ -1,4 +1,4 @@
-"""Log-densities whose digits float32 would lose, computed in float64."""
+"""Log-densities computed in float64, where float32 would lose all digits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def in_float64(formula: Callable[..., Tensor], *values: Tensor) -> Tensor:
-    """``formula(*values)`` computed in float64, of the type of the values.
+    """Compute ``formula(*values)`` in float64, and return the type of the values.
 
     Float32 has 7 digits, and at a count of 1e6 the logarithm of its factorial is 1e7, of which a
     log-probability leaves 10: none of its digits would be right.

@@ -16,9 +16,9 @@ class LaplaceLikelihood(LocationScaleLikelihood):
         p(x \mid z) = \prod_i \frac{1}{2 \sigma_i}
             \exp\left(-\frac{|x_i - m_i - s_i f_i(z)|}{\sigma_i}\right)
 
-    An error costs its absolute value, not its square, so that a few large ones do no more harm
-    than they must. The standard deviation is :math:`\sqrt 2 \, \sigma`. Arguments,
-    :math:`m`, :math:`s` and :math:`\sigma`: :class:`LocationScaleLikelihood`.
+    An error costs its absolute value, not its square, so that a few large errors have less
+    influence. The standard deviation is :math:`\sqrt 2 \, \sigma`. Arguments, :math:`m`, :math:`s`
+    and :math:`\sigma`: :class:`LocationScaleLikelihood`.
 
     References:
         Kotz, Kozubowski and Podgórski (2001), *The Laplace Distribution and Generalizations*,

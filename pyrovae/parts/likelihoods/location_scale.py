@@ -1,4 +1,4 @@
-"""What likelihoods of values around the decoder's output share."""
+"""Base class of likelihoods with a location and a scale."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pyrovae.parts.standardisation import Standardisation
 from pyrovae.specs.likelihoods import Noise, Scale
 
 FIXED = 0.1
-"""Noise that is fixed at a part of the data's scale, where no number is given."""
+"""Fixed noise as a fraction of the data's scale, where no number is given."""
 
 START_OF_TABLES, START_OF_IMAGES = 1.0, 0.3
-"""Where learned noise starts, as a part of the data's scale.
+"""Initial learned noise, as a fraction of the data's scale.
 
-Of an image's many values, a few latents explain most at once, and noise that starts too high has
-far to fall. In a table of few columns, noise below what a fresh decoder makes of the code crushes
-latents: the decoder shrinks before the guide is narrow (docs/decisions/0015-units.md).
+In images a few latents soon explain most of the variance, and noise that starts too high falls
+slowly. In a table of few columns, noise below the initial decoder's variation makes latents
+collapse: the decoder shrinks before the guide is narrow (docs/decisions/0015-units.md).
 """
 
 
@@ -38,21 +38,21 @@ class LocationScaleLikelihood(Likelihood):
     may lie anywhere. Networks compute in units of the data, :math:`m` and :math:`s`
     (:class:`pyrovae.parts.standardisation.Standardisation`); the density is of x itself.
 
-    One learned :math:`\sigma` is in the unit of x, common to all values, and so for values that
-    share a unit: with a normal density, a linear decoder and a standard normal prior it is
+    One learned :math:`\sigma` is in the unit of x and common to all values, which suits values
+    that share a unit: with a normal density, a linear decoder and a standard normal prior it is
     probabilistic PCA. One per variable is factor analysis, the same in every unit.
 
     Args:
         shape: Shape of one observation.
-        noise: Where :math:`\sigma` comes from: "fixed", one "learned" number for all values, one
+        noise: Source of :math:`\sigma`: "fixed", one "learned" number for all values, one
             "per_variable", or "per_pixel" from the decoder, :math:`\sigma_i(z)`.
-        scale: :math:`\sigma` where it is fixed, and where it starts otherwise, in the unit of x;
-            "data" for a part of the data's scale, that is of :math:`s_i`, or of their root mean
-            square where one number is learned: 1 in tables, 0.3 in images, 0.1 where it is fixed.
+        scale: Fixed or initial :math:`\sigma`, in the unit of x; "data" for a fraction of the
+            data's scale: 1 in tables, 0.3 in images, 0.1 where it is fixed. The data's scale is
+            :math:`s_i`, or their root mean square where one number is learned.
 
     Attributes:
         family: Name of the density of one value.
-        unit: What location and scale are counted in where there is no standardisation.
+        unit: Unit of location and scale where there is no standardisation.
         standardisation: :math:`m` and :math:`s`; None for 0 and the ``unit``.
 
     References:

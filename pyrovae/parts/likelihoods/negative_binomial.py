@@ -23,7 +23,7 @@ LARGE = 1e4  # inverse dispersions from here on: the first term of Stirling's se
 class NegativeBinomial(dist.TorchDistribution):
     r"""Negative binomial by its mean and inverse dispersion, of any size.
 
-    Torch's has logits instead of a mean, whose rounding a large count multiplies.
+    Torch's class has logits instead of a mean; a large count multiplies their rounding error.
 
     Args:
         mean: :math:`\mu`, ``(*batch,)``.
@@ -136,5 +136,5 @@ class NegativeBinomialLikelihood(Likelihood):
         return NegativeBinomial(mean, dispersion).to_event(self.event_dim)
 
     def outputs_at(self, mean: Float[Tensor, " ..."]) -> Float[Tensor, "outputs ..."]:
-        """The mean, whatever the dispersion."""
+        """Outputs of this mean, which does not depend on the dispersion."""
         return raw_positive(above_zero(mean)).unsqueeze(0)

@@ -36,8 +36,8 @@ class PoissonLikelihood(Likelihood):
     .. math::
         p(x \mid z) = \prod_i \operatorname{Poisson}(x_i \mid \operatorname{softplus} f_i(z))
 
-    A softplus, not the exponential of the canonical link: one wild code cannot overflow it (the
-    exponential does beyond 88 in float32), and the gradient at a large count does not grow
+    A softplus, not the exponential of the canonical link: an extreme latent cannot overflow it
+    (the exponential does beyond 88 in float32), and the gradient at a large count does not grow
     with the count.
 
     Args:

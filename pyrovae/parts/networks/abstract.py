@@ -1,4 +1,4 @@
-"""What a network has to offer to a guide (encoder) or to a likelihood (decoder)."""
+"""Interfaces of encoder and decoder networks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pyrovae.parts.standardisation import Standardisation
 
 
 class Encoder(nn.Module, ABC):
-    """A network from data to features, on which a guide puts its parameters.
+    """A network from data to features, from which a family takes its parameters.
 
     Attributes:
         features: Length of the feature vector.
         levels: The data's largest intensity; data are divided by it.
-        standardisation: How real-valued data are standardised before, if they are.
+        standardisation: Standardisation of real-valued data, or None.
     """
 
     features: int
@@ -27,7 +27,7 @@ class Encoder(nn.Module, ABC):
         self.standardisation: Standardisation | None = None
 
     def scaled(self, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
-        """Data ``(*batch, *shape)`` of about the size of one."""
+        """Data ``(*batch, *shape)``, scaled to order one."""
         return (x if self.standardisation is None else self.standardisation(x)) / self.levels
 
     @abstractmethod
@@ -36,7 +36,7 @@ class Encoder(nn.Module, ABC):
 
 
 class Decoder(nn.Module, ABC):
-    """A network from codes to the numbers from which a likelihood makes its distribution."""
+    """A network from latents to the parameters of a likelihood."""
 
     @abstractmethod
     def forward(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, " ..."]:
@@ -44,8 +44,8 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def start_at(self, outputs: Float[Tensor, " ..."]) -> None:
-        """Set the last bias so that outputs start around these, ``(outputs, *shape)``."""
+        """Set the last bias so that outputs start around ``(outputs, *shape)``."""
 
     def pooled(self, mean: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
-        """Means of the values that share a last bias; by default each has one of its own."""
+        """Means over values that share a last bias; by default each value has its own."""
         return mean

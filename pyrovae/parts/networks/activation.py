@@ -10,7 +10,7 @@ from pyrovae.specs.networks import Activation as Activation
 
 
 def activation(name: Activation) -> nn.Module:
-    """The module that applies a nonlinearity value by value."""
+    """Return the module of an elementwise nonlinearity."""
     match name:
         case "relu":
             return nn.ReLU()

@@ -1,4 +1,4 @@
-"""From the specification of a network to an encoder or a decoder."""
+"""Construction of an encoder or a decoder from its specification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyrovae.specs.networks import ConvSpec, MLPSpec, NetworkSpec, ResidualSpec
 def build_decoder(
     spec: NetworkSpec, latent_dim: int, shape: Sequence[int], outputs: int
 ) -> Decoder:
-    """The network from codes to the likelihood's numbers."""
+    """Build the network from latents to the likelihood's parameters."""
     match spec:
         case MLPSpec():
             return MLPDecoder(
@@ -32,7 +32,7 @@ def build_decoder(
 
 
 def build_encoder(spec: NetworkSpec, shape: Sequence[int], levels: float) -> Encoder:
-    """The network from data to features."""
+    """Build the network from data to features."""
     match spec:
         case MLPSpec():
             return MLPEncoder(shape, spec.widths, spec.activation, gated=spec.gated, levels=levels)

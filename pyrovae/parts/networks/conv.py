@@ -1,4 +1,4 @@
-"""Convolutional encoder and decoder for images of any size that can be halved so often."""
+"""Convolutional encoder and decoder for images of any size."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class ConvDecoder(ImageDecoder):
     al. 2016, *Deconvolution and Checkerboard Artifacts*), and reaches odd sizes as it is.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         shape: ``(channels, height, width)`` of one observation.
         outputs: Numbers the likelihood needs for each value of an observation.
-        widths: Channels before each enlargement, from the code on.
+        widths: Channels before each enlargement, from the latent on.
         nonlinearity: Name of the activation.
 
     Raises:

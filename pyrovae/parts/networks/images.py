@@ -1,4 +1,4 @@
-"""What the networks for images of any size share: all but the layers in between."""
+"""Base classes of the networks for images of any size."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def pyramid(kind: str, shape: Sequence[int], halvings: int) -> list[tuple[int, i
         [(28, 28), (14, 14), (7, 7)]
 
     Raises:
-        SpecError: ``shape`` is not an image's, or the image is too small to be halved so often;
-            the sentence names the network's ``kind``.
+        SpecError: ``shape`` is not an image's, or the image is too small for so many halvings;
+            names the network's ``kind``.
     """
     if len(shape) != 3:
         raise SpecError(
@@ -40,7 +40,7 @@ def pyramid(kind: str, shape: Sequence[int], halvings: int) -> list[tuple[int, i
 
 
 class ImageEncoder(Encoder):
-    """Layers, set by the subclass, that halve an image at every width; then all in a row.
+    """Layers, set by the subclass, that halve an image at every width; then flattening.
 
     Args:
         shape: ``(channels, height, width)`` of one observation.
@@ -71,7 +71,7 @@ class ImageDecoder(Decoder):
     The last of them is a convolution, with one bias for each channel.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         shape: ``(channels, height, width)`` of one observation.
         outputs: Numbers the likelihood needs for each value of an observation.
         sizes: The :func:`pyramid` of the image.

@@ -51,13 +51,13 @@ def hidden_layers(sizes: Sequence[int], nonlinearity: Activation, *, gated: bool
 
 
 class MLPEncoder(Encoder):
-    """Data flattened and sent through fully connected layers.
+    """Fully connected layers from flattened data to features.
 
     Args:
         shape: Shape of one observation.
         widths: Width of each hidden layer, from the data on; empty to pass the data on.
         nonlinearity: Name of the activation.
-        gated: Whether each layer has a gate (:class:`GatedLinear`).
+        gated: Give each layer a gate (:class:`GatedLinear`).
         levels: The data's largest intensity; data are divided by it.
 
     Example:
@@ -86,15 +86,15 @@ class MLPEncoder(Encoder):
 
 
 class MLPDecoder(Decoder):
-    """Codes sent through fully connected layers and folded into the shape of the data.
+    """Fully connected layers from latents to the shape of the data.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         shape: Shape of one observation.
         outputs: Numbers the likelihood needs for each value of an observation.
-        widths: Width of each hidden layer, from the code on; empty for a linear decoder.
+        widths: Width of each hidden layer, from the latent on; empty for a linear decoder.
         nonlinearity: Name of the activation.
-        gated: Whether each hidden layer has a gate (:class:`GatedLinear`).
+        gated: Give each hidden layer a gate (:class:`GatedLinear`).
 
     Example:
         >>> MLPDecoder(2, (1, 8, 8), outputs=1, widths=[16])(torch.zeros(5, 2)).shape

@@ -12,7 +12,7 @@ from pyrovae.parts.networks.activation import Activation, activation
 from pyrovae.parts.networks.images import ImageDecoder, ImageEncoder, pyramid
 
 CHANNELS = 16
-"""In a group of the normalisation, at least: Wu and He's setting by channels per group."""
+"""Fewest channels per group of the normalisation, after Wu and He."""
 
 
 def normalisation(width: int) -> nn.GroupNorm:
@@ -22,7 +22,7 @@ def normalisation(width: int) -> nn.GroupNorm:
     a width that does not divide so is one group.
 
     Raises:
-        SpecError: A width of 1: a single number less its mean is zero, whatever it was.
+        SpecError: A width of 1: a single number minus its mean is always zero.
 
     Example:
         >>> [normalisation(width).num_groups for width in (3, 32, 34, 37, 48)]
@@ -39,12 +39,12 @@ def normalisation(width: int) -> nn.GroupNorm:
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """Each value from its 3 x 3 surroundings."""
+    """Build a 3 x 3 convolution that keeps the size."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1)
 
 
 class ResidualBlock(nn.Module):
-    r"""What two convolutions, each after normalisation and nonlinearity, add to an image.
+    r"""Residual block of two convolutions, each after normalisation and nonlinearity.
 
     .. math::
         h \mapsto h + W_2 * a(N_2(W_1 * a(N_1(h))))
@@ -79,17 +79,17 @@ class ResidualBlock(nn.Module):
     def forward(
         self, h: Float[Tensor, "batch width height across"]
     ) -> Float[Tensor, "batch width height across"]:
-        """The image and what is added to it."""
+        """Return the image plus the residual."""
         return h + self.residual(h)
 
 
 class ResidualEncoder(ImageEncoder):
     """Strided convolutions, each halving the image, with residual blocks after each.
 
-    Group normalisation has no statistics of the batch: the features of a datum depend on no
-    other datum, and are the same in training as in evaluation. So the bound is a sum over data,
-    which batch normalisation would not leave it. The features themselves are not normalised:
-    at full size from the first step on, they make the posterior collapse more readily.
+    Group normalisation has no statistics of the batch: the features of an observation depend on no
+    other observation, and are the same in training as in evaluation. So the bound is a sum over
+    observations, which it is not under batch normalisation. The features themselves are not
+    normalised: at full size from the first step on, they make the posterior collapse more readily.
 
     Args:
         shape: ``(channels, height, width)`` of one observation.
@@ -131,15 +131,15 @@ class ResidualEncoder(ImageEncoder):
 class ResidualDecoder(ImageDecoder):
     """A linear layer, then residual blocks before each nearest-neighbour enlargement.
 
-    Each enlargement is followed by a convolution (see :class:`ConvDecoder`). As in
-    :class:`ResidualEncoder`, p(x | z) at a code depends on no other code, and is the same in
-    training as in evaluation.
+    Each enlargement is followed by a convolution (see
+    :class:`~pyrovae.parts.networks.conv.ConvDecoder`). As in :class:`ResidualEncoder`, p(x | z) at
+    a latent depends on no other latent, and is the same in training as in evaluation.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         shape: ``(channels, height, width)`` of one observation.
         outputs: Numbers the likelihood needs for each value of an observation.
-        widths: Channels at each size, from the code on.
+        widths: Channels at each size, from the latent on.
         nonlinearity: Name of the activation.
         blocks: Residual blocks at each size.
 

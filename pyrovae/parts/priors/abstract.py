@@ -1,4 +1,4 @@
-"""What every prior p(z) offers."""
+"""Interface of a prior p(z)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pyrovae.parts.guides import Guide
 
 
 class Prior(nn.Module, ABC):
-    """The distribution of the latent code.
+    """Distribution of the latent.
 
     Attributes:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         formula: The density in the notation of a paper, as shown before training.
     """
 
@@ -26,6 +26,6 @@ class Prior(nn.Module, ABC):
         """p(z), with no batch shape and event shape ``(latent_dim,)``.
 
         Args:
-            guide: The guide of the same autoencoder. Most priors have no use for it; the
-                VampPrior is made of it.
+            guide: The guide of the same autoencoder, of which the VampPrior is a mixture. Other
+                priors ignore it.
         """

@@ -1,4 +1,4 @@
-"""From the specification of a prior to the part."""
+"""Construction of a prior from its specification."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_prior(
     levels: float | None,
     pseudo_inputs: Tensor | None,
 ) -> Prior:
-    """p(z)."""
+    """Build p(z)."""
     match spec:
         case NormalPriorSpec():
             return NormalPrior(latent_dim, spec.learned)

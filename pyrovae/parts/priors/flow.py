@@ -27,14 +27,14 @@ class FlowPrior(Prior):
         \log p(z) = \log \mathcal{N}(f(z) \mid 0, I)
         + \log \left| \det \frac{\partial f(z)}{\partial z} \right|
 
-    The direction is the one that training needs: the density of given codes takes one pass
-    through :math:`f`, a draw takes ``latent_dim`` of them. It starts as the standard normal.
+    The direction suits training: the density of given latents takes one pass through :math:`f`, a
+    draw takes ``latent_dim`` of them. It starts as the standard normal.
 
-    A spline bends [-5, 5] in every dimension and is the identity outside. Codes of a prior that
-    starts as the standard normal are of order one, so this is where they are.
+    A spline bends [-5, 5] in every dimension and is the identity outside. Latents under a prior
+    that starts as the standard normal are of order one, so they lie there.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         transform: "spline", monotonic rational-quadratic in each dimension, or
             "autoregressive", affine in each dimension.
         layers: Number of transformations.
@@ -65,6 +65,6 @@ class FlowPrior(Prior):
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 
     def forward(self, guide: Guide) -> TorchDistributionMixin:
-        """p(z), whatever the guide."""
+        """p(z), independent of the guide."""
         noise = dist.Normal(self.loc, self.scale).to_event(1)
         return FlowDistribution(noise, [self.transform(None).inv])

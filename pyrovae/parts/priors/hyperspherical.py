@@ -18,13 +18,13 @@ class HypersphericalPrior(Prior):
         p(z) = \operatorname{Uniform}(S^{D-1}), \qquad S^{D-1} = \{z \in \mathbb{R}^D :
         \lVert z \rVert = 1\}
 
-    No code is far from another, and none is the centre: clusters need not crowd around zero.
+    No latent is far from another, and there is no centre: clusters need not crowd around zero.
 
     Args:
-        latent_dim: Length of the code, :math:`D`; the sphere has one dimension fewer.
+        latent_dim: Length of the latent, :math:`D`; the sphere has one dimension fewer.
 
     Raises:
-        SpecError: The code has length 1, for which the sphere is two points.
+        SpecError: The latent has length 1, for which the sphere is two points.
 
     References:
         Davidson et al. (2018), *Hyperspherical Variational Auto-Encoders*, arXiv:1804.00891.
@@ -41,7 +41,7 @@ class HypersphericalPrior(Prior):
         self.register_buffer("like", torch.empty(0), persistent=False)
 
     def forward(self, guide: Guide) -> TorchDistributionMixin:
-        """p(z), whatever the guide."""
+        """p(z), independent of the guide."""
         return HypersphericalUniform(
             self.latent_dim, dtype=self.like.dtype, device=self.like.device
         )

@@ -15,16 +15,16 @@ class LaplacePrior(LocationScalePrior):
     .. math::
         p(z) = \prod_d \frac{1}{2 s_d} \exp \Big( -\frac{|z_d - m_d|}{s_d} \Big)
 
-    The normal prior is blind to rotations of the code; this one is not, and prefers few
-    dimensions far from zero.
+    The normal prior is invariant to rotations of the latent; this one is not, and favours latents
+    with few dimensions far from zero.
 
     Args:
-        latent_dim: Length of the code.
-        learned: Whether location :math:`m` and scale :math:`s` are parameters; otherwise 0 and 1.
+        latent_dim: Length of the latent.
+        learned: Make location :math:`m` and scale :math:`s` parameters; otherwise 0 and 1.
 
     References:
         Mathieu et al. (2019), *Disentangling Disentanglement in Variational Autoencoders*,
-        arXiv:1812.02833, on priors that are not blind to rotations.
+        arXiv:1812.02833, on priors that are not invariant to rotations.
     """
 
     def __init__(self, latent_dim: int, learned: bool = False) -> None:
@@ -32,5 +32,5 @@ class LaplacePrior(LocationScalePrior):
         self.formula = "Laplace(loc, scale), learned" if learned else "Laplace(0, 1)"
 
     def family(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-        """Laplace variables."""
+        """Independent Laplace variables."""
         return dist.Laplace(loc, scale)

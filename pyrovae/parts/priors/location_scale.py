@@ -1,4 +1,4 @@
-"""What priors of independent dimensions with a location and a scale share."""
+"""Base class of priors with independent dimensions, each with a location and a scale."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class LocationScalePrior(Prior):
         \qquad m_d = 0, \; s_d = 1 \text{ or learned from there}
 
     Args:
-        latent_dim: Length of the code.
-        learned: Whether location and scale are parameters.
+        latent_dim: Length of the latent.
+        learned: Make location and scale parameters.
     """
 
     loc: Tensor
@@ -46,6 +46,6 @@ class LocationScalePrior(Prior):
         """The distribution of independent numbers, ``(latent_dim,)``."""
 
     def forward(self, guide: Guide) -> TorchDistributionMixin:
-        """p(z), whatever the guide."""
+        """p(z), independent of the guide."""
         scale = positive(self.raw_scale) if self.learned else self.scale
         return self.family(self.loc, scale).to_event(1)

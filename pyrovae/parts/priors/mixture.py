@@ -19,12 +19,12 @@ class MixturePrior(Prior):
     .. math::
         p(z) = \sum_{k=1}^{K} \pi_k \, \mathcal{N}(z \mid \mu_k, \operatorname{diag} \sigma_k^2)
 
-    Weights live in log space and scales behind a softplus, so that the optimiser can move
-    freely while the density stays proper. The locations start as draws from the standard
+    Weights are parameterised by logits and scales by a softplus, so that the optimiser is
+    unconstrained while the density stays proper. The locations start as draws from the standard
     normal: components that start alike would stay alike.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         components: Number of Gaussians :math:`K`.
 
     References:
@@ -42,6 +42,6 @@ class MixturePrior(Prior):
         self.raw_scale = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, guide: Guide) -> TorchDistributionMixin:
-        """p(z), whatever the guide."""
+        """p(z), independent of the guide."""
         components = dist.Normal(self.loc, positive(self.raw_scale)).to_event(1)
         return NormalMixture(dist.Categorical(logits=self.logits), components)

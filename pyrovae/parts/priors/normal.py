@@ -17,8 +17,8 @@ class NormalPrior(LocationScalePrior):
         \quad\text{or}\quad p(z) = \mathcal{N}(z \mid m, \operatorname{diag} s^2)
 
     Args:
-        latent_dim: Length of the code.
-        learned: Whether location and scale are parameters.
+        latent_dim: Length of the latent.
+        learned: Make location and scale parameters.
 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114.
@@ -29,5 +29,5 @@ class NormalPrior(LocationScalePrior):
         self.formula = "Normal(loc, diag scale²), learned" if learned else "Normal(0, I)"
 
     def family(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-        """Normals."""
+        """Independent normal variables."""
         return dist.Normal(loc, scale)

@@ -16,12 +16,12 @@ class StudentTPrior(LocationScalePrior):
         p(z) = \prod_d \frac{\Gamma((\nu + 1) / 2)}{\Gamma(\nu / 2) \sqrt{\nu \pi} \, s_d}
         \Big( 1 + \frac{(z_d - m_d)^2}{\nu s_d^2} \Big)^{-(\nu + 1) / 2}
 
-    Codes far from the rest cost little. As :math:`\nu \to \infty` it becomes the normal prior.
+    Latents far from the rest cost little. As :math:`\nu \to \infty` it becomes the normal prior.
 
     Args:
-        latent_dim: Length of the code.
+        latent_dim: Length of the latent.
         df: Degrees of freedom :math:`\nu`, fixed. The mean exists above 1, the variance above 2.
-        learned: Whether location :math:`m` and scale :math:`s` are parameters; otherwise 0 and 1.
+        learned: Make location :math:`m` and scale :math:`s` parameters; otherwise 0 and 1.
 
     References:
         Mathieu et al. (2019), *Disentangling Disentanglement in Variational Autoencoders*,
@@ -35,5 +35,5 @@ class StudentTPrior(LocationScalePrior):
         self.formula = f"StudentT({df:g}, {where}"
 
     def family(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-        """Student's t variables."""
+        """Independent Student's t variables."""
         return dist.StudentT(self.df, loc, scale)

@@ -21,14 +21,14 @@ class VampPrior(Prior):
     .. math::
         p(z) = \frac{1}{K} \sum_{k=1}^{K} q(z \mid u_k)
 
-    The best prior for a given guide is its average over the data (the aggregated posterior);
-    this is that average over a few learned data :math:`u_k`. The pseudo-inputs are kept in
-    units of the largest intensity, so that one learning rate suits all data, and shown to the
-    encoder inside :math:`[0, 1]`, where data are.
+    The best prior for a given guide is its average over the data (the aggregated posterior); this
+    is that average over a few learned inputs :math:`u_k`. The pseudo-inputs are kept in units of
+    the largest intensity, so that one learning rate suits all data, and shown to the encoder
+    inside :math:`[0, 1]`, where data are.
 
     Args:
-        latent_dim: Length of the code.
-        pseudo_inputs: Where the :math:`u_k` start, ``(K, *shape)``: for instance data.
+        latent_dim: Length of the latent.
+        pseudo_inputs: Initial :math:`u_k`, ``(K, *shape)``, for instance data.
         levels: The data's largest intensity; None for real-valued data without bounds.
 
     References:
@@ -64,10 +64,10 @@ class VampPrior(Prior):
 
 
 class _HeldInside(torch.autograd.Function):
-    """Values clamped to [0, 1], with a gradient wherever a step would not lead further out.
+    """Clamp to [0, 1], with a gradient unless a step would lead further out.
 
-    Where torch's own ``clamp`` has a gradient of zero, no optimiser moves a value again: outside,
-    and since torch 2.14 at the ends too, where bits and the black of images start.
+    Torch's own ``clamp`` has a gradient of zero outside and, since torch 2.14, at the ends too,
+    where bits and the black of images start: no optimiser would move such a value again.
     """
 
     @staticmethod

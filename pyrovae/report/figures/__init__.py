@@ -28,10 +28,10 @@ def draw_figures(
 ) -> list[Path]:
     """Write ``reconstructions.png``, ``samples.png``, ``latent.png`` and ``curves.png``.
 
-    The first two only where the model has a distribution of its data, which has means.
+    The first two are written only where the model has a distribution of its data with means.
 
     Args:
-        folder: Where to; made if it is missing.
+        folder: Output folder; made if it is missing.
         autoencoder: Model and guide.
         data: The test split, as the model sees it.
         metrics: Records as in ``metrics.jsonl``.
@@ -51,7 +51,7 @@ def draw_figures(
 
 
 def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
-    """Observations, of each class if there are classes, and the means of p(x | z) at their codes.
+    """Observations, of each class if there are classes, and their reconstructions.
 
     Args:
         autoencoder: Model and guide.
@@ -74,7 +74,7 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
 
 def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
-    """Means of p(x | z) at codes drawn from the prior; of tables as many as there are data.
+    """Means of p(x | z) at latents drawn from the prior; of tables as many as there are data.
 
     Args:
         autoencoder: Model and guide.

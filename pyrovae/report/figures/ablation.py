@@ -1,4 +1,4 @@
-"""Picture of why codes are regularised: models side by side, a column for each."""
+"""Picture of the effect of regularisation: models side by side, a column for each."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ MARGIN = 0.45
 """Inches beside a panel, for the numbers of its axis."""
 
 SHOWN_POINTS = 6
-"""Of a line."""
+"""Most points shown of a line."""
 
 SHOWN_DRAWS = 500
-"""Of the prior, behind the codes."""
+"""Most draws of the prior shown behind the latents."""
 
 MOST_COMPARED = 500
 
 
 @styled
 def ablation(found: Ablation, data: Dataset) -> Figure:
-    """Codes, lines between data, samples and numbers, a column for each model.
+    """Latents, lines between data, samples and numbers, a column for each model.
 
     Args:
-        found: What :func:`pyrovae.exploration.ablation.ablate` returned.
+        found: Result of :func:`pyrovae.exploration.ablation.ablate`.
         data: The test split, as the models see it.
     """
     columns = len(found.columns)
@@ -84,7 +84,7 @@ def ablation(found: Ablation, data: Dataset) -> Figure:
 
 
 def _heights(found: Ablation, data: Dataset, width: float) -> tuple[float, float]:
-    """Inches of lines and samples."""
+    """Heights of lines and samples, in inches."""
     if not data.are_images:
         return 1.8, 1.8
     shape = data.shape[-2] / data.shape[-1]
@@ -193,6 +193,6 @@ def _draw_samples(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
 
 
 def _draw_data(axes: Axes, x: Tensor) -> None:
-    """Data of two variables, behind."""
+    """Draw data of two variables in the background."""
     points = x.flatten(1)
     axes.scatter(points[:, 0], points[:, 1], s=4, color=GREY, linewidths=0)

@@ -1,4 +1,4 @@
-"""Picture of where codes of data lie, and where the prior says they should."""
+"""Picture of the aggregated posterior and the prior."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CAPTION = (
 
 FEWEST_BINS, MOST_BINS = 5, 30
 MOST_DIMENSIONS = 3
-"""Of more latent dimensions, those are drawn that deviate most."""
+"""Most latent dimensions drawn; of more, those that deviate most."""
 
 
 @styled
 def aggregate(variables: Mapping[str, Variable]) -> Figure:
-    """Codes of data and of the prior: histograms of dimensions, or points in a plane; log p(z).
+    """Latents of data and of the prior: histograms of dimensions, or points in a plane; log p(z).
 
     Args:
         variables: ``aggregated`` and ``prior``, ``(obs, latent)``; ``log_prior_aggregated`` and
@@ -88,7 +88,7 @@ def _draw_histograms(axes: Axes, codes: Array, prior: Array, label: str) -> None
 
 
 def _within(values: Array, low: float, high: float) -> Array:
-    """Values of a range; if there are none, its middle, without weight in any picture."""
+    """Values inside a range; if there are none, its middle."""
     values = finite(values)
     return values[(values >= low) & (values <= high)]
 

@@ -1,4 +1,4 @@
-"""A moving picture of what each latent dimension does."""
+"""Animation of latent traversals."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def write_gif(found: Traversals, data: Dataset, path: Path) -> Path | None:
     """Write an animation: all dimensions side by side, moving through the quantiles and back.
 
     Args:
-        found: What is drawn.
-        data: Where the datum is from, as the model sees it.
-        path: A file that ends in ``.gif``.
+        found: Result to draw.
+        data: Data set of the observation, as the model sees it.
+        path: File that ends in ``.gif``.
 
     Returns:
-        The file; None of tables, whose picture shows all quantiles at once.
+        The file; None for tables, whose picture shows all quantiles at once.
     """
     if not data.are_images:
         return None
@@ -62,7 +62,7 @@ def write_gif(found: Traversals, data: Dataset, path: Path) -> Path | None:
 
 
 def _frames(found: Traversals, data: Dataset, images: Tensor, dpi: int) -> list[NDArray[Any]]:
-    """Pictures ``(height, width, 3)``; only what moves is drawn again, which is much faster."""
+    """Draw frames ``(height, width, 3)``; only the moving part is drawn again, which is faster."""
     figure, tiles, slider = _draw_still(found, data, images, dpi)
     canvas: Any = figure.canvas
     canvas.draw()
@@ -86,7 +86,7 @@ def _frames(found: Traversals, data: Dataset, images: Tensor, dpi: int) -> list[
 def _draw_still(
     found: Traversals, data: Dataset, images: Tensor, dpi: int
 ) -> tuple[Figure, list[Axes], Axes]:
-    """What does not move: names, room for an image of each dimension, and a scale below."""
+    """Draw the static part: names, axes for an image of each dimension, and a scale below."""
     columns = min(found.shown, 8 if found.shown > 10 else 5)
     rows = -(-found.shown // columns)
     aspect = images.shape[-2] / images.shape[-1]
@@ -126,7 +126,7 @@ def _resized(image: Tensor, box: tuple[int, int, int, int]) -> Image.Image:
 
 
 def _film(frames: list[NDArray[Any]], colours: int) -> bytes:
-    """With one palette for all frames, so that what stays the same takes no room."""
+    """Encode with one palette for all frames, so that the static part takes no space."""
     height, width = frames[0].shape[:2]
     strip = _reduced(np.concatenate(frames), colours)
     cut = [strip.crop((0, k * height, width, (k + 1) * height)) for k in range(len(frames))]

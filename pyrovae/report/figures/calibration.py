@@ -1,4 +1,4 @@
-"""Picture of whether the guide's intervals hold what they promise."""
+"""Picture of the calibration of the guide's intervals."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CAPTION = (
 
 NOMINAL = 0.9
 MOST_NAMED = 3
-"""As many lines get a colour and a name; the worst ones."""
+"""Number of lines, the worst, that get a colour and a name."""
 
 MOST_SHOWN = 32
-"""Of more latent dimensions, those of lowest coverage are drawn, active ones first."""
+"""Most latent dimensions drawn; of more, those of lowest coverage, active ones first."""
 
 CELLS = 100
 """Places at which the lines are compared with the band."""
@@ -43,8 +43,8 @@ def calibration(variables: Mapping[str, Variable], active: Array | None = None) 
     Args:
         variables: ``pit (simulation, latent)``, ``pit_log_joint (simulation,)`` and ``coverage
             (latent,)``.
-        active: Which latents are drawn on the left ``(latent,)``; all if it is not known. The
-            others are drawn grey on the right.
+        active: Mask of the latents drawn on the left ``(latent,)``; all if None. The others are
+            drawn grey on the right.
     """
     pit = np.asarray(variables["pit"].values, dtype=float)
     joint = np.asarray(variables["pit_log_joint"].values, dtype=float)
@@ -69,12 +69,12 @@ def ecdf_difference(pit: Array) -> Array:
 def band(count: int, level: float) -> Array:
     """Half-width, at 0, 0.01, ..., 1, of a band that holds a whole line of uniform values.
 
-    It is as many standard deviations wide everywhere; how many is found by simulation (Säilynoja
-    et al. 2022, arXiv:2103.10522).
+    Its width is a fixed number of standard deviations, found by simulation (Säilynoja et al. 2022,
+    arXiv:2103.10522).
 
     Args:
-        count: How many values the line is made of.
-        level: With which probability.
+        count: Number of values of the line.
+        level: Probability that the band holds the whole line.
     """
     cells = np.random.default_rng(0).multinomial(count, np.full(CELLS, 1 / CELLS), 10_000)
     grid = np.linspace(0, 1, CELLS + 1)[1:-1]
@@ -85,7 +85,7 @@ def band(count: int, level: float) -> Array:
 
 
 def intervals(fractions: Array, count: int) -> tuple[Array, Array]:
-    """Lower and upper ends of 95 % intervals of fractions of so many; NaN of what is NaN."""
+    """Lower and upper ends of 95 % intervals of fractions of ``count`` trials; NaN stays NaN."""
     ends = [
         (np.nan, np.nan) if np.isnan(share) else fraction_interval(round(share * count), count)
         for share in fractions.tolist()

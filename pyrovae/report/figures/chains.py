@@ -26,10 +26,10 @@ AGREED, MIXED = 1.01, 1.05
 """R̂ up to which chains agree, and up to which they can be used (arXiv:1903.08008)."""
 
 TICKS = [0.001, 0.01, 0.05, 0.2, 1.0, 4.0]
-"""Where R̂ − 1 is written on its scale; values beyond either end are drawn at that end."""
+"""Ticks of the scale of R̂ − 1; values beyond either end are drawn at that end."""
 
 MOST_DIMENSIONS = 8
-"""Of more, those are drawn where the guide is off the most."""
+"""Most dimensions drawn; of more, those where the guide is off the most."""
 
 STARTS = {"guide": DATA, "prior": "#4f9d9d"}
 """Colours of chains by where they began."""
@@ -48,8 +48,8 @@ def chains(
         variables: ``rhat``, ``mean_shift``, ``scale_ratio`` and ``guide_coverage``, all ``(obs,
             latent)``.
         z: Draws ``(chain, draw, obs, latent)``; without them only the upper row is drawn.
-        guide: Codes from the guide ``(draw, obs, latent)``.
-        starts: Where each chain began, "guide" or "prior", if that is known.
+        guide: Latents from the guide ``(draw, obs, latent)``.
+        starts: Initialisation of each chain, "guide" or "prior", if known.
     """
     names = ("rhat", "mean_shift", "scale_ratio", "guide_coverage")
     rhat, shift, ratio, coverage = (np.asarray(variables[n].values, float) for n in names)
@@ -80,7 +80,7 @@ def chains(
 
 
 def examples(rhat: Array, shift: Array) -> dict[str, int]:
-    """The worst, a middling and the best datum: by R̂ if that is large, else by shift of means.
+    """Worst, middling and best observation: by R̂ if that is large, else by shift of means.
 
     Args:
         rhat: ``(obs, latent)``; not finite counts as large.

@@ -36,7 +36,7 @@ class CaptionedFigure(NamedTuple):
 
 
 def picture(check: Check, diagnosis: Diagnosis) -> CaptionedFigure | None:
-    """What shows a check's answer; nothing shows the bound."""
+    """Return the figure of a check's answer; the bound has none."""
     variables = check.variables()
     match check:
         case Weights():

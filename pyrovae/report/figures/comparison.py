@@ -13,12 +13,11 @@ from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 @styled
 def differences(comparison: Comparison) -> Figure:
-    """How far each model is behind the best: in the mean, and datum by datum.
+    """Difference of each model from the best: on average, and per observation.
 
-    On the left the mean difference with an interval of two standard errors, and as a pale bar
-    how far too low the estimate may be: by the bound gap, or by the rise from half as many codes
-    if that is more. On the right the share of data on which a model is better by less than so
-    much.
+    On the left the mean difference with an interval of two standard errors, and as a pale bar the
+    possible underestimation: the bound gap, or the rise from half as many latents if that is
+    larger. On the right the cumulative distribution over data of a model's advantage.
     """
     count = len(comparison.names)
     figure = new_figure("log p(x), compared with the best", 2.6 + 0.4 * count)

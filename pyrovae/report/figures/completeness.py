@@ -1,4 +1,4 @@
-"""Picture of samples from the prior and from the aggregated posterior, and of their codes."""
+"""Picture of samples from the prior and from the aggregated posterior, and of their latents."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CAPTION = (
 )
 
 MARK = "#111111"
-"""Colour of what lies where the other density has nothing."""
+"""Colour of points outside the support of the other density."""
 
 COLUMNS = 8
 CODES_HEIGHT = 4.0
@@ -50,11 +50,11 @@ SIDES = ("codes of the prior, z ~ p(z)", "codes of data, z ~ q(z | x)")
 
 @styled
 def samples(found: Samples, data: Dataset) -> Figure:
-    """Samples of both kinds, those outside marked, above their codes.
+    """Samples of both kinds above their latents, with those outside marked.
 
     Args:
-        found: What :func:`pyrovae.exploration.completeness.sample_both` returned.
-        data: The split that was looked at, for the range and for comparison.
+        found: Result of :func:`pyrovae.exploration.completeness.sample_both`.
+        data: The split that was analysed, for the range and for comparison.
     """
     title = f"{data.name}: samples from the prior, and from the aggregated posterior"
     count = data.shape.numel()
@@ -126,7 +126,7 @@ def _draw_points(figure: Figure, grid: GridSpec, found: Samples, data: Dataset) 
 
 
 def _draw_codes(panels: list[Axes], found: Samples) -> None:
-    """Each kind of code on top of the other, those outside marked."""
+    """Draw both kinds of latents, with those outside the other density marked."""
     both = [found.prior_codes[:MOST_POINTS], found.posterior_codes[:MOST_POINTS]]
     flags = [share.outside[:MOST_POINTS] for share in (found.holes, found.missed)]
     draw = _draw_plane

@@ -1,4 +1,4 @@
-"""Picture of what drawing rare data more often has changed."""
+"""Picture of the effect of resampling rare observations."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ CAPTION = (
 
 COLUMNS = 10
 MOST_CLASSES = 20
-"""More than these cannot be told apart beside each other."""
+"""Most classes that can be told apart side by side."""
 
 
 @styled
 def debiasing(found: Debiasing, data: Dataset) -> Figure:
-    """Shares and differences by class, and the data at either end of the chances.
+    """Shares and differences by class, and data at either end of the sampling probabilities.
 
     Args:
-        found: What was compared.
+        found: Result to draw.
         data: The training split, as the model sees it.
     """
     images = data.are_images
@@ -60,7 +60,7 @@ def _draw_images(figure: FigureBase, found: Debiasing, data: Dataset) -> None:
 
 
 def _ends(found: Debiasing) -> list[tuple[str, Tensor, Tensor]]:
-    """Name, data and how often they are drawn, at either end of the chances."""
+    """Name, data and sampling factors at either end of the sampling probabilities."""
     most = found.most_likely[:COLUMNS], found.most_factor[:COLUMNS]
     least = found.least_likely[:COLUMNS], found.least_factor[:COLUMNS]
     return [("drawn most:", *most), ("drawn least:", *least)]
@@ -108,7 +108,7 @@ def _colours(found: Debiasing) -> list[str]:
 
 
 def _draw_rows(figure: FigureBase, found: Debiasing) -> None:
-    """Tables: a line for each datum, variables from left to right."""
+    """Draw tables: a line for each observation, variables from left to right."""
     axes = figure.subplots()
     for (name, x, factor), colour in zip(_ends(found), (MODEL, DATA), strict=True):
         rows = x.flatten(1).numpy()

@@ -28,11 +28,11 @@ EACH = 4
 
 
 class Case(NamedTuple):
-    """A datum that is shown, and what is known of it.
+    """An observation to show, with its estimates.
 
     Attributes:
-        kind: Which kind it is of, such as "worst"; those of a kind stand side by side.
-        number: Which datum.
+        kind: Its kind, such as "worst"; observations of a kind are drawn side by side.
+        number: Index of the observation.
         log_prob: Estimate of log p(x), in nats; NaN where unknown, as the next two.
         elbo: Its lower bound.
         khat: Pareto shape of its weights.
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Three lines."""
+        """Label of three lines."""
         return (
             f"no. {self.number}\nlog p(x) {_number(self.log_prob, 1)}\n"
             f"ELBO {_number(self.elbo, 1)}, k̂ {_number(self.khat, 2)}"
@@ -57,8 +57,8 @@ def choose(score: Tensor, each: int = EACH) -> dict[str, list[int]]:
     """The worst, middling and best data, none of them twice; fewer if there are fewer.
 
     Args:
-        score: What is larger for better data ``(data,)``; NaN counts as the worst.
-        each: How many of each kind.
+        score: Score ``(data,)``, larger for better data; NaN counts as the worst.
+        each: Number of each kind.
 
     Example:
         >>> choose(torch.tensor([5.0, 1.0, 3.0, 2.0, 4.0]), each=1)
@@ -80,11 +80,11 @@ def extremes(data: Dataset, x: Tensor, means: Tensor, cases: Sequence[Case]) -> 
     """Data of several kinds with their reconstructions, a row for each kind.
 
     Args:
-        data: Where ``x`` is from.
+        data: Data set of ``x``.
         x: Observations ``(n, *shape)``: ``(channels, height, width)`` with one or three channels
             are images, all else is drawn variable by variable, pairs of numbers in a plane.
         means: Their reconstructions, of the same shape.
-        cases: What is known of each, ``n`` of them.
+        cases: Estimates for each, ``n`` of them.
     """
     x, means = x.cpu(), means.cpu()
     kinds = list(dict.fromkeys(case.kind for case in cases))

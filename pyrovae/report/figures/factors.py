@@ -1,4 +1,4 @@
-"""Picture of which dimension of the code stands for which factor."""
+"""Picture of the dependence between latent dimensions and factors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAPTION = (
 )
 
 MOST_ROWS = 20
-"""Of longer codes, the dimensions that know most are drawn."""
+"""Most latent dimensions drawn; of more, the most informative."""
 
 
 @styled
@@ -29,8 +29,8 @@ def factors(found: Factors, data: Dataset) -> Figure:
     """Information, importance and scores, side by side.
 
     Args:
-        found: What was measured.
-        data: Names the data.
+        found: Result to draw.
+        data: Data set, for its name.
     """
     varying = found.varying
     names = [name for name, varies in zip(found.names, varying, strict=True) if varies]

@@ -1,4 +1,4 @@
-"""Picture of what the ELBO is short of, and why."""
+"""Picture of the inference gap and its two parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CAREFUL, WRONG = 0.5, 2.0
 
 @styled
 def gap(variables: Mapping[str, Variable]) -> Figure:
-    """The inference gap of each datum, sorted, as approximation and amortisation gap.
+    """The inference gap of each observation, sorted, as approximation and amortisation gap.
 
     Args:
         variables: ``gap``, ``approximation_gap`` and ``amortisation_gap``, all ``(obs,)``; the

@@ -1,4 +1,4 @@
-"""Picture of how training went."""
+"""Picture of the training curves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def curves(metrics: Metrics) -> Figure:
     """ELBO, reconstruction and KL over epochs, with the best validation ELBO marked.
 
     Args:
-        metrics: Records as in ``metrics.jsonl``, in nats per datum.
+        metrics: Records as in ``metrics.jsonl``, in nats per observation.
     """
     point = any("point" in record["kl_kind"].values() for record in metrics)
     names = POINT_PANELS if point else PANELS
@@ -50,7 +50,7 @@ def curves(metrics: Metrics) -> Figure:
 
 
 def limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """A range that shows most of the values, whatever a few of them are.
+    """Range that shows most of the values, robust to outliers.
 
     It reaches from the 10th to the 90th percentile and up to as far again on either side.
 

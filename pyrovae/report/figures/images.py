@@ -21,7 +21,7 @@ def draw_reconstructed_images(
     """Rows of data, each above the row of its reconstructions.
 
     Args:
-        data: Where ``x`` is from.
+        data: Data set of ``x``.
         x: Images ``(n, channels, height, width)``.
         means: Their reconstructions, of the same shape.
         columns: Images in a row; a last row that is not full is left out.
@@ -42,12 +42,12 @@ def draw_reconstructed_images(
 
 @styled
 def draw_sampled_images(data: Dataset, x: Tensor, means: Tensor, columns: int = 12) -> Figure:
-    """A grid of the means ``(n, channels, height, width)`` of p(x | z) at codes of the prior.
+    """A grid of the means ``(n, channels, height, width)`` of p(x | z) at latents of the prior.
 
     Args:
-        data: Where ``x`` is from.
+        data: Data set of ``x``.
         x: Images that tell the range of intensities.
-        means: What is shown.
+        means: Images to show.
         columns: Images in a row.
     """
     rows = -(-len(means) // columns)

@@ -1,4 +1,4 @@
-"""Pictures of what lies between two data."""
+"""Pictures of latent interpolations."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ CAPTION = (
 )
 
 MOST_TABLE_PAIRS = 4
-"""More pairs are not drawn of a table."""
+"""Most pairs drawn for a table."""
 
 COLOURS = {"linear": DATA, "spherical": MODEL}
 
 
 @styled
 def interpolations(found: Interpolations, data: Dataset) -> Figure:
-    """Rows of what lies between two data, and the change from step to step below.
+    """Rows of interpolations between two observations, with the change per step below.
 
     Args:
-        found: What is drawn.
-        data: Where the data are from, as the model sees them.
+        found: Result to draw.
+        data: Data set of the observations, as the model sees it.
     """
     draw = _draw_images if data.are_images else _draw_tables
     return draw(found, data)
@@ -67,7 +67,7 @@ def _draw_images(found: Interpolations, data: Dataset) -> Figure:
 
 
 def _row(images: Tensor, ends: Tensor) -> Tensor:
-    """The data at both ends of what lies between them."""
+    """Put the two observations at the ends of the interpolation."""
     return torch.cat([ends[:1], images, ends[1:]])
 
 

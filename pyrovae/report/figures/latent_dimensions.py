@@ -1,4 +1,4 @@
-"""Picture of what each latent dimension carries."""
+"""Picture of the use of each latent dimension."""
 
 from __future__ import annotations
 

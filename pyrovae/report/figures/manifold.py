@@ -1,4 +1,4 @@
-"""Picture of all that a model with two latent dimensions can make."""
+"""Picture of the decoded plane of a model with two latent dimensions."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ GAP = 4
 """Pixels between images: so little that a plane is seen, enough where digits fill their image."""
 
 MOST_VARIABLES = 12
-"""More are not drawn of a table."""
+"""Most variables drawn for a table."""
 
 
 @styled
 def manifold(found: Manifold, data: Dataset) -> Figure:
-    """One grid of images; of tables a map of each variable.
+    """One grid of images; for tables a map of each variable.
 
     Args:
-        found: What is drawn.
+        found: Result to draw.
         data: The data, as the model sees them.
     """
     return _draw_images(found, data) if data.are_images else _draw_maps(found, data)
 
 
 def caption(data: Dataset) -> str:
-    """How to read the picture."""
+    """Caption of the picture."""
     return CAPTION if data.are_images else TABLE_CAPTION
 
 

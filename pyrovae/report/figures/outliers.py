@@ -1,4 +1,4 @@
-"""Pictures of how strange two sets of data are to a model."""
+"""Pictures of out-of-distribution scores of two data sets."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ COLUMNS = 4
 """Histograms side by side."""
 
 IMAGES, ROWS = 7, 2
-"""Of the strangest of each set, how many images are shown, and how many rows of a table."""
+"""Images, and rows of a table, shown of the highest scores of each set."""
 
 
 def outliers(found: Outliers, data: Dataset) -> list[CaptionedFigure]:
-    """The scores, and the strangest of either set.
+    """The scores, and the observations of highest score in either set.
 
     Args:
-        found: The scores.
-        data: Data of the kind inside, which tell the range of intensities.
+        found: Result to draw.
+        data: Data of the kind inside, which give the range of intensities.
     """
     if data.are_images:
         return [
@@ -87,7 +87,7 @@ def scores(found: Outliers) -> Figure:
 
 @styled
 def strangest_images(found: Outliers, data: Dataset) -> Figure:
-    """A row of images for each score, inside on the left and outside on the right."""
+    """Images of highest score, a row for each score: inside on the left, outside on the right."""
     tile = (WIDTH - 1.6) / (2 * IMAGES) * data.shape[1] / data.shape[2]
     figure = new_figure("The strangest data by each score", 0.85 + tile * len(found.scored))
     picked = [found.strangest(scored, IMAGES) for scored in found.scored]
@@ -162,7 +162,7 @@ def _draw_histograms(axes: Axes, scored: Scored, names: tuple[str, str]) -> None
 def _draw_lines(
     axes: Axes, sets: tuple[Tensor, Tensor], strangest: tuple[Array, Array], names: tuple[str, str]
 ) -> None:
-    """The strangest rows of both sets over the variables, the first of them if there are many."""
+    """Draw the rows of highest score in both sets over the variables, at most the first few."""
     inside, outside = (x[:, :MOST_VARIABLES].double() for x in sets)
     variables = np.arange(1, inside.shape[1] + 1)
     low, high = inside.quantile(torch.tensor([0.05, 0.95]).double(), 0)
@@ -180,7 +180,7 @@ def _draw_lines(
 def _draw_points(
     axes: Axes, sets: tuple[Tensor, Tensor], strangest: tuple[Array, Array], names: tuple[str, str]
 ) -> None:
-    """Both sets in the plane, the strangest large."""
+    """Draw both sets in the plane, with large markers for the highest scores."""
     for x, index, colour, name in zip(sets, strangest, (DATA, MODEL), names, strict=True):
         axes.scatter(x[:, 0], x[:, 1], s=5, color=colour, alpha=0.3, linewidths=0)
         label = f"strangest of {_plain(name)}"

@@ -1,4 +1,4 @@
-"""Picture of the codes."""
+"""Picture of the latents in a plane."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Groups(NamedTuple):
 
     Attributes:
         names: The classes that occur.
-        members: Which class each point belongs to, ``(n,)``, an index into ``names``.
+        members: Class of each point, ``(n,)``, an index into ``names``.
         colours: One for each class, red, green, blue and opacity.
     """
 
@@ -71,7 +71,7 @@ def latent(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
 
 def group(labels: Tensor) -> Groups:
-    """Classes of points ``(n,)`` and colours that tell them apart, as far as that goes."""
+    """Group points ``(n,)`` by class, with a colour for each class."""
     names, members = labels.unique(return_inverse=True)
     count = len(names)
     if count <= MOST_IN_LEGEND:
@@ -82,7 +82,7 @@ def group(labels: Tensor) -> Groups:
 
 
 def project(z: Tensor) -> tuple[Tensor, list[str]]:
-    """Codes ``(n, dims)`` in a plane ``(n, 2)``, and what its two axes are."""
+    """Project latents ``(n, dims)`` to a plane ``(n, 2)``; return also the names of its axes."""
     if z.shape[1] == 2 or len(z) < 3 or not z.var(0).sum() > 0:
         return z[:, :2], ["z₁", "z₂"]
     centred = z - z.mean(0)

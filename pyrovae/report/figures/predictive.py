@@ -1,4 +1,4 @@
-"""Picture of whether data sets from the model are like the one observed."""
+"""Picture of prior predictive checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAPTION = (
 COLUMNS = 3
 
 MOST = 9
-"""Of more statistics, those are drawn whose observed values are farthest off."""
+"""Most statistics drawn; of more, those whose observed values are farthest off."""
 
 
 @styled
@@ -33,7 +33,7 @@ def predictive(variables: Mapping[str, Variable], names: Sequence[str]) -> Figur
     Args:
         variables: ``observed_statistic (statistic,)`` and ``replicated_statistic (replicate,
             statistic)``.
-        names: Of the statistics.
+        names: Names of the statistics.
     """
     observed = np.asarray(variables["observed_statistic"].values, float)
     replicated = np.asarray(variables["replicated_statistic"].values, float)
@@ -71,7 +71,7 @@ def tail(value: float, replicates: Array) -> float:
 
 
 def _farthest(observed: Array, replicated: Array) -> list[int]:
-    """Which statistics are drawn, in their own order."""
+    """Select the statistics to draw, in their own order."""
     if len(observed) <= MOST:
         return list(range(len(observed)))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Picture of how well log p(x) is known."""
+"""Picture of bounds on log p(x) from both sides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAPTION = (
 
 @styled
 def sandwich(variables: Mapping[str, Variable]) -> Figure:
-    """Upper against lower bound of each simulated datum, and the distribution of differences.
+    """Upper against lower bound of simulated observations, and the distribution of differences.
 
     Args:
         variables: ``lower`` and ``upper``, both ``(simulation,)``, in nats.

@@ -1,4 +1,4 @@
-"""What of an array can be drawn, and on which scale."""
+"""Axis ranges for arrays with outliers and non-finite values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Scale(NamedTuple):
     Attributes:
         low: Its lower end.
         high: Its upper end; larger than the lower one.
-        hidden: How many values lie outside, or are not finite.
+        hidden: Number of values outside or not finite.
     """
 
     low: float
@@ -28,7 +28,7 @@ class Scale(NamedTuple):
 
     @property
     def remark(self) -> str:
-        """What to say about the values that are not shown; empty if all are."""
+        """Remark on the values that are not shown; empty if all are."""
         return f"\n(values off the scale: {self.hidden})" if self.hidden else ""
 
     def bins(self, count: int) -> list[float]:
@@ -37,13 +37,13 @@ class Scale(NamedTuple):
 
 
 def finite(values: Array) -> Array:
-    """The values that are numbers, flat, float64."""
+    """Finite values, flattened, float64."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[np.isfinite(flat)]
 
 
 def scale_of(*arrays: Array) -> Scale:
-    """A scale for arrays that share an axis, whatever a few of their values are.
+    """Scale for arrays that share an axis, robust to outliers.
 
     Example:
         >>> scale_of(np.array([1.0, 2.0, np.nan]), np.array([3.0]))
@@ -62,12 +62,12 @@ def scale_of(*arrays: Array) -> Scale:
 
 
 def marker_size(count: int) -> float:
-    """Area of a marker, in points², where so many are drawn."""
+    """Area of a marker, in points², by the number drawn."""
     return float(np.clip(4000 / max(count, 1), 6, 30))
 
 
 def tick_dimensions(axes: Axes, order: Array, size: float = 11) -> None:
-    """Write below places 0, 1, ... which latent dimension is drawn there."""
+    """Label the ticks 0, 1, ... with the latent dimensions drawn there."""
     count = len(order)
     step = -(-count // 64)
     places = np.arange(0, count, step)
@@ -79,7 +79,7 @@ def tick_dimensions(axes: Axes, order: Array, size: float = 11) -> None:
 
 
 def say_none(axes: Axes, text: str) -> None:
-    """Write into an empty panel why there is nothing in it."""
+    """Write the reason into an empty panel."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#5f6672")
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""How every picture looks, whatever the user's own settings of matplotlib are."""
+"""Style of every picture, independent of the user's settings of matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture of what β buys."""
+"""Picture of the rate-distortion curve over β."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def sweep(found: Sweep, data: Dataset) -> Figure:
     """The rate-distortion curve; MIG, if known, and active dimensions against β.
 
     Args:
-        found: What :func:`pyrovae.exploration.sweep.sweep` returned.
-        data: The split that was looked at.
+        found: Result of :func:`pyrovae.exploration.sweep.sweep`.
+        data: The split that was evaluated.
     """
     figure = new_figure(f"{data.name}: rate and distortion under different β", 4.6)
     grid = figure.add_gridspec(2, 2, width_ratios=[3, 2])

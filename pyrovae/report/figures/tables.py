@@ -1,4 +1,4 @@
-"""Pictures of tables, and of whatever is no image: variables side by side."""
+"""Pictures of tables and of other data that are not images: variables side by side."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pyrovae.data import Dataset
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 HEIGHT = 4.8
-"""Of all pictures of tables, in inches."""
+"""Height of all pictures of tables, in inches."""
 
 THREAD = "#b9bec6"
 """Colour of the lines between data and their reconstructions."""
 
 MOST_VARIABLES = 40
-"""More than these cannot be told apart in a picture of intervals."""
+"""Most variables that can be told apart in a picture of intervals."""
 
 
 @styled
@@ -30,7 +30,7 @@ def draw_reconstructed_rows(
     """Six observations, variables from left to right, or all if they are points in a plane.
 
     Args:
-        data: Where ``x`` is from.
+        data: Data set of ``x``.
         x: Observations ``(n, *shape)``.
         means: Their reconstructions, of the same shape.
         labels: Their classes ``(n,)``, if there are any.
@@ -49,9 +49,9 @@ def draw_sampled_rows(data: Dataset, x: Tensor, means: Tensor) -> Figure:
     """The distribution of each variable in the data and in samples; two variables as points.
 
     Args:
-        data: Where ``x`` is from.
+        data: Data set of ``x``.
         x: Observations ``(n, *shape)``.
-        means: Means of p(x | z) at codes of the prior, of the same shape.
+        means: Means of p(x | z) at latents of the prior, of the same shape.
     """
     title = f"{data.name}: samples, means of p(x | z) at codes z from the prior"
     figure = new_figure(title, HEIGHT)
@@ -91,7 +91,7 @@ def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
 def _draw_plane(
     figure: Figure, x: Tensor, means: Tensor, name: str, *, joined: bool = False
 ) -> None:
-    """Data ``(n, 2)`` and what the model makes, each datum joined to its own if wished."""
+    """Draw data ``(n, 2)`` and the model's means, optionally joined by lines."""
     axes = figure.subplots()
     axes.set(xlabel="variable 1", ylabel="variable 2")
     if joined:
@@ -113,7 +113,7 @@ def draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float)
 
 
 def variables_label(data: Dataset, most: int | None = None) -> str:
-    """What the horizontal axis is, where at most the first so many variables are drawn."""
+    """Label of the horizontal axis, where at most the first so many variables are drawn."""
     shape = " × ".join(map(str, data.shape))
     what = "variable" if len(data.shape) == 1 else f"variable (of {shape}, last axis fastest)"
     count = data.shape.numel()

@@ -1,4 +1,4 @@
-"""Images side by side, in any number of rows, and where each of them is."""
+"""Grids of images, and the position of each image in them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAP = 4
 
 
 class Tiles(NamedTuple):
-    """Where images lie, in the units of the axes.
+    """Positions of images in a grid, in the units of the axes.
 
     Attributes:
         width: From the left edge of one image to that of the next.
@@ -43,7 +43,7 @@ class Tiles(NamedTuple):
 
 
 def intensities(data: Dataset, x: Tensor) -> tuple[float, float]:
-    """What is drawn black and what white: 0 and the largest level, or the range of ``x``."""
+    """Intensities drawn black and white: 0 and the largest level, or the range of ``x``."""
     return (x.min().item(), x.max().item()) if data.levels is None else (0.0, data.levels)
 
 
@@ -80,7 +80,7 @@ def arrange(shaded: Tensor, columns: int, gap: int) -> NDArray[Any]:
 
 
 def enlargement(shaded: Tensor) -> int:
-    """How many times small images are enlarged, so that gaps between them stay narrow."""
+    """Factor by which small images are enlarged, so that gaps between them stay narrow."""
     return -(-FINENESS // max(shaded.shape[-2:]))
 
 
@@ -88,7 +88,7 @@ def draw_tiles(axes: Axes, shaded: Tensor, columns: int, gap: int = GAP) -> Tile
     """Draw shades ``(n, channels, height, width)`` without ticks.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         shaded: From :func:`shades`.
         columns: Images in a row.
         gap: White pixels between enlarged images.

@@ -1,4 +1,4 @@
-"""Pictures of what each latent dimension does."""
+"""Pictures of latent traversals."""
 
 from __future__ import annotations
 
@@ -36,40 +36,40 @@ TABLE_CAPTION = (
 )
 
 MOST_PANELS = 12
-"""More dimensions are not drawn of a table."""
+"""Most dimensions drawn for a table."""
 
 LABELS, ROWS, BARS = 1.6, 5.6, 1.4
 """Inches from left to right: names of the rows, the rows, and the bars beside them."""
 
 HEAD, BETWEEN = 0.5, 0.95
-"""Inches above the datum, and between datum and rows."""
+"""Inches above the observation, and between observation and rows."""
 
 FAINT = "#8a8f98"
-"""Colour of what is written of a collapsed dimension."""
+"""Colour of the label of a collapsed dimension."""
 
 
 def traversals(found: Traversals, data: Dataset) -> Figure:
-    """Rows of images, a latent dimension in each; of tables a panel of lines for each.
+    """Rows of images, one per latent dimension; for tables one panel of lines each.
 
     Args:
-        found: What is drawn.
-        data: Where the datum is from, as the model sees it.
+        found: Result to draw.
+        data: Data set of the observation, as the model sees it.
     """
     return _draw_images(found, data) if data.are_images else _draw_table(found, data)
 
 
 def caption(data: Dataset) -> str:
-    """How to read the picture."""
+    """Caption of the picture."""
     return CAPTION if data.are_images else TABLE_CAPTION
 
 
 class Places(NamedTuple):
-    """Where the rows are, for bars beside them.
+    """Positions of the rows, for bars beside them.
 
     Attributes:
-        middles: Of the rows.
-        thickness: Of a bar.
-        limits: Of the vertical axis.
+        middles: Middles of the rows.
+        thickness: Thickness of a bar.
+        limits: Limits of the vertical axis.
     """
 
     middles: list[float]
@@ -103,7 +103,7 @@ def _draw_images(found: Traversals, data: Dataset) -> Figure:
 
 
 def _draw_rows(axes: Axes, images: Tensor, found: Traversals) -> Places:
-    """The images; says where the rows are."""
+    """Draw the images; return the positions of the rows."""
     steps = len(found.probabilities)
     tiles = draw_tiles(axes, images, steps)
     axes.set_xticks(
@@ -126,7 +126,7 @@ def _draw_rows(axes: Axes, images: Tensor, found: Traversals) -> Places:
 
 
 def _fade(axes: Axes, tiles: Tiles, row: int, steps: int) -> None:
-    """A veil over a row that changes nothing."""
+    """Fade a row along which the output does not change."""
     corner = (-0.5, tiles.down(row - 0.5))
     veil: dict[str, Any] = {"facecolor": "white", "alpha": 0.6, "linewidth": 0}
     axes.add_patch(Rectangle(corner, steps * tiles.width + tiles.gap, tiles.height, **veil))
@@ -192,7 +192,7 @@ def _draw_table(found: Traversals, data: Dataset) -> Figure:
 
 
 def named(found: Traversals, row: int) -> str:
-    """What is written beside a row."""
+    """Label beside a row."""
     kl = found.kl[row]
     said = f"KL {kl:.1f} nats" if np.isfinite(kl) else f"variance {found.variance[row]:.2f}"
     if not found.active[row]:

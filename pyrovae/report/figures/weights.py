@@ -1,4 +1,4 @@
-"""Picture of how far importance weights can be relied on."""
+"""Picture of the reliability of importance weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOD = 0.5
 
 @styled
 def weights(variables: Mapping[str, Variable], threshold: float = 0.7) -> Figure:
-    """Pareto k̂ per datum, sorted, with its thresholds, and their distribution beside it.
+    """Pareto k̂ per observation, sorted, with its thresholds, and their distribution beside it.
 
     Data whose weights are all equal have no k̂ and are counted apart.
 
