@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.exploration.names import LOOKS, USUAL
+from pyrovae.exploration.names import ANALYSES, USUAL
 from pyrovae.runs.command_line import command_parser, count, fraction, run, spelled, weight
 
 DESCRIPTION = """\
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         "explore",
         DESCRIPTION,
         epilog="what there is to look at:\n"
-        + "\n".join(f"  {name:<15} {what}" for name, what in LOOKS.items()),
+        + "\n".join(f"  {name:<15} {what}" for name, what in ANALYSES.items()),
     )
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the folder of a run")

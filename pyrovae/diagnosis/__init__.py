@@ -2,7 +2,7 @@
 
 The commands ``diagnose``, ``evaluate`` and ``compare`` from Python::
 
-    from pyrovae.diagnosis import compare, diagnose, judge
+    from pyrovae.diagnosis import compare, diagnose, evaluate_pointwise
 
     diagnosis = diagnose(vae, vae.contract.apply(data).test)
     for check in diagnosis.checks:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyrovae.diagnosis.diagnosis import Diagnosis as Diagnosis
     from pyrovae.diagnosis.diagnosis import diagnose as diagnose
     from pyrovae.evaluation.pointwise import Evaluation as Evaluation
-    from pyrovae.evaluation.pointwise import judge as judge
+    from pyrovae.evaluation.pointwise import evaluate_pointwise as evaluate_pointwise
 
 _HOMES = {
     "Comparison": "diagnosis.comparison",
@@ -30,10 +30,10 @@ _HOMES = {
     "Evaluation": "evaluation.pointwise",
     "compare": "diagnosis.comparison",
     "diagnose": "diagnosis.diagnosis",
-    "judge": "evaluation.pointwise",
+    "evaluate_pointwise": "evaluation.pointwise",
 }
 
-__all__ = ["Comparison", "Diagnosis", "Evaluation", "compare", "diagnose", "judge"]
+__all__ = ["Comparison", "Diagnosis", "Evaluation", "compare", "diagnose", "evaluate_pointwise"]
 
 
 def __getattr__(name: str) -> object:

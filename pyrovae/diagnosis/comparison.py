@@ -19,8 +19,8 @@ from pyrovae.evaluation.pointwise import (
     CHAINS,
     STEPS,
     Evaluation,
+    evaluate_pointwise,
     is_discrete,
-    judge,
 )
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -201,7 +201,7 @@ def compare(
     for name, autoencoder in autoencoders.items():
         bar = name if progress else ""
         try:
-            evaluation = judge(
+            evaluation = evaluate_pointwise(
                 autoencoder, x, samples, ais=ais, progress=bar, computation=computation
             )
         except DataError as error:

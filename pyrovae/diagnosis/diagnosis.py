@@ -118,7 +118,7 @@ class Diagnosis:
         return None
 
 
-class Inquiry:
+class Questions:
     """Asks one question after the other.
 
     Args:
@@ -171,13 +171,13 @@ def diagnose(
         SpecError: Fewer draws were asked for than the checks need.
     """
     seen = require_enough(data.first(num), draws)
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     index = torch.arange(len(seen))
     x, labels = observations(seen, index).to(device), seen.label(index)
     with evaluating(autoencoder, device):
         local = LocalPosterior(autoencoder, x)
     drawn = draw_codes(autoencoder, x, 1) if local.point else draw_weighted(autoencoder, x, draws)
-    inquiry = Inquiry(tell)
+    inquiry = Questions(tell)
     ask = inquiry.ask
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))

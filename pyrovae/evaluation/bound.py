@@ -37,7 +37,7 @@ def evaluate(
         >>> abs(summary.elbo - (summary.reconstruction - summary.kl)) < 1e-9
         True
     """
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     if objective is None:
         few = observations(data, torch.arange(min(2, len(data)))).to(device)
         objective = build_objective(ELBOSpec(), autoencoder, few)

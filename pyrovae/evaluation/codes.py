@@ -22,7 +22,7 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
 
     Where a guide's distribution has no mean that torch knows, one draw stands for it.
     """
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     few = observations(data, torch.arange(1)).to(device)
     with evaluating(autoencoder, device):
         sites = autoencoder.traces(few).latent

@@ -63,7 +63,7 @@ def log_evidence(
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519, who report it with K = 5000.
     """
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     check("importance sampling", (DENSITY,), autoencoder, few)
     with evaluating(autoencoder, device):

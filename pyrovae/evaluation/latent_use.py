@@ -18,7 +18,7 @@ from pyrovae.evaluation.angles import on_plane
 from pyrovae.evaluation.codes import ACTIVE_VARIANCE
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
-from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
 from pyrovae.programs.densities import densities
 from pyrovae.programs.traces import Site
 
@@ -138,7 +138,11 @@ def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for name, angular in zip(local.shapes, angles, strict=True):
         q: Site = traces.guide.nodes[name]
         site = found.sites[name]
-        mean = (q["value"] if angular.any() else _mean(q)).double().reshape(len(x), -1)
+        mean = (
+            (q["value"] if angular.any() else mean_or_draw(q["fn"], q["value"]))
+            .double()
+            .reshape(len(x), -1)
+        )
         each = site.kl_per_dim if mean.shape[1] > 1 or site.kl is None else site.kl.unsqueeze(-1)
         if each is None or site.kl_kind == "point" or each[0].shape != mean.shape:
             each = torch.full_like(mean, torch.nan).unsqueeze(0)
@@ -150,15 +154,6 @@ def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _without_nan(run: tuple[Tensor, ...]) -> list[Tensor]:
     return [part.nan_to_num() for part in run]
-
-
-def _mean(site: Site) -> Tensor:
-    """The mean, or the draw where it has no closed form, as for a flow."""
-    try:
-        mean = site["fn"].mean
-    except NotImplementedError:
-        return site["value"]
-    return torch.where(mean.isfinite(), mean, site["value"])
 
 
 def _prior_variance(local: LocalPosterior, x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Evaluation:
         return self.kl_kind == "point"
 
 
-def judge(
+def evaluate_pointwise(
     autoencoder: Autoencoder,
     x: Tensor,
     samples: int = 1000,

@@ -30,7 +30,7 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     Raises:
         DataError: Names a value outside the support, and what to choose.
     """
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     with evaluating(autoencoder, device):
         first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
         sites = list(_observed(autoencoder, first).values())

@@ -196,7 +196,7 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
 def _column(
     autoencoder: Autoencoder, data: Splits, index: Tensor, pairs: Tensor, samples: int
 ) -> Column:
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     covered = evenly(data.train, min(len(data.train), MOST_DATA))
     train = observations(data.train, covered).to(device)
     test = observations(data.test, index).to(device)

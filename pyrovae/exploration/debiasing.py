@@ -14,7 +14,7 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.codes import codes
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.passes import observations
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
@@ -298,8 +298,8 @@ def debias(
     chances = drawing_probabilities(codes(after, data.train), spec)
     uniform = torch.full_like(chances, 1 / len(chances))
     index = _some_of_each(_labels(data.test), classes, num, len(data.test))
-    x = observations(data.test, index).to(next(after.parameters()).device)
-    first, second = judge(before, x, samples), judge(after, x, samples)
+    x = observations(data.test, index).to(after.device)
+    first, second = evaluate_pointwise(before, x, samples), evaluate_pointwise(after, x, samples)
     order = chances.argsort(stable=True)
     least, most = order[:SHOWN], order.flip(0)[:SHOWN]
     test_labels = data.test.label(index)

@@ -1,6 +1,6 @@
 """Names of the analyses of a latent space on the command line. Imports no torch."""
 
-LOOKS = {
+ANALYSES = {
     "traversals": "each latent dimension moved through the prior's quantiles (with a GIF)",
     "interpolations": "ways between pairs of data, and how evenly the output changes",
     "samples": "from the prior beside those from the codes of data, and the share in holes",

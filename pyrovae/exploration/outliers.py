@@ -13,7 +13,7 @@ from torch import Tensor
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.passes import observations
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.result import Result
 from pyrovae.exploration.scores.definitions import SCORES, Definition
@@ -201,13 +201,13 @@ def _seen(
 ) -> ScoreInputs:
     """Compute the inputs that several scores share, once."""
     index = torch.linspace(0, len(train) - 1, min(TYPICAL, len(train))).round().long()
-    typical = judge(
+    typical = evaluate_pointwise(
         autoencoder,
         observations(train, index).to(x),
         samples,
         progress="training data" if progress else "",
     )
-    judged = judge(autoencoder, x, samples, progress="both sets" if progress else "")
+    judged = evaluate_pointwise(autoencoder, x, samples, progress="both sets" if progress else "")
     return ScoreInputs(autoencoder, x, judged, train, typical.log_prob, steps, progress)
 
 

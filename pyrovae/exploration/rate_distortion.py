@@ -71,7 +71,7 @@ def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistorti
     References:
         Alemi et al. (2018), *Fixing a Broken ELBO*, arXiv:1711.00464.
     """
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     objective = build_objective(ELBOSpec(), autoencoder, few)
     with evaluating(autoencoder, device):

@@ -229,7 +229,7 @@ def _place(autoencoder: Autoencoder, beta: float, data: Splits) -> Place:
             f"the guide of β = {beta:g}, {autoencoder.formulas().guide}, is a point, whose rate "
             "has no bound: choose inference.guide.kind 'diagonal'"
         )
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     index = evenly(data.test, min(len(data.test), MOST_CODES))
     few = observations(data.test, index).to(device)
     varies = latent_use(autoencoder, few).varies

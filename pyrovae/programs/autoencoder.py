@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pyrovae.data.contract import Contract
@@ -64,6 +65,11 @@ class Autoencoder(nn.Module, ABC):
     def guide(self, x: Tensor) -> Any:
         """The inference program, with the latent sites of the model."""
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
     def traces(self, x: Tensor) -> Traces:
         """Run both programs on a batch ``(batch, *shape)``, in their present mode."""
         return Traces.run(self.model, self.guide, x)
@@ -77,9 +83,18 @@ class Autoencoder(nn.Module, ABC):
         """p(z), p(x | z) and q(z | x) in words."""
 
 
-def mean_or_draw(distribution: Any) -> Tensor:
-    """Mean, or one draw where a distribution, such as a flow, has no known mean."""
+def mean_or_draw(distribution: Any, draw: Tensor | None = None) -> Tensor:
+    """Return the mean, or a draw where a distribution, such as a flow, has no finite mean.
+
+    Args:
+        distribution: A distribution of Pyro.
+        draw: The draw to take, where there is one already.
+    """
     try:
-        return distribution.mean
+        mean: Tensor = distribution.mean
+        if mean.isfinite().all():
+            return mean
     except NotImplementedError:
-        return distribution.sample()
+        mean = torch.tensor(torch.nan)
+    draw = distribution.sample() if draw is None else draw
+    return torch.where(mean.isfinite(), mean, draw)

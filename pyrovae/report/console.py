@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -244,15 +245,17 @@ def written(notes: Sequence[str], files: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format a duration in words.
+    """A duration; empty if it is not known.
 
     Example:
-        >>> [duration(seconds) for seconds in (42.0, 400.0, 9000.0)]
-        ['42 seconds', '7 minutes', '2.5 hours']
+        >>> [duration(seconds) for seconds in (0.4, 42.0, 400.0, 9000.0)]
+        ['0.4 s', '42 s', '7 min', '2.5 h']
     """
-    if seconds < 100:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+    if math.isnan(seconds):
+        return ""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _mean(values: Tensor) -> str:

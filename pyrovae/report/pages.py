@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pyrovae.evaluation.results import Number
+from pyrovae.report.console import duration
 
 ARXIV = re.compile(r"(?:arXiv:?\s*)?\b(\d{4}\.\d{4,5})(?:v\d+)?\b", re.IGNORECASE)
 
@@ -183,15 +184,6 @@ def _signed(value: float, digits: int) -> str:
         return f"{value:.1e}".replace("-", "−")
     text = f"{value:.{digits}f}"
     return text if float(text) == 0 and not text.startswith("-") else text.replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """A duration; empty if it is not known."""
-    if math.isnan(seconds):
-        return ""
-    if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
 
 
 def alt(picture: Picture) -> str:

@@ -211,7 +211,7 @@ def _folder_name(key: Hashable) -> str:
     return file_name(name.replace("β = ", "beta-"))
 
 
-LOOKS: dict[str, Callable[[AnalysisContext], Analysis]] = {
+ANALYSES: dict[str, Callable[[AnalysisContext], Analysis]] = {
     "traversals": _traversals,
     "interpolations": _interpolations,
     "samples": _samples,

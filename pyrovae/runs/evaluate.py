@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.pointwise import Evaluation, is_discrete, judge
+from pyrovae.evaluation.pointwise import Evaluation, evaluate_pointwise, is_discrete
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.files import file_name, write_json
@@ -61,7 +61,7 @@ def _evaluate(
 ) -> EvaluatedRun:
     folder = run.folder / "evaluation"
     folder.mkdir(exist_ok=True)
-    found = judge(
+    found = evaluate_pointwise(
         run.autoencoder,
         observed.x,
         options.samples,

@@ -13,7 +13,7 @@ from pyrovae.exploration.result import Result
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.report.exploration_page import render
-from pyrovae.runs.analyses import FEW, LOOKS, Analysis, AnalysisContext
+from pyrovae.runs.analyses import ANALYSES, FEW, Analysis, AnalysisContext
 from pyrovae.runs.files import file_name, write_atomically, write_json
 from pyrovae.runs.folder import versions
 from pyrovae.runs.loading import Run, load_run
@@ -45,7 +45,7 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
     for name in options.what or USUAL:
         started = time.monotonic()
         try:
-            look = LOOKS[name](asked)
+            look = ANALYSES[name](asked)
         except (DataError, SpecError) as error:
             refused.append(f"{name}: {error}" if options.what else f"no {name}: {error}")
             continue
@@ -53,7 +53,7 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
         display.say(console.look(look.finding))
         found.append(look.finding)
     page = folder / "report.html"
-    write_atomically(page, render(folder, run.name, list(LOOKS), versions()).encode())
+    write_atomically(page, render(folder, run.name, list(ANALYSES), versions()).encode())
     if refused and options.what:
         raise SpecError("\n".join(refused))
     display.say(console.written([*refused, *notes], f"{page} and, for each look, .json and .png"))

@@ -19,7 +19,7 @@ from pyrovae.evaluation.pointwise import (
     CHAINS,
     STEPS,
     Evaluation,
-    judge,
+    evaluate_pointwise,
 )
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
@@ -58,9 +58,9 @@ def announce(
 
 def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais: bool) -> float:
     few, codes = x[: chunks.data(x.device)], min(samples, chunks.PER_DATUM)
-    judge(autoencoder, few, 1)  # what is done for the first time takes longer
+    evaluate_pointwise(autoencoder, few, 1)  # what is done for the first time takes longer
     start = time.perf_counter()
-    judge(autoencoder, few, codes)
+    evaluate_pointwise(autoencoder, few, codes)
     seconds = (time.perf_counter() - start) / len(few) * samples / codes
     if ais:
         gradients = annealing.gradients(1, steps=STEPS, chains=CHAINS)

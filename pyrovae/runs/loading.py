@@ -74,7 +74,7 @@ class Run:
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""
-        return next(self.autoencoder.parameters()).device
+        return self.autoencoder.device
 
     def first(self, num: int | None = None) -> Observations:
         """The first ``num`` test observations; all by default, or if there are fewer."""

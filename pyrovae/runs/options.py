@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyrovae.errors import SpecError, nearest
-from pyrovae.exploration.names import LOOKS, TRAINING
+from pyrovae.exploration.names import ANALYSES, TRAINING
 from pyrovae.runs.request import require_empty
 from pyrovae.specs.computation import Compile
 
@@ -121,8 +121,8 @@ class ExploreOptions(DataOptions):
 
     def __post_init__(self) -> None:
         for name in self.what:
-            if name not in LOOKS:
-                raise SpecError(f"there is no look '{name}'; {nearest(name, LOOKS)}")
+            if name not in ANALYSES:
+                raise SpecError(f"there is no analysis '{name}'; {nearest(name, ANALYSES)}")
         if "outliers" in self.what and self.against is None:
             raise SpecError("outliers needs other data to compare with: name them with --against")
         for option, analyses in _USES.items():

@@ -30,7 +30,7 @@ def check_once(
     """
     for split in splits:
         check_support(autoencoder, split)
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     few = splits.train.batch(torch.arange(2)).to(device)
     try:
         objective = build_objective(spec, autoencoder, few, len(splits.train))
@@ -59,7 +59,7 @@ def require_batches_that_train(
     count = len(data)
     if size > 1 and count % size != 1:
         return
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     alone = data.batch(torch.arange(1)).to(device)
     try:
         with (

@@ -122,7 +122,7 @@ def _next_to_none(dims: int) -> float:
 
 def _information(autoencoder: Autoencoder, data: Dataset) -> float:
     """An estimate of I(x; z) in nats, or NaN where the programs do not permit one."""
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     x = observations(data, torch.arange(len(data))).to(device)
     try:
         with evaluating(autoencoder, device):

@@ -55,7 +55,7 @@ def fit(
     declaration = autoencoder.declaration
     declared = declaration.inference if declaration is not None else InferenceSpec()
     spec = declared if inference is None else inference
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     with seeded(spec.seed, device):
         training = Training(autoencoder, data, spec, computation)
         history = training.run(callbacks)

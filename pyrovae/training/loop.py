@@ -94,7 +94,7 @@ class Training:
         self.autoencoder = autoencoder
         self.spec = spec
         self.computation = computation or Computation()
-        self.device = next(autoencoder.parameters()).device
+        self.device = autoencoder.device
         check_precision(self.computation.precision, self.device)
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
         self.objective, layout = check_once(autoencoder, self.splits, spec.objective)

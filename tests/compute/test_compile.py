@@ -16,7 +16,7 @@ from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior
 from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import validate
@@ -241,7 +241,7 @@ def test_whatever_is_declared_can_be_compiled(
 def test_estimates_are_the_same_compiled(few_digits: Splits) -> None:
     vae = build("vae", "svi", few_digits)
     x = vae.contract.apply(few_digits).test.batch(torch.arange(4))
-    judged, expected = (judge(vae, x, 20, computation=how) for how in (ON, OFF))
+    judged, expected = (evaluate_pointwise(vae, x, 20, computation=how) for how in (ON, OFF))
     for found in ("elbo", "log_prob", "kl", "effective_samples"):
         torch.testing.assert_close(
             getattr(judged, found), getattr(expected, found), rtol=1e-4, atol=1e-4

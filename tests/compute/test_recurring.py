@@ -23,7 +23,7 @@ from pyrovae.evaluation.annealing import _between, bracket
 from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior, posterior_density
 from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.specs.computation import Computation
@@ -140,7 +140,7 @@ def test_programs_give_the_same_whether_they_can_be_captured_or_not(
 def test_a_handwritten_file_gives_the_same(graphs: list[Captured], few_digits: Splits) -> None:
     autoencoder = Handwritten(HANDWRITTEN, few_digits)
     x = torch.randint(17, (6, 1, 8, 8)).float()
-    judged = [judge(autoencoder, x, 300, computation=c) for c in (ON, OFF)]
+    judged = [evaluate_pointwise(autoencoder, x, 300, computation=c) for c in (ON, OFF)]
     assert_equal([judged[0].log_prob], [judged[1].log_prob], rtol=1e-5)
     assert graphs
 

@@ -30,13 +30,13 @@ def vae(few_digits: Splits) -> VAE:
     return build(ModelSpec(latent_dim=2, decoder=TANH), "svi", few_digits)
 
 
-LOOKS: dict[str, Callable[[VAE, Splits], Any]] = {
+ANALYSES: dict[str, Callable[[VAE, Splits], Any]] = {
     "evaluate": lambda vae, data: evaluate(vae, data.train, SampledELBO()),
     "codes": lambda vae, data: codes(vae, data.train),
     "reconstruct": lambda vae, data: reconstruct(vae, data.train.batch(torch.arange(4))),
     "prior_means": lambda vae, data: prior_means(vae, data.train.batch(torch.arange(4))),
 }
-every_look = pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS.keys())
+every_look = pytest.mark.parametrize("look", ANALYSES.values(), ids=ANALYSES.keys())
 
 
 @every_look

@@ -13,7 +13,7 @@ from pyrovae.data import Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.pointwise import is_discrete, judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise, is_discrete
 
 EXACT = 1e-10
 
@@ -37,7 +37,7 @@ def test_from_the_exact_guide_both_are_known(
 ) -> None:
     oracle = make_linear_gaussian("full_rank", prior, data=9)
     oracle.vae.vectorisable = vectorisable
-    found = judge(oracle.vae, oracle.x, 700)
+    found = evaluate_pointwise(oracle.vae, oracle.x, 700)
     torch.testing.assert_close(found.log_prob, oracle.evidence, rtol=0, atol=EXACT)
     torch.testing.assert_close(found.effective_samples, torch.full((9,), 700.0).double())
     torch.testing.assert_close(found.rise, torch.zeros(9).double(), rtol=0, atol=EXACT)
@@ -60,7 +60,7 @@ def test_the_bound_is_lower_by_the_divergence_from_the_posterior(
 ) -> None:
     oracle = make_linear_gaussian("diagonal", data=400)
     widen(oracle.vae)
-    found = judge(oracle.vae, oracle.x, 50)
+    found = evaluate_pointwise(oracle.vae, oracle.x, 50)
     with torch.no_grad():
         q = oracle.vae.posterior(oracle.x).base_dist
         p = Normal(oracle.posterior.mean, oracle.posterior.variance.sqrt())
@@ -76,7 +76,7 @@ def test_the_bound_is_lower_by_the_divergence_from_the_posterior(
 def test_it_agrees_with_the_evidence(make_vae: Any, z_score: Any) -> None:
     vae = make_vae()
     x = vae.sample(300)
-    found = judge(vae, x, 100)
+    found = evaluate_pointwise(vae, x, 100)
     again = log_evidence(vae, Data("bits", x, torch.arange(300), None, None), 100)
     assert z_score(found.log_prob - again.log_prob, 0.0) < 5
     assert z_score(found.effective_samples - again.effective_samples, 0.0) < 5
@@ -86,7 +86,7 @@ def test_it_agrees_with_the_evidence(make_vae: Any, z_score: Any) -> None:
 def test_every_pair_of_parts_can_be_judged(make_vae: Any, covering_pair: tuple[str, str]) -> None:
     vae = make_vae(*covering_pair)
     x = vae.sample(3)
-    found = judge(vae, x, 20)
+    found = evaluate_pointwise(vae, x, 20)
     assert found.elbo.isfinite().all()
     assert found.point == (covering_pair[1] == "delta")
     if found.point:
@@ -97,7 +97,7 @@ def test_every_pair_of_parts_can_be_judged(make_vae: Any, covering_pair: tuple[s
         assert found.log_prob.isnan().all()
     else:
         assert (found.log_prob < 0).all()  # a probability
-        assert torch.equal(judge(vae, x, 20).log_prob, found.log_prob)
+        assert torch.equal(evaluate_pointwise(vae, x, 20).log_prob, found.log_prob)
 
 
 def test_probabilities_are_told_from_densities(make_vae: Any, likelihood: dict[str, Any]) -> None:
@@ -111,4 +111,4 @@ def test_data_without_density_are_named(make_linear_gaussian: Any) -> None:
     x = oracle.x.clone()
     x[5] = torch.inf
     with pytest.raises(DataError, match=r"not finite for 1 data \(number 5\)"):
-        judge(oracle.vae, x, 5)
+        evaluate_pointwise(oracle.vae, x, 5)

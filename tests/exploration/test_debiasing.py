@@ -13,7 +13,7 @@ from pyrovae import InferenceSpec, Splits, build, load_data
 from pyrovae.data import Dataset
 from pyrovae.data.thinning import thin
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.exploration.debiasing import Debiasing, debias, variants
 from pyrovae.report.figures.debiasing import debiasing
 from pyrovae.specs.files import validate
@@ -117,14 +117,16 @@ def test_shares_and_differences_are_what_they_say(digits: Splits) -> None:
     # Judged again, at the same data and with the same random numbers.
     chosen = torch.cat([(test_labels == label).nonzero()[:3, 0] for label in range(10)]).sort()[0]
     x = seen.test.batch(chosen)
-    difference = judge(after, x, 4).log_prob - judge(before, x, 4).log_prob
+    difference = (
+        evaluate_pointwise(after, x, 4).log_prob - evaluate_pointwise(before, x, 4).log_prob
+    )
     torch.testing.assert_close(found.log_prob, difference)
     mean = difference[test_labels[chosen] == 2].mean().item()
     numbers = {number.name: number for number in found.numbers()}
     assert numbers["log p(x) of rare classes"].value == pytest.approx(mean)
     levels = {name: variable.values for name, variable in found.variables().items()}
     for when, fit in (("before", before), ("after", after)):
-        expected = judge(fit, x, 4).log_prob[test_labels[chosen] == 2].mean().item()
+        expected = evaluate_pointwise(fit, x, 4).log_prob[test_labels[chosen] == 2].mean().item()
         assert levels[f"class_log_prob_{when}"][2] == pytest.approx(expected)
     factor = found.share_after[2] / found.share_before[2]
     assert numbers["rise of the share"].value == pytest.approx(factor.item())

@@ -14,7 +14,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyrovae.data import Dataset, load_data
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.exploration.outliers import Outliers, score_outliers
 from pyrovae.exploration.scores.complexity import (
     NATS_PER_BYTE,
@@ -39,7 +39,7 @@ def dataset(x: Tensor, maximum: float | None = None, **options: Any) -> Dataset:
 def see(
     autoencoder: Any, x: Tensor, train: Dataset | None = None, steps: int = 200
 ) -> ScoreInputs:
-    judged = judge(autoencoder, x, 500)
+    judged = evaluate_pointwise(autoencoder, x, 500)
     return ScoreInputs(autoencoder, x, judged, train or dataset(x), judged.log_prob, steps)
 
 
@@ -96,7 +96,7 @@ def test_regret_leaves_everything_as_it_was(make_vae: Any, parameters_of: Any) -
 
 def test_data_of_the_mean_likelihood_are_typical(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("full_rank")
-    judged = judge(oracle.vae, oracle.x, 10)
+    judged = evaluate_pointwise(oracle.vae, oracle.x, 10)
     mean = judged.log_prob[2].expand(4)
     found = typicality(ScoreInputs(oracle.vae, oracle.x, judged, dataset(oracle.x), mean, 1))
     assert found[2] == 0

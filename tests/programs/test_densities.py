@@ -24,7 +24,7 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.metrics import BoundSummary, Layout, sums
-from pyrovae.evaluation.pointwise import judge
+from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.support import check_support
 from pyrovae.objectives import (
     AnalyticELBO,
@@ -183,7 +183,7 @@ def test_every_bound_of_an_exact_guide_in_the_other_order_is_the_evidence(
         loss, terms = objective.loss_and_terms(chain, x)
         torch.testing.assert_close(loss.detach(), -expected.mean(), **EXACT)
         assert terms.kl_kind == {"z2": "exact", "z1": "sampled"}
-    torch.testing.assert_close(judge(chain, x, 5).log_prob, expected, **EXACT)
+    torch.testing.assert_close(evaluate_pointwise(chain, x, 5).log_prob, expected, **EXACT)
 
 
 def test_in_the_other_order_no_closed_form_is_optimised_or_reported(chain: Any) -> None:
@@ -470,7 +470,7 @@ def test_a_missing_column_is_the_model_without_it(parts: Linear, x: Tensor, way:
         torch.testing.assert_close(loss, expected, **EXACT)
         torch.testing.assert_close(terms.elbo, expected_terms.elbo, **EXACT)
     if several:
-        found, expected_found = judge(pair, x, 7), judge(reference, x, 7)
+        found, expected_found = evaluate_pointwise(pair, x, 7), evaluate_pointwise(reference, x, 7)
         torch.testing.assert_close(found.log_prob, expected_found.log_prob, **EXACT)
 
 
@@ -719,7 +719,9 @@ def test_a_scale_inside_a_program_changes_its_loss_and_nothing_else(
         torch.testing.assert_close(scaled_terms.elbo, terms.elbo, **EXACT)
         if isinstance(make(), (SampledELBO, AnalyticELBO)):
             torch.testing.assert_close(scaled_loss, factor * loss, **EXACT)
-    torch.testing.assert_close(judge(scaled, x, 9).log_prob, judge(one, x, 9).log_prob, **EXACT)
+    torch.testing.assert_close(
+        evaluate_pointwise(scaled, x, 9).log_prob, evaluate_pointwise(one, x, 9).log_prob, **EXACT
+    )
 
 
 @pytest.mark.parametrize("make", OBJECTIVES.values(), ids=OBJECTIVES)
@@ -786,7 +788,7 @@ def test_the_density_of_a_guide_with_auxiliary_sites_is_known_at_its_own_draws_a
 
     model = plain(parts)._model
     auxiliary, direct = Pair(model, guide, parts), Pair(model, doubled, parts)
-    found, expected = (judge(pair, x, 9).log_prob for pair in (auxiliary, direct))
+    found, expected = (evaluate_pointwise(pair, x, 9).log_prob for pair in (auxiliary, direct))
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     with pytest.raises(SpecError, match="auxiliary sites, u"):
         LocalPosterior(auxiliary, x).log_guide(torch.zeros(1, len(x), DIMS).double())

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pyrovae import explore, load_data
-from pyrovae.runs.analyses import LOOKS
+from pyrovae.runs.analyses import ANALYSES
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -213,7 +213,7 @@ def test_so_are_those_that_only_the_run_shows(
 
 
 def test_every_look_is_described() -> None:
-    assert list(LOOKS) == list(explore.LOOKS)
+    assert list(ANALYSES) == list(explore.ANALYSES)
 
 
 def test_data_without_known_factors_say_so(command: Any, explored: Any) -> None:

@@ -55,7 +55,7 @@ def all_codes(
     """
     names = _known(data.train).names
     chosen = _chosen(data, count)
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.device
     few = observations(data.train, torch.arange(min(2, len(data.train)))).to(device)
     space = LatentSpace(autoencoder, few)
     total, start = sum(map(len, chosen)), 0

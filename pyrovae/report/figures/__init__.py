@@ -89,4 +89,4 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
 
 def _device(autoencoder: Autoencoder) -> torch.device:
-    return next(autoencoder.parameters()).device
+    return autoencoder.device
