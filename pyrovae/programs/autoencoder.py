@@ -96,5 +96,5 @@ def mean_or_draw(distribution: Any, draw: Tensor | None = None) -> Tensor:
             return mean
     except NotImplementedError:
         mean = torch.tensor(torch.nan)
-    draw = distribution.sample() if draw is None else draw
-    return torch.where(mean.isfinite(), mean, draw)
+    drawn: Tensor = distribution.sample() if draw is None else draw
+    return torch.where(mean.isfinite(), mean, drawn)
