@@ -14,9 +14,9 @@ from pyrovae.version import __version__ as __version__
 if TYPE_CHECKING:
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
-    from pyrovae.diagnosis.converters import from_pyro_mcmc as from_pyro_mcmc
-    from pyrovae.diagnosis.converters import from_pyro_svi as from_pyro_svi
-    from pyrovae.diagnosis.tree import to_arviz as to_arviz
+    from pyrovae.diagnosis.arviz_converters import from_pyro_mcmc as from_pyro_mcmc
+    from pyrovae.diagnosis.arviz_converters import from_pyro_svi as from_pyro_svi
+    from pyrovae.diagnosis.arviz_tree import to_arviz as to_arviz
     from pyrovae.evaluation.evidence import log_evidence as log_evidence
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build

@@ -198,7 +198,7 @@ def sampled_epoch(training: Any, clock: Any, steps: int) -> Point:
 def whole_evaluation(training: Any) -> None:
     """What a command does at the end of a run, here on all the training data."""
     from pyrovae.evaluation.bound import evaluate
-    from pyrovae.evaluation.codes import codes
+    from pyrovae.evaluation.latent_means import codes
 
     evaluate(training.autoencoder, training.splits.train, training.objective)
     codes(training.autoencoder, training.splits.train)

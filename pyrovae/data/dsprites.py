@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
-from pyrovae.data.locate import downloading, find
+from pyrovae.data.download import downloading, find
 from pyrovae.data.npz import open_npz, read_member
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pyrovae.data.dataset import Splits
-from pyrovae.data.locate import downloading, find
+from pyrovae.data.download import downloading, find
 from pyrovae.data.splitting import official_rows, split
 from pyrovae.data.torchvision_sets import IMAGE_SETS, Half, ImageSet
 from pyrovae.errors import DataError

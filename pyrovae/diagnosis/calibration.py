@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
-from pyrovae.diagnosis.placement import DRAWS, Placed, active, place
+from pyrovae.diagnosis.pit import DRAWS, Placed, active, place
 from pyrovae.diagnosis.ranks import mean_error, span, variance_error
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE
 from pyrovae.evaluation.information import Information, affordable, mutual_information
+from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
 from pyrovae.evaluation.latent_use import ACTIVE_KL, LatentUse, latent_use
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict

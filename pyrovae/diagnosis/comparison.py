@@ -12,7 +12,7 @@ from torch import Tensor
 from pyrovae.compute.modes import evaluating
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import annealing
+from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.pointwise import (

@@ -22,15 +22,15 @@ from pyrovae.diagnosis.gap import check_gap
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
 from pyrovae.diagnosis.pareto import check_weights
 from pyrovae.diagnosis.predictive import check_predictive
-from pyrovae.diagnosis.replicas import how_many, posterior_predictive, prior_predictive
+from pyrovae.diagnosis.predictive_draws import how_many, posterior_predictive, prior_predictive
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import annealing
-from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.annealed_importance import anneal
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.cost import seconds_per_gradient
 from pyrovae.evaluation.importance import bounds, draw_codes, draw_weighted, require_density
 from pyrovae.evaluation.local import Draws, LocalPosterior, Simulated
-from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -90,7 +90,7 @@ class Diagnosis:
         Args:
             attrs: Attributes of the tree: what was fitted, to what.
         """
-        from pyrovae.diagnosis.tree import posterior_tree
+        from pyrovae.diagnosis.arviz_tree import posterior_tree
 
         found = {name: v.values for check in self.checks for name, v in check.variables().items()}
         return posterior_tree(
@@ -109,7 +109,7 @@ class Diagnosis:
 
     def chain_tree(self, attrs: Mapping[str, Any] | None = None) -> DataTree | None:
         """Draws of the Markov chains for ArviZ, where there are any; ``attrs`` as above."""
-        from pyrovae.diagnosis.tree import mcmc_tree
+        from pyrovae.diagnosis.arviz_tree import mcmc_tree
 
         for check in self.checks:
             if isinstance(check, MCMC):

@@ -15,7 +15,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
-from pyrovae.diagnosis.tree import event_dims
+from pyrovae.diagnosis.arviz_tree import event_dims
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Variable
 from pyrovae.programs.plates import DRAWS

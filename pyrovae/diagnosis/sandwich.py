@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import annealing
-from pyrovae.evaluation.annealing import Start
+from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.annealed_importance import Start
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -129,7 +129,7 @@ def check_sandwich(
         computation: How the arithmetic is carried out.
 
     Raises:
-        SpecError: As :func:`pyrovae.evaluation.annealing.bracket`; fewer than 2 data.
+        SpecError: As :func:`pyrovae.evaluation.annealed_importance.bracket`; fewer than 2 data.
         DataError: The weights of a simulated datum are not finite.
     """
     if len(like) < 2:

@@ -6,8 +6,8 @@ import torch
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
+from pyrovae.evaluation.batches import batches, observations
 from pyrovae.evaluation.metrics import BoundSummary, Layout, sums
-from pyrovae.evaluation.passes import batches, observations
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import ELBOSpec

@@ -13,9 +13,9 @@ from pyrovae.compute import chunks
 from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
+from pyrovae.evaluation.batches import batches, observations
 from pyrovae.evaluation.importance import bounds, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
-from pyrovae.evaluation.passes import batches, observations
 from pyrovae.objectives.requirements import DENSITY, check
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation

@@ -15,7 +15,7 @@ from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError
 from pyrovae.evaluation.angles import on_plane
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE
+from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
 from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw

@@ -13,7 +13,7 @@ from pyrovae.compute import chunks
 from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.errors import SpecError
-from pyrovae.evaluation import annealing
+from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.parts.distributions.kl import Kind

@@ -13,8 +13,8 @@ from torch import Tensor
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.latent_use import latent_use
-from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.completeness import Samples, Share, sample_both
 from pyrovae.exploration.interpolation import interpolate

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pyrovae.data import Dataset, Splits
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.codes import codes
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.latent_means import codes
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.result import Result

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from pyrovae.data import Splits
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.disentanglement import beta_vae, dci, factor_vae, mig, sap
-from pyrovae.exploration.disentanglement.coded import coded
+from pyrovae.exploration.disentanglement.all_latents import all_codes
 from pyrovae.exploration.disentanglement.dci import DCI, Trees
-from pyrovae.exploration.disentanglement.encoding import all_codes
 from pyrovae.exploration.disentanglement.factor_vae import FactorVAE
+from pyrovae.exploration.disentanglement.latents_with_factors import coded
 from pyrovae.exploration.disentanglement.mig import MIG
 from pyrovae.exploration.disentanglement.sap import SAP
 from pyrovae.exploration.result import Result

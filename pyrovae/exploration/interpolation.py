@@ -17,9 +17,9 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable
-from pyrovae.exploration.change import changes, distance
+from pyrovae.exploration.decoder_change import changes, distance
+from pyrovae.exploration.latent_paths import arc, codes_on, line
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.exploration.paths import arc, codes_on, line
 from pyrovae.exploration.result import Result
 from pyrovae.parts.distributions.von_mises_fisher import unit
 from pyrovae.programs.autoencoder import Autoencoder

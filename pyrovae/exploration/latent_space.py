@@ -10,8 +10,8 @@ from torch import Tensor
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.errors import SpecError
-from pyrovae.evaluation.codes import means
 from pyrovae.evaluation.coordinates import Real, SideBySide, Spherical
+from pyrovae.evaluation.latent_means import means
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised

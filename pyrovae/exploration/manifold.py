@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Number, Variable, percent
-from pyrovae.exploration.change import changes
+from pyrovae.exploration.decoder_change import changes
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder

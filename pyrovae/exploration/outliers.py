@@ -12,13 +12,13 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.results import Number, Variable
+from pyrovae.exploration.auroc import Array, Separation, separation
 from pyrovae.exploration.result import Result
 from pyrovae.exploration.scores.definitions import SCORES, Definition
 from pyrovae.exploration.scores.inputs import ScoreInputs
-from pyrovae.exploration.separation import Array, Separation, separation
 from pyrovae.programs.autoencoder import Autoencoder
 
 SAMPLES = 500

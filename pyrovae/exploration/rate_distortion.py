@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
+from pyrovae.evaluation.batches import batches, observations
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.passes import batches, observations
 from pyrovae.objectives import build_objective
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder

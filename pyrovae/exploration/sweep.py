@@ -12,8 +12,8 @@ import numpy as np
 from pyrovae.data import Splits
 from pyrovae.data.examples import evenly
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.latent_use import latent_use
-from pyrovae.evaluation.passes import observations
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.ablation import MOST_CODES
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion

@@ -13,9 +13,9 @@ from torch import Tensor
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.latent_use import LatentUse, latent_use
 from pyrovae.evaluation.results import Number, Variable
-from pyrovae.exploration.change import changes
+from pyrovae.exploration.decoder_change import changes
+from pyrovae.exploration.latent_paths import codes_on
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.exploration.paths import codes_on
 from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 

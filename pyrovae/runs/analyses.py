@@ -10,12 +10,12 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from pyrovae.data import Splits
+from pyrovae.data.class_imbalance import thin
 from pyrovae.data.examples import evenly, pairs_of_data
-from pyrovae.data.thinning import thin
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.batches import observations
 from pyrovae.exploration import ablation, debiasing, sweep
 from pyrovae.exploration.completeness import sample_both
-from pyrovae.exploration.disentanglement.encoding import all_codes
+from pyrovae.exploration.disentanglement.all_latents import all_codes
 from pyrovae.exploration.disentanglement.mig import mig
 from pyrovae.exploration.factors import disentangle
 from pyrovae.exploration.interpolation import interpolate
@@ -26,7 +26,7 @@ from pyrovae.exploration.traversal import traverse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.display import Display
 from pyrovae.report.figures.checks import CaptionedFigure
-from pyrovae.runs.files import file_name
+from pyrovae.runs.atomic_files import file_name
 from pyrovae.runs.loading import Observations, Run, other_data
 from pyrovae.runs.options import ExploreOptions
 from pyrovae.runs.refits import refit

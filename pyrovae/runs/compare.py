@@ -15,11 +15,11 @@ from pyrovae.diagnosis.comparison import (
 from pyrovae.errors import DataError
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.files import write_json
-from pyrovae.runs.folder import new_folder
+from pyrovae.runs.atomic_files import write_json
 from pyrovae.runs.held_out import announce, facts_of, load_runs, write_csv
 from pyrovae.runs.loading import Observations, Run
 from pyrovae.runs.options import CompareOptions
+from pyrovae.runs.writing import new_folder
 from pyrovae.specs.computation import Computation
 
 

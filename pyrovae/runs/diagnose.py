@@ -22,10 +22,10 @@ from pyrovae.report.diagnosis_page import Page, Section, render
 from pyrovae.report.display import Display
 from pyrovae.report.figures import checks, extremes
 from pyrovae.report.pages import Picture
-from pyrovae.runs.files import file_name, save_tree, write_atomically, write_json
-from pyrovae.runs.folder import versions
+from pyrovae.runs.atomic_files import file_name, save_tree, write_atomically, write_json
 from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import DiagnoseOptions
+from pyrovae.runs.writing import versions
 from pyrovae.specs.computation import Computation
 
 PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte

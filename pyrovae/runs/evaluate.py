@@ -14,7 +14,7 @@ from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.pointwise import Evaluation, evaluate_pointwise, is_discrete
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.files import file_name, write_json
+from pyrovae.runs.atomic_files import file_name, write_json
 from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, write_csv
 from pyrovae.runs.loading import Observations, Run
 from pyrovae.runs.options import HeldOutOptions

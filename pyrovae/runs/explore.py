@@ -14,10 +14,10 @@ from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.report.exploration_page import render
 from pyrovae.runs.analyses import ANALYSES, FEW, Analysis, AnalysisContext
-from pyrovae.runs.files import file_name, write_atomically, write_json
-from pyrovae.runs.folder import versions
+from pyrovae.runs.atomic_files import file_name, write_atomically, write_json
 from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import ExploreOptions
+from pyrovae.runs.writing import versions
 
 PAGE_DPI = 130  # sharp at the width of the page
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import EVALUATION_SEED
-from pyrovae.evaluation import annealing
+from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.cost import seconds_per_gradient
 from pyrovae.evaluation.pointwise import (
     CHAINS,
@@ -24,10 +24,10 @@ from pyrovae.evaluation.pointwise import (
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.files import known, write_atomically
-from pyrovae.runs.folder import versions
+from pyrovae.runs.atomic_files import known, write_atomically
 from pyrovae.runs.loading import Observations, Run, load_run
 from pyrovae.runs.options import HeldOutOptions
+from pyrovae.runs.writing import versions
 
 # Seconds from which on it is said beforehand how long it will take.
 LONG = 30.0

@@ -14,13 +14,13 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
-from pyrovae.evaluation.passes import observations
-from pyrovae.evaluation.support import check_support
+from pyrovae.evaluation.batches import observations
+from pyrovae.evaluation.support_check import check_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.runs.facts import BEST, INFERENCE, LAST, PROGRAM, WEIGHTS, RunFacts
-from pyrovae.runs.folder import read_metrics
 from pyrovae.runs.weights import load, load_weights
+from pyrovae.runs.writing import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.training.early_stopping import is_better

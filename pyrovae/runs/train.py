@@ -16,7 +16,7 @@ from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, reason
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.evaluation.codes import active_dimensions, codes
+from pyrovae.evaluation.latent_means import active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
@@ -24,7 +24,9 @@ from pyrovae.programs.handwritten import Handwritten
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.facts import FIGURES, WEIGHTS, DataFacts, RunFacts
-from pyrovae.runs.folder import (
+from pyrovae.runs.request import RunSpec
+from pyrovae.runs.weights import save
+from pyrovae.runs.writing import (
     Identity,
     RunWriter,
     declarations,
@@ -33,8 +35,6 @@ from pyrovae.runs.folder import (
     read_metrics,
     versions,
 )
-from pyrovae.runs.request import RunSpec
-from pyrovae.runs.weights import save
 from pyrovae.specs import ModelSpec
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record

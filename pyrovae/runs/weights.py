@@ -16,8 +16,8 @@ from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Autoencoder, Declaration
 from pyrovae.programs.building import declared
 from pyrovae.programs.vae import VAE
+from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import WEIGHTS
-from pyrovae.runs.files import write_atomically
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
 

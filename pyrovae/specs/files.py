@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pyrovae.errors import SpecError, nearest
 from pyrovae.specs.base import Spec
-from pyrovae.specs.explain import explain
+from pyrovae.specs.error_messages import explain
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 Tree = dict[str, Any]

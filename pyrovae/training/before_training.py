@@ -11,7 +11,7 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.evaluation.metrics import Layout
-from pyrovae.evaluation.support import check_support
+from pyrovae.evaluation.support_check import check_support
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import ObjectiveSpec

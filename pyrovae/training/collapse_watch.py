@@ -9,11 +9,11 @@ import torch
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE, codes
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.information import mutual_information
+from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE, codes
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.metrics import BoundSummary
-from pyrovae.evaluation.passes import observations
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
 

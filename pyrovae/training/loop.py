@@ -16,7 +16,7 @@ from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.data import Splits
 from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.evaluation.codes import codes
+from pyrovae.evaluation.latent_means import codes
 from pyrovae.evaluation.metrics import LOSS, BoundSummary
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
@@ -27,18 +27,18 @@ from pyrovae.training.before_training import check_once, require_batches_that_tr
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.divergence import find_divergence, find_parameter
 from pyrovae.training.early_stopping import Best, is_better, out_of_patience
+from pyrovae.training.execution import Execution, prepare
 from pyrovae.training.fit_warnings import (
     FitWarning,
     better_earlier,
     posterior_collapse,
     worse_than_untrained,
 )
-from pyrovae.training.judgement import Judgement, judged
 from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import Record
 from pyrovae.training.resampling import drawing_probabilities, importance
-from pyrovae.training.route import Execution, prepare
 from pyrovae.training.step import Step
+from pyrovae.training.weight_comparison import Judgement, judged
 
 # Data up to this size (4 GiB) live on the device, and no worker process brings them there.
 RESIDENT = 2**32

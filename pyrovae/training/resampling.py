@@ -25,7 +25,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE
+from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
 from pyrovae.specs.resampling import (
     HistogramResamplingSpec,
     KernelResamplingSpec,
@@ -43,7 +43,7 @@ def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
     """Drawing probability of each observation, float64 ``(data,)``, from its latents.
 
     Dimensions that do not vary with the data (a variance below 0.01, as in
-    :func:`pyrovae.evaluation.codes.active_dimensions`) are left out: their codes are noise, in
+    :func:`pyrovae.evaluation.latent_means.active_dimensions`) are left out: their codes are noise, in
     whose tails an observation is by accident. Where no dimension is left, all chances are equal.
 
     Args:

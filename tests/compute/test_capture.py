@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import pyrovae.training.route
+import pyrovae.training.execution
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.compute.capture import Captured, CaptureError, capture
 from pyrovae.data import Dataset
@@ -493,11 +493,11 @@ def test_what_does_not_pay_is_left_alone(
     assert training.execution.summary == "as programs: 4 steps do not repay being captured"
     off = train(build("vae", "svi", few_digits), few_digits, "off")
     assert off.execution.summary == "as programs (--compile off)"
-    monkeypatch.setattr(pyrovae.training.route, "CAPTURING_PAYS", 4)
+    monkeypatch.setattr(pyrovae.training.execution, "CAPTURING_PAYS", 4)
     longer = train(build("vae", "svi", few_digits), few_digits, "auto")
     assert list(longer.take_step.captured) == [16, 8]  # four steps, and two of the short batch
     assert compiled == []
-    monkeypatch.setattr(pyrovae.training.route, "COMPILING_PAYS", 4)
+    monkeypatch.setattr(pyrovae.training.execution, "COMPILING_PAYS", 4)
     longest = train(build("vae", "svi", few_digits), few_digits, "auto")
     assert compiled == [longest.take_step.captured[16]]
 

@@ -19,7 +19,7 @@ from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.mcmc import check_mcmc
-from pyrovae.evaluation.annealing import _between, bracket
+from pyrovae.evaluation.annealed_importance import _between, bracket
 from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior, posterior_density
 from pyrovae.evaluation.local import LocalPosterior

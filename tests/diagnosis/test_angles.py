@@ -19,10 +19,10 @@ from pyrovae.diagnosis.aggregate import check_aggregate
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.diagnosis.mcmc import _compare, check_mcmc
-from pyrovae.diagnosis.placement import _among_draws
+from pyrovae.diagnosis.pit import _among_draws
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.angles import is_angular, unwrapped
-from pyrovae.evaluation.annealing import anneal, bracket
+from pyrovae.evaluation.annealed_importance import anneal, bracket
 from pyrovae.evaluation.hamiltonian import guide_scale
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas

@@ -17,9 +17,9 @@ from matplotlib.image import imread
 from scipy.stats import uniform
 
 import pyrovae
-from pyrovae.diagnosis.tree import mcmc_tree, posterior_tree
+from pyrovae.diagnosis.arviz_tree import mcmc_tree, posterior_tree
 from pyrovae.evaluation.importance import draw_weighted
-from pyrovae.runs.files import save_tree
+from pyrovae.runs.atomic_files import save_tree
 
 V1 = not az.__version__.startswith("0.")
 OBS = [3, 1, 4, 15, 9, 2, 6]

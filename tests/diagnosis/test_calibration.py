@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-import pyrovae.diagnosis.placement as placement
+import pyrovae.diagnosis.pit as placement
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
 from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.errors import DataError, SpecError

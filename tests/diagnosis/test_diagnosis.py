@@ -18,10 +18,10 @@ from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.diagnosis.predictive import check_predictive
-from pyrovae.diagnosis.replicas import MOST_DRAWS, MOST_VALUES, how_many
+from pyrovae.diagnosis.predictive_draws import MOST_DRAWS, MOST_VALUES, how_many
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation.annealed_importance import anneal
 from pyrovae.evaluation.results import Check, NotApplicable
 
 QUICK = [

@@ -12,10 +12,10 @@ import pytest
 import torch
 import xarray as xr
 
-from pyrovae.diagnosis.tree import Statistics, mcmc_tree, posterior_tree, to_arviz
+from pyrovae.diagnosis.arviz_tree import Statistics, mcmc_tree, posterior_tree, to_arviz
 from pyrovae.evaluation.local import Draws
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict
-from pyrovae.runs.files import save_tree
+from pyrovae.runs.atomic_files import save_tree
 
 OBS, DRAWS, LATENT = 6, 50, 2
 

@@ -15,8 +15,8 @@ from pyrovae.compute import chunks
 from pyrovae.diagnosis.sandwich import Sandwich, check_sandwich
 from pyrovae.diagnosis.sandwich import gradients as sandwich_gradients
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation import annealing
-from pyrovae.evaluation.annealing import anneal, bracket, importance_bracket
+from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.annealed_importance import anneal, bracket, importance_bracket
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 

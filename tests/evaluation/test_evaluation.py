@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, build, fit
 from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE, active_dimensions, codes
+from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE, active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary, Layout, RunningSums, sums
 from pyrovae.evaluation.reconstruction import prior_means, reconstruct
 from pyrovae.objectives import AnalyticELBO, SampledELBO

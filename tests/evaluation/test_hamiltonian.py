@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyrovae.compute import chunks
 from pyrovae.errors import SpecError
-from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation.annealed_importance import anneal
 from pyrovae.evaluation.hamiltonian import (
     DualAveraging,
     Point,

@@ -12,8 +12,8 @@ from pyrovae.data import Dataset
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.exploration.ablation import LINES, POINTS, ablate, variants
+from pyrovae.exploration.latent_paths import codes_on
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.exploration.paths import codes_on
 from pyrovae.specs.objectives import ELBOSpec
 
 

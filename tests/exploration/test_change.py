@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from pyrovae.exploration.change import changes, distance
+from pyrovae.exploration.decoder_change import changes, distance
 
 
 def test_it_is_the_root_mean_squared_difference() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from pyrovae import InferenceSpec, Splits, build, load_data
 from pyrovae.data import Dataset
-from pyrovae.data.thinning import thin
+from pyrovae.data.class_imbalance import thin
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.exploration.debiasing import Debiasing, debias, variants

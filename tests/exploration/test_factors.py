@@ -17,7 +17,7 @@ import torch
 from pyrovae.data import Splits, binarise, from_arrays
 from pyrovae.errors import DataError
 from pyrovae.exploration.disentanglement import mig
-from pyrovae.exploration.disentanglement.encoding import all_codes
+from pyrovae.exploration.disentanglement.all_latents import all_codes
 from pyrovae.exploration.factors import Factors, disentangle, measure
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
@@ -81,7 +81,7 @@ def test_every_datum_is_encoded_once_with_its_factors(made: Splits) -> None:
 
 def test_batches_do_not_show(made: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = all_codes(Reading(), narrow(made))
-    monkeypatch.setattr("pyrovae.exploration.disentanglement.encoding.BATCH", 7)
+    monkeypatch.setattr("pyrovae.exploration.disentanglement.all_latents.BATCH", 7)
     parts = all_codes(Reading(), narrow(made))
     assert torch.equal(whole.codes, parts.codes)
     assert torch.equal(whole.factors, parts.factors)
@@ -228,7 +228,7 @@ def test_all_of_dsprites_is_encoded_in_five_gigabytes() -> None:
         pytest.skip(f"no real data in {root}; set PYROVAE_DATA")
     program = (
         "import resource, sys, pyrovae\n"
-        "from pyrovae.exploration.disentanglement.encoding import all_codes\n"
+        "from pyrovae.exploration.disentanglement.all_latents import all_codes\n"
         "data = pyrovae.load_data('dsprites', root=sys.argv[1], download=False)\n"
         "vae = pyrovae.build('vae', 'svi', data)\n"
         "found = all_codes(vae, vae.contract.apply(data))\n"

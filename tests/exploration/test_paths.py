@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from pyrovae.exploration.latent_paths import arc, codes_on, line
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.exploration.paths import arc, codes_on, line
 from pyrovae.parts.distributions.von_mises_fisher import unit
 
 JOINS = pytest.mark.parametrize("join", [line, arc])

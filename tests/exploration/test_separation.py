@@ -10,7 +10,7 @@ from numpy.random import default_rng
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from pyrovae.exploration.separation import separation, standard_error
+from pyrovae.exploration.auroc import separation, standard_error
 
 
 def normal(shift: float, count: int, seed: int, scale: float = 1.0) -> np.ndarray:

@@ -12,9 +12,9 @@ import torch
 from pyrovae import ModelSpec, Splits, build
 from pyrovae.data import KnownFactors
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.evaluation.codes import codes
 from pyrovae.evaluation.evidence import log_evidence
-from pyrovae.exploration.disentanglement.encoding import all_codes
+from pyrovae.evaluation.latent_means import codes
+from pyrovae.exploration.disentanglement.all_latents import all_codes
 from pyrovae.exploration.rate_distortion import rate_and_distortion
 
 BITS = ModelSpec.model_validate(

@@ -13,8 +13,8 @@ from torch.distributions import Normal, kl_divergence
 
 from pyrovae import VAE, ModelSpec, Splits, build
 from pyrovae.errors import DataError, SpecError
+from pyrovae.exploration.latent_paths import codes_on
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.exploration.paths import codes_on
 from pyrovae.exploration.traversal import MOST_DIMENSIONS, traverse
 from pyrovae.parts.distributions.positive import raw_scale
 from pyrovae.programs.handwritten import Handwritten

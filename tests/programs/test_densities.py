@@ -25,7 +25,7 @@ from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.metrics import BoundSummary, Layout, sums
 from pyrovae.evaluation.pointwise import evaluate_pointwise
-from pyrovae.evaluation.support import check_support
+from pyrovae.evaluation.support_check import check_support
 from pyrovae.objectives import (
     AnalyticELBO,
     CapacityELBO,

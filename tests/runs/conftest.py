@@ -17,7 +17,7 @@ from torch import Tensor
 import pyrovae.report.figures
 from pyrovae import InferenceSpec, ModelSpec, Training, build, load_data
 from pyrovae.data import Splits
-from pyrovae.evaluation.annealing import Annealed, Bracket
+from pyrovae.evaluation.annealed_importance import Annealed, Bracket
 from pyrovae.specs.files import validate
 from pyrovae.train import main
 
@@ -212,7 +212,7 @@ def annealing(monkeypatch: pytest.MonkeyPatch) -> None:
         return Bracket(like, -1.5 * ones, -ones)
 
     for name, stub in {"anneal": anneal, "bracket": bracket}.items():
-        monkeypatch.setattr(f"pyrovae.evaluation.annealing.{name}", stub)
+        monkeypatch.setattr(f"pyrovae.evaluation.annealed_importance.{name}", stub)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

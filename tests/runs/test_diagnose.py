@@ -20,7 +20,7 @@ from pyrovae import diagnose, load, save
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.diagnosis.sandwich import check_sandwich
-from pyrovae.evaluation.annealing import anneal
+from pyrovae.evaluation.annealed_importance import anneal
 from pyrovae.report.figures import checks
 
 pytestmark = pytest.mark.usefixtures("without_figures", "fewer", "plain")

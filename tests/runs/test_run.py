@@ -19,8 +19,8 @@ from pyrovae.data import Splits
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives import build_objective
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.runs.folder import new_folder
 from pyrovae.runs.weights import load_weights
+from pyrovae.runs.writing import new_folder
 from pyrovae.specs.files import find, shipped
 from pyrovae.training.records import Record
 

@@ -20,8 +20,8 @@ from pyrovae.report.console import result
 from pyrovae.specs.files import validate
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.fit_warnings import FitWarning, posterior_collapse
-from pyrovae.training.judgement import Judgement
 from pyrovae.training.loop import Callback
+from pyrovae.training.weight_comparison import Judgement
 
 COLUMNS = 6
 # Probabilistic PCA keeps the directions in which the covariance is above that of the noise

@@ -12,8 +12,8 @@ import pyrovae.training.loop
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
 from pyrovae.specs.computation import Computation
 from pyrovae.training.cuda_graph import Replay
+from pyrovae.training.execution import Execution
 from pyrovae.training.loop import Callback
-from pyrovae.training.route import Execution
 from pyrovae.training.step import Step
 
 DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -343,7 +343,7 @@ def test_without_the_option_every_epoch_has_the_order_it_always_had(few_digits: 
 
 
 def test_draws_are_by_the_codes_at_the_beginning_of_the_epoch(few_digits: Splits) -> None:
-    from pyrovae.evaluation.codes import codes
+    from pyrovae.evaluation.latent_means import codes
 
     training = Fitting(few_digits, resampling=RESAMPLED).training
     spec = training.spec.resampling

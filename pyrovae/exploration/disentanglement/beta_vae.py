@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from pyrovae.exploration.disentanglement.coded import Array, coded
-from pyrovae.exploration.disentanglement.fixing import Fixing, observe
+from pyrovae.exploration.disentanglement.fixed_factor import Fixing, observe
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, coded
 
 TRAIN, TEST = 10_000, 5_000
 
@@ -45,7 +45,7 @@ def beta_vae(
 
     Raises:
         DataError: Latents and factors cannot be scored (see
-            :func:`pyrovae.exploration.disentanglement.coded.coded`).
+            :func:`pyrovae.exploration.disentanglement.latents_with_factors.coded`).
 
     References:
         Higgins et al. (2017), *beta-VAE: Learning Basic Visual Concepts with a Constrained

@@ -9,7 +9,7 @@ from scipy.special import entr
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from torch import Tensor
 
-from pyrovae.exploration.disentanglement.coded import Array, Coded, coded
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, Coded, coded
 
 TRAIN, TEST = 10_000, 5_000
 Trees = Literal["forest", "boosting"]
@@ -74,7 +74,7 @@ def dci(
 
     Raises:
         DataError: Latents and factors cannot be scored (see
-            :func:`pyrovae.exploration.disentanglement.coded.coded`).
+            :func:`pyrovae.exploration.disentanglement.latents_with_factors.coded`).
 
     References:
         Eastwood and Williams (2018), *A Framework for the Quantitative Evaluation of Disentangled

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from pyrovae.exploration.disentanglement.coded import Array, coded
-from pyrovae.exploration.disentanglement.fixing import Fixing, observe
+from pyrovae.exploration.disentanglement.fixed_factor import Fixing, observe
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, coded
 
 VARIANCES, TRAIN, TEST = 10_000, 10_000, 5_000
 PRUNED = 0.05
@@ -62,7 +62,7 @@ def factor_vae(
 
     Raises:
         DataError: Latents and factors cannot be scored (see
-            :func:`pyrovae.exploration.disentanglement.coded.coded`).
+            :func:`pyrovae.exploration.disentanglement.latents_with_factors.coded`).
 
     References:
         Kim and Mnih (2018), *Disentangling by Factorising*, arXiv:1802.05983; the protocol is that

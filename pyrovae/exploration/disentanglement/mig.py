@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import mutual_info_score
 from torch import Tensor
 
-from pyrovae.exploration.disentanglement.coded import Array, coded
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, coded
 
 COUNT, BINS = 10_000, 20
 
@@ -63,7 +63,7 @@ def mig(
 
     Raises:
         DataError: Latents and factors cannot be scored (see
-            :func:`pyrovae.exploration.disentanglement.coded.coded`).
+            :func:`pyrovae.exploration.disentanglement.latents_with_factors.coded`).
 
     References:
         Chen, Li, Grosse and Duvenaud (2018), *Isolating Sources of Disentanglement in Variational

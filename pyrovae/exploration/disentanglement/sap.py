@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from pyrovae.exploration.disentanglement.coded import Array, Coded, coded
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, Coded, coded
 from pyrovae.exploration.disentanglement.mig import gap_of_best_two
 
 TRAIN, TEST = 10_000, 5_000
@@ -59,7 +59,7 @@ def sap(
 
     Raises:
         DataError: Latents and factors cannot be scored (see
-            :func:`pyrovae.exploration.disentanglement.coded.coded`).
+            :func:`pyrovae.exploration.disentanglement.latents_with_factors.coded`).
 
     References:
         Kumar, Sattigeri and Balakrishnan (2018), *Variational Inference of Disentangled Latent

@@ -10,7 +10,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.starting import inside_unit
+from pyrovae.parts.likelihoods.starting_means import inside_unit
 
 
 class BernoulliLikelihood(Likelihood):

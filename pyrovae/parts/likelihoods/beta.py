@@ -13,7 +13,7 @@ from torch.distributions.constraints import Constraint
 
 from pyrovae.parts.distributions.positive import positive
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.doubled import in_float64
+from pyrovae.parts.likelihoods.double_precision import in_float64
 
 
 class OpenUnitInterval(Constraint):

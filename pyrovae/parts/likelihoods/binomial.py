@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.doubled import in_float64
-from pyrovae.parts.likelihoods.starting import inside_unit
+from pyrovae.parts.likelihoods.double_precision import in_float64
+from pyrovae.parts.likelihoods.starting_means import inside_unit
 
 
 class PreciseBinomial(dist.Binomial):

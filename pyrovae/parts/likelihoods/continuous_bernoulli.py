@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.doubled import in_float64
-from pyrovae.parts.likelihoods.starting import inside_unit
+from pyrovae.parts.likelihoods.double_precision import in_float64
+from pyrovae.parts.likelihoods.starting_means import inside_unit
 
 NEAR_ZERO = 0.25
 """Logits up to here use a series, exact to 1e-12; larger ones use differences of reciprocals."""

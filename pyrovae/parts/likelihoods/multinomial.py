@@ -14,8 +14,8 @@ from torch.distributions import constraints
 
 from pyrovae.errors import SpecError
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.doubled import in_float64
-from pyrovae.parts.likelihoods.starting import above_zero
+from pyrovae.parts.likelihoods.double_precision import in_float64
+from pyrovae.parts.likelihoods.starting_means import above_zero
 
 
 class CountsGivenTotal(dist.TorchDistribution):

@@ -14,8 +14,8 @@ from torch.distributions import constraints
 
 from pyrovae.parts.distributions.positive import positive, raw_positive, raw_scale
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.doubled import in_float64
-from pyrovae.parts.likelihoods.starting import above_zero
+from pyrovae.parts.likelihoods.double_precision import in_float64
+from pyrovae.parts.likelihoods.starting_means import above_zero
 
 LARGE = 1e4  # inverse dispersions from here on: the first term of Stirling's series is enough
 

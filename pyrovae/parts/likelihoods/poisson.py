@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pyrovae.parts.distributions.positive import positive, raw_positive
 from pyrovae.parts.likelihoods.abstract import Likelihood
-from pyrovae.parts.likelihoods.doubled import in_float64
-from pyrovae.parts.likelihoods.starting import above_zero
+from pyrovae.parts.likelihoods.double_precision import in_float64
+from pyrovae.parts.likelihoods.starting_means import above_zero
 
 
 class PrecisePoisson(dist.Poisson):

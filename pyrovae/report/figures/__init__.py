@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.reconstruction import has_observed_site, prior_means, reconstruct
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.figures.history import curves as curves
 from pyrovae.report.figures.images import draw_reconstructed_images, draw_sampled_images
-from pyrovae.report.figures.plane import latent as latent
+from pyrovae.report.figures.latent_plane import latent as latent
 from pyrovae.report.figures.tables import draw_reconstructed_rows, draw_sampled_rows
 
 SAMPLED_IMAGES = 72

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import evenly
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.results import percent
 from pyrovae.exploration.ablation import Ablation, Column
-from pyrovae.report.figures.plane import BINS, MOST_IN_LEGEND, Groups, group, project
-from pyrovae.report.figures.scale import marker_size, scale_of
+from pyrovae.report.figures.axis_range import marker_size, scale_of
+from pyrovae.report.figures.latent_plane import BINS, MOST_IN_LEGEND, Groups, group, project
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import draw_intervals
 from pyrovae.report.figures.tiles import intensities, show

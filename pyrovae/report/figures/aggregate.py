@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from pyrovae.evaluation.results import Variable
-from pyrovae.report.figures.scale import Array, finite, marker_size, say_none, scale_of
+from pyrovae.report.figures.axis_range import Array, finite, marker_size, say_none, scale_of
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from pyrovae.evaluation.results import Variable
 from pyrovae.evaluation.significance import fraction_interval
-from pyrovae.report.figures.scale import Array, say_none, tick_dimensions
+from pyrovae.report.figures.axis_range import Array, say_none, tick_dimensions
 from pyrovae.report.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 
 CAPTION = (

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import evenly
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.results import percent
 from pyrovae.exploration.completeness import Samples
-from pyrovae.report.figures.plane import project
-from pyrovae.report.figures.scale import Array, marker_size, scale_of
+from pyrovae.report.figures.axis_range import Array, marker_size, scale_of
+from pyrovae.report.figures.latent_plane import project
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import draw_intervals, variables_label
 from pyrovae.report.figures.tiles import GAP, intensities, show

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.debiasing import Debiasing
+from pyrovae.report.figures.axis_range import Array, say_none
 from pyrovae.report.figures.images import TITLE_HEIGHT, tile_height
-from pyrovae.report.figures.scale import Array, say_none
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tiles import intensities, show
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.factors import Factors
-from pyrovae.report.figures.scale import Array
+from pyrovae.report.figures.axis_range import Array
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyrovae.evaluation.results import Variable
-from pyrovae.report.figures.scale import Array, say_none, tick_dimensions
+from pyrovae.report.figures.axis_range import Array, say_none, tick_dimensions
 from pyrovae.report.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 
 CAPTION = (

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.outliers import Outliers, Scored
+from pyrovae.report.figures.axis_range import Array, scale_of
 from pyrovae.report.figures.checks import CaptionedFigure
-from pyrovae.report.figures.scale import Array, scale_of
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import MOST_VARIABLES
 from pyrovae.report.figures.tiles import intensities, show

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pyrovae.diagnosis.predictive import tail_probabilities
 from pyrovae.evaluation.results import Variable, percent
-from pyrovae.report.figures.scale import Array, finite, say_none
+from pyrovae.report.figures.axis_range import Array, finite, say_none
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.sweep import Sweep
-from pyrovae.report.figures.scale import Array, say_none
+from pyrovae.report.figures.axis_range import Array, say_none
 from pyrovae.report.figures.style import AMBER, DATA, MODEL, new_figure, styled
 
 CAPTION = (

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyrovae.evaluation.results import Variable, percent
-from pyrovae.report.figures.scale import Array, marker_size, say_none, scale_of
+from pyrovae.report.figures.axis_range import Array, marker_size, say_none, scale_of
 from pyrovae.report.figures.style import AMBER, DATA, MODEL, RED, new_figure, styled
 
 CAPTION = (

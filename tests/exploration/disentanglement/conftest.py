@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pyrovae.exploration.disentanglement.coded import Array
+from pyrovae.exploration.disentanglement.latents_with_factors import Array
 
 
 @pytest.fixture

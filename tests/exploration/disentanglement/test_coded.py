@@ -6,7 +6,7 @@ import torch
 
 from pyrovae.errors import DataError
 from pyrovae.exploration.disentanglement import beta_vae, dci, factor_vae, mig, sap
-from pyrovae.exploration.disentanglement.coded import Array, coded
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, coded
 
 SCORES = [mig, dci, sap, factor_vae, beta_vae]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyrovae.exploration.disentanglement import dci
-from pyrovae.exploration.disentanglement.coded import Array
+from pyrovae.exploration.disentanglement.latents_with_factors import Array
 
 FEW = {"train": 1000, "test": 500}
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pyrovae.exploration.disentanglement import beta_vae, factor_vae
-from pyrovae.exploration.disentanglement.coded import Array
-from pyrovae.exploration.disentanglement.fixing import Fixing
+from pyrovae.exploration.disentanglement.fixed_factor import Fixing
+from pyrovae.exploration.disentanglement.latents_with_factors import Array
 
 FEW = {"train": 2000, "test": 2000}
 
@@ -94,7 +94,7 @@ def test_collapsed_dimensions_have_no_vote(perfect: Array, grid: Array, noise: A
 def test_chunks_do_not_show(
     perfect: Array, grid: Array, noise: Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrovae.exploration.disentanglement.fixing.MOST_NUMBERS", 10_000)
+    monkeypatch.setattr("pyrovae.exploration.disentanglement.fixed_factor.MOST_NUMBERS", 10_000)
     assert scores(np.hstack([noise, perfect]), grid) == pytest.approx((1.0, 1.0), abs=0.01)
 
 

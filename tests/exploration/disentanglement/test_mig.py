@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pyrovae.exploration.disentanglement import mig
-from pyrovae.exploration.disentanglement.coded import Array
+from pyrovae.exploration.disentanglement.latents_with_factors import Array
 
 
 def test_a_perfect_code_has_a_gap_of_one(perfect: Array, grid: Array) -> None:

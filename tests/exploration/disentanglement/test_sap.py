@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from pyrovae.exploration.disentanglement import sap
-from pyrovae.exploration.disentanglement.coded import Array
+from pyrovae.exploration.disentanglement.latents_with_factors import Array
 
 
 @pytest.fixture

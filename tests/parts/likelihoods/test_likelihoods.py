@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyrovae import InferenceSpec, ModelSpec, Training, build
 from pyrovae.data import from_arrays
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.support import check_support
+from pyrovae.evaluation.support_check import check_support
 from pyrovae.parts.distributions.positive import positive, raw_scale
 from pyrovae.parts.likelihoods import (
     BernoulliLikelihood,

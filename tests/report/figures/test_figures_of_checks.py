@@ -15,6 +15,7 @@ from scipy import stats
 from pyrovae.data import from_arrays
 from pyrovae.evaluation.results import Variable
 from pyrovae.report.figures.aggregate import aggregate, distance
+from pyrovae.report.figures.axis_range import scale_of
 from pyrovae.report.figures.calibration import CELLS, band, calibration, ecdf_difference, intervals
 from pyrovae.report.figures.chains import chains, examples
 from pyrovae.report.figures.extremes import Case, choose, extremes
@@ -22,7 +23,6 @@ from pyrovae.report.figures.gap import gap
 from pyrovae.report.figures.latent_dimensions import latent_dimensions
 from pyrovae.report.figures.predictive import predictive, tail
 from pyrovae.report.figures.sandwich import sandwich
-from pyrovae.report.figures.scale import scale_of
 from pyrovae.report.figures.weights import weights
 
 Draw = Callable[[int, int, float], Figure]

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from pyrovae.data import Dataset
+from pyrovae.exploration.auroc import separation
 from pyrovae.exploration.outliers import Outliers, Scored
 from pyrovae.exploration.scores.definitions import SCORES
-from pyrovae.exploration.separation import separation
 from pyrovae.report.figures.outliers import IMAGES, ROWS, outliers
 
 

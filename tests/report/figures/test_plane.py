@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pyrovae.report.figures.plane import project
+from pyrovae.report.figures.latent_plane import project
 
 SPREAD = torch.tensor([3.0, 1.0, 0.1, 0.1, 0.1])
 

@@ -19,6 +19,7 @@ import torch
 
 from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import (
     BEST,
     CHECKPOINT,
@@ -30,7 +31,6 @@ from pyrovae.runs.facts import (
     PROGRAM,
     RunFacts,
 )
-from pyrovae.runs.files import write_atomically
 from pyrovae.runs.weights import save
 from pyrovae.specs.files import differences, to_toml
 from pyrovae.training.fit_warnings import FitWarning

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
-from pyrovae.evaluation.codes import means
-from pyrovae.evaluation.passes import observations
+from pyrovae.evaluation.batches import observations
+from pyrovae.evaluation.latent_means import means
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.programs.autoencoder import Autoencoder
 

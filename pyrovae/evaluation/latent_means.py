@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
-from pyrovae.evaluation.passes import batches, observations
+from pyrovae.evaluation.batches import batches, observations
 from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
 
 # Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pyrovae.exploration.disentanglement.coded import Array, Coded
+from pyrovae.exploration.disentanglement.latents_with_factors import Array, Coded
 
 BATCH = 64
 """Observations, or pairs of them, in one input of a classifier."""

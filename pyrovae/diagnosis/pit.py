@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.evaluation.angles import on_plane, unwrapped
-from pyrovae.evaluation.codes import ACTIVE_VARIANCE
+from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
 from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.evaluation.marginals import guide_marginals
 from pyrovae.programs.autoencoder import Autoencoder

@@ -14,6 +14,20 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluation_mode
+from pyrovae.diagnosis.arviz_tree import (
+    GUIDE_NOTE,
+    array,
+    as_tree,
+    dataset,
+    event_dims,
+    to_arviz,
+)
+from pyrovae.diagnosis.collected_draws import (
+    Columns,
+    Record,
+    observed_group,
+    prior_groups,
+)
 from pyrovae.diagnosis.programs import (
     Layout,
     Program,
@@ -22,20 +36,6 @@ from pyrovae.diagnosis.programs import (
     plates,
     require_vectorisable,
     site_of,
-)
-from pyrovae.diagnosis.recorded import (
-    Columns,
-    Record,
-    observed_group,
-    prior_groups,
-)
-from pyrovae.diagnosis.tree import (
-    GUIDE_NOTE,
-    array,
-    as_tree,
-    dataset,
-    event_dims,
-    to_arviz,
 )
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Variable

@@ -12,7 +12,7 @@ from torch.distributions.constraints import Constraint
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.errors import DataError
-from pyrovae.evaluation.passes import batches
+from pyrovae.evaluation.batches import batches
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.traces import Site, sites_by_role
 

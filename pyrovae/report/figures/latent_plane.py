@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly
-from pyrovae.evaluation.codes import codes
+from pyrovae.evaluation.latent_means import codes
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.figures.style import DATA, new_figure, styled
 
