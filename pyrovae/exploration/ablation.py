@@ -91,7 +91,7 @@ class Ablation(Result):
     ends: Tensor
 
     name = "ablation"
-    title = "Why the regularisation"
+    title = "Ablation of the KL"
 
     def summary(self) -> str:
         return "; ".join(_in_words(name, column) for name, column in self.columns.items()) + "."
@@ -143,8 +143,8 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[str, I
         )
     if isinstance(spec.guide, VonMisesFisherGuideSpec):
         raise SpecError(
-            "inference.guide.kind = 'von_mises_fisher' puts codes on the sphere, where the plain "
-            "autoencoder's do not lie: choose inference.guide.kind 'diagonal' and "
+            "inference.guide.kind = 'von_mises_fisher' puts latents on the sphere, where the "
+            "plain autoencoder's do not lie: choose inference.guide.kind 'diagonal' and "
             "model.prior.kind 'normal'"
         )
     if not all(beta > 0 for beta in betas) or len(set(betas)) < len(betas):
@@ -226,7 +226,7 @@ def _numbers(column: Column) -> list[Number]:
             "reconstruction",
             column.reconstruction.value,
             "nats",
-            "mean of log p(x | z) at a code drawn for each test datum",
+            "mean of log p(x | z) at a latent drawn for each test observation",
             error=column.reconstruction.error,
         )
     ]

@@ -89,18 +89,18 @@ class Samples(Result):
     def summary(self) -> str:
         holes, missed = self.holes, self.missed
         return (
-            f"Of {len(holes.outside)} codes drawn from the prior {percent(holes.value)} fall in "
-            "holes, where no datum has its code "
-            f"({percent(holes.expected)} would if q(z) were p(z), by chance up to "
-            f"{percent(holes.chance)}). Of the codes of {len(missed.outside)} data "
-            f"{percent(missed.value)} lie where the prior has none, so that samples never reach "
-            f"them ({percent(missed.expected)} expected, by chance up to "
+            f"Of {len(holes.outside)} latents drawn from the prior {percent(holes.value)} fall in "
+            "holes of the aggregated posterior, where there are no data "
+            f"({percent(holes.expected)} are expected if q(z) = p(z), by chance up to "
+            f"{percent(holes.chance)}). Of the latents of {len(missed.outside)} data "
+            f"{percent(missed.value)} lie outside the support of the prior, where samples never "
+            f"reach them ({percent(missed.expected)} are expected, by chance up to "
             f"{percent(missed.chance)})."
         )
 
     def numbers(self) -> list[Number]:
         sides = [
-            ("holes", self.holes, "draws of p(z)", "codes of other data"),
+            ("holes", self.holes, "draws of p(z)", "latents of other data"),
             ("missed", self.missed, "draws of q(z)", "draws of p(z)"),
         ]
         return [
@@ -109,7 +109,7 @@ class Samples(Result):
                 share.value,
                 "fraction",
                 f"share of {points} whose local outlier factor among {others} "
-                f"({self.neighbours} neighbours) is larger than for 99 % of such codes "
+                f"({self.neighbours} neighbours) is larger than for 99 % of these "
                 f"themselves; {share.expected:.4f} is expected where p(z) = q(z), and no more "
                 f"than {share.chance:.4f} in 95 % of all cases",
                 BREUNIG,
@@ -128,12 +128,12 @@ class Samples(Result):
                 ("draw",), self.holes.outside[rows], "whether q(z) has no mass at that draw"
             ),
             "aggregated": Variable(
-                ("obs", "latent"), posterior[rows], f"a draw of q(z | x) for each datum{first}"
+                ("obs", "latent"), posterior[rows], f"draws of q(z | x), by observation{first}"
             ),
             "missed": Variable(
-                ("obs",), self.missed.outside[rows], "whether p(z) has no mass at that code"
+                ("obs",), self.missed.outside[rows], "whether p(z) has no mass at that draw"
             ),
-            "shown": Variable(("sample",), self.shown.numpy(), "which of the codes are decoded"),
+            "shown": Variable(("sample",), self.shown.numpy(), "which of the latents are decoded"),
         }
 
 
@@ -230,11 +230,11 @@ def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
 def _check(data: int, neighbours: int) -> None:
     if data < MIN_DATA:
         raise DataError(
-            f"{data} data are too few to see where their codes lie: {MIN_DATA} are needed"
+            f"{data} data are too few to see where their latents lie: {MIN_DATA} are needed"
         )
     if not 1 <= neighbours < data // 2:
         raise SpecError(
-            f"neighbours = {neighbours} is impossible among half of {data} codes: choose 1 to "
+            f"neighbours = {neighbours} is impossible among half of {data} latents: choose 1 to "
             f"{data // 2 - 1}, such as 20"
         )
 
@@ -255,7 +255,7 @@ def _draw_both(autoencoder: Autoencoder, x: Tensor) -> tuple[list[str], Tensor, 
 def _finite(parts: list[Tensor], name: str) -> Tensor:
     codes = torch.cat(parts).double().cpu()
     if not codes.isfinite().all():
-        raise DataError(f"codes drawn from the {name} are not all finite: fit the model anew")
+        raise DataError(f"latents drawn from the {name} are not all finite: fit the model anew")
     return codes
 
 

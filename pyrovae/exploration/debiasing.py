@@ -115,9 +115,10 @@ class Debiasing(Result):
         if not self.rare:
             everything = torch.ones(len(self.log_prob)).bool()
             return (
-                f"The likeliest training datum is drawn {self.most_factor[0]:.1f} times as often "
-                f"as under equal chances, the unlikeliest {self.least_factor[0]:.2f} times. Over "
-                f"{len(self.log_prob)} test data {self._change(everything)}."
+                f"The likeliest training observation is drawn {self.most_factor[0]:.1f} times as "
+                "often as under uniform sampling, the unlikeliest "
+                f"{self.least_factor[0]:.2f} times. Over {len(self.log_prob)} test data "
+                f"{self._change(everything)}."
             )
         names = ", ".join(map(str, self.rare))
         before, after = self.share(after=False), self.share(after=True)
@@ -135,8 +136,8 @@ class Debiasing(Result):
                 "worth of the draws",
                 self.worth,
                 "fraction",
-                "1 / (n sum of p²): of how many equally likely data, relative to all, as many "
-                "draws are worth",
+                "1 / (n sum of p²): effective sample size of the draws, relative to the number of "
+                "data",
             )
         ]
         if self.rare:
@@ -175,7 +176,7 @@ class Debiasing(Result):
         if not len(self.classes):
             return found
         found |= {
-            "obs_class": Variable(("obs",), self.labels.numpy(), "class of the test datum"),
+            "obs_class": Variable(("obs",), self.labels.numpy(), "class of the test observation"),
             "class": Variable(("class",), self.classes.numpy(), "classes of the data"),
             "share_before": Variable(
                 ("class",), self.share_before.numpy(), "share in the training data"
@@ -219,7 +220,7 @@ class Debiasing(Result):
         if not chosen.any():
             return []
         quantities = (
-            ("log p(x)", self.log_prob, f"log p(x), importance-weighted, {self.samples} codes"),
+            ("log p(x)", self.log_prob, f"log p(x), importance-weighted, {self.samples} latents"),
             ("reconstruction", self.reconstruction, "mean of log p(x | z)"),
         )
         return [

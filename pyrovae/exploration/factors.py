@@ -95,7 +95,7 @@ class Factors(Result):
     drawn: bool
 
     name = "factors"
-    title = "Known factors in the code"
+    title = "Known factors in the latents"
 
     @property
     def varying(self) -> Array:
@@ -156,10 +156,10 @@ class Factors(Result):
         return (
             f"{', '.join(scores)}, of {self.count} data with {len(known)} factors that vary "
             f"({', '.join(known)}"
-            + (f"; {', '.join(constant)} did not and had to be left out" if constant else "")
-            + f"). The clearest dimension is {self.dims[dim]}, which holds {percent(share.max())} "
-            f"of what there is to know of {known[factor]}."
-            + (" Codes are draws of q(z | x), whose means are not known." if self.drawn else "")
+            + (f"; {', '.join(constant)} did not vary and are left out" if constant else "")
+            + f"). The clearest dimension is {self.dims[dim]}, which has {percent(share.max())} "
+            f"of the information about {known[factor]}."
+            + (" Latents are draws of q(z | x), whose means are not known." if self.drawn else "")
         )
 
     def numbers(self) -> list[Number]:
@@ -194,21 +194,23 @@ class Factors(Result):
         votes = np.mean([draw.votes for draw in found.factor_vae], 0)
         return {
             "mutual_information": Variable(
-                pairs, self.information, "I(z_d; v_k) in nats, of codes in bins"
+                pairs, self.information, "I(z_d; v_k) in nats, of latents in bins"
             ),
             "entropy": Variable(("factor",), self.entropy, "H(v_k) in nats"),
             "importance": Variable(
-                pairs, self.importance, "of each dimension in the trees that tell the factor"
+                pairs,
+                self.importance,
+                "importance of each dimension in trees that predict the factor",
             ),
             "tree_accuracy": Variable(
                 ("factor",),
                 np.mean([draw.accuracy for draw in found.dci], 0),
-                "share of test data whose factor the trees tell",
+                "share of test data whose factor the trees predict",
             ),
             "line_accuracy": Variable(
                 pairs,
                 np.mean([draw.accuracy for draw in found.sap], 0),
-                "share of test data whose factor one dimension tells by lines",
+                "share of test data whose factor a linear classifier of one dimension predicts",
             ),
             "votes": Variable(
                 pairs, votes, "how often a dimension varies least where the factor is fixed"
@@ -221,13 +223,13 @@ class Factors(Result):
         }
 
 
-_MIG = "gap between the two dimensions that know most of a factor, as a share of its entropy"
-_DISENTANGLED = "whether a dimension matters for one factor only, by importances in trees"
-_COMPLETE = "whether for a factor one dimension only matters, by importances in trees"
-_INFORMATIVE = "mean accuracy with which trees tell the factors from the code"
-_SAP = "gap between the accuracies of the two dimensions that tell a factor best, by lines"
-_FACTOR_VAE = "accuracy of telling which factor is fixed from the dimension that varies least"
-_BETA_VAE = "accuracy of telling which factor pairs share from the differences of their codes"
+_MIG = "information gap of the two best dimensions for a factor, as a share of its entropy"
+_DISENTANGLED = "degree to which a dimension matters for one factor only, by importances in trees"
+_COMPLETE = "degree to which only one dimension matters for a factor, by importances in trees"
+_INFORMATIVE = "mean accuracy of trees that predict the factors from the latents"
+_SAP = "accuracy gap of the two best dimensions for a factor, by linear classifiers"
+_FACTOR_VAE = "accuracy of predicting the fixed factor from the dimension that varies least"
+_BETA_VAE = "accuracy of predicting the factor that pairs share from differences of their latents"
 
 
 def disentangle(

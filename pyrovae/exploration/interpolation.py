@@ -106,8 +106,8 @@ class Interpolations(Result):
         way, path = ("way", "pair"), ("way", "pair", "step")
         change = "root mean squared change of E[x | z] per value, in units of the data"
         return {
-            "way": Variable(("way",), np.array(self.ways), "how codes are joined"),
-            "code": Variable((*path, "latent"), self.codes, "codes on the way"),
+            "way": Variable(("way",), np.array(self.ways), "kind of path"),
+            "code": Variable((*path, "latent"), self.codes, "latents on the path"),
             "change": Variable((*way, "pair of steps"), self.change, change),
             "straight": Variable(("pair",), self.straight, f"{change}, between both ends"),
             "unevenness": Variable(way, self.unevenness, _UNEVENNESS),
@@ -134,8 +134,8 @@ _DETOUR = (
     "pairs"
 )
 _DENSITY_GAIN = (
-    "mean of log p(z) between the ends less its mean at the ends; mean over pairs. Straight "
-    "lines lead closer to the centre, where no code of a high-dimensional prior lies"
+    "mean of log p(z) between the ends minus its mean at the ends; mean over pairs. Straight "
+    "lines lead closer to the centre, where a high-dimensional prior has hardly any mass"
 )
 
 

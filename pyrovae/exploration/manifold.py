@@ -46,7 +46,7 @@ class Manifold(Result):
     upward: NDArray[Any]
 
     name: ClassVar[str] = "manifold"
-    title: ClassVar[str] = "The plane of codes"
+    title: ClassVar[str] = "The latent plane"
 
     @property
     def changes(self) -> NDArray[Any]:

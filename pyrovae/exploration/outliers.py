@@ -91,8 +91,8 @@ class Outliers(Result):
             )
         if best.definition.name != "surprise":
             sentences.append(
-                f"{_reported(best)}, the highest here: seen on {theirs} themselves, and so no "
-                "reason to expect that score to be the best on other data."
+                f"{_reported(best)}, the highest here: seen on {theirs} themselves, which is "
+                "no evidence that this score is the best on other data."
             )
         for why in dict.fromkeys(self.left_out.values()):
             labels = [label for label, reason in self.left_out.items() if reason == why]
@@ -123,7 +123,7 @@ class Outliers(Result):
             f"AUROC of {label}",
             found.auroc,
             "",
-            f"probability that a datum of {self.names[1]} scores higher than one of "
+            f"probability that an observation of {self.names[1]} scores higher than one of "
             f"{self.names[0]} by {meaning}; 0.5 without information",
             definition.reference,
             interval=found.auroc_interval,
@@ -180,8 +180,8 @@ def score_outliers(
         if not len(x) or x.shape[1:] != train.shape:
             raise DataError(
                 f"{name} has shape {tuple(x.shape)}, and {train.name}, to which the model was "
-                f"fitted, observations of shape {tuple(train.shape)}: give at least one datum of "
-                "that shape"
+                f"fitted, observations of shape {tuple(train.shape)}: give at least one of that "
+                "shape"
             )
     seen = _seen(autoencoder, train, torch.cat([inside, outside]), samples, steps, progress)
     scored, left_out = [], {}

@@ -62,7 +62,7 @@ class Sweep(Result):
     mig: dict[float, float] | None
 
     name = "sweep"
-    title = "What β buys"
+    title = "Rate and distortion over β"
 
     @property
     def anchor(self) -> float:
@@ -77,7 +77,7 @@ class Sweep(Result):
         for beta in (low, high) if low < high else (low,):
             place = self.places[beta]
             words.append(
-                f"at β = {beta:g} the code carries a rate of {place.rate.value:.1f} nats at a "
+                f"at β = {beta:g} the guide has a rate of {place.rate.value:.1f} nats at a "
                 f"distortion of {place.distortion.value:.1f}, with {place.active} of {place.dims} "
                 "dimensions active"
             )
@@ -125,7 +125,7 @@ class Sweep(Result):
                 "distortion" + at,
                 place.distortion.value,
                 "nats",
-                "mean of -log p(x | z) at a code drawn for each test datum",
+                "mean of -log p(x | z) at a latent drawn for each test observation",
                 ALEMI,
                 place.distortion.error,
             ),

@@ -106,7 +106,7 @@ class Traversals(Result):
         path = (
             f"root mean squared change of E[x | z] per value from one of {steps} quantiles of "
             f"the prior to the next, summed from {100 * LOWEST:g} % to "
-            f"{100 * HIGHEST:g} %, at one datum's code"
+            f"{100 * HIGHEST:g} %, at one observation's latent"
         )
         found = [
             Number("active dimensions", float(self.active.sum()), "dimensions", _ACTIVE),
@@ -131,7 +131,7 @@ class Traversals(Result):
             "active": Variable(row, self.active, _ACTIVE),
             "probability": Variable(("step",), self.probabilities, "of the prior's quantiles"),
             "quantile": Variable((*decoded, "step"), self.values, "quantiles of p(z_d)"),
-            "code": Variable(decoded, self.code, "the datum's own z_d"),
+            "code": Variable(decoded, self.code, "the observation's own z_d"),
             "change": Variable(
                 (*decoded, "pair of steps"),
                 self.change,

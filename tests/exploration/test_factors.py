@@ -206,7 +206,7 @@ def test_pictures_fit_any_length_of_code(found: Factors, made: Splits, dims: int
     shown = [label.get_text() for label in left.get_yticklabels()]
     best = int((long.information[:, [0, 2]] / long.entropy[[0, 2]]).max(1).argmax())
     assert f"z[{best}]" in shown
-    assert figure._suptitle.get_text() == "made: known factors in the code"
+    assert figure._suptitle.get_text() == "made: known factors in the latents"
 
 
 def test_progress_is_shown_when_asked_for(made: Splits, capfd: pytest.CaptureFixture) -> None:

@@ -124,7 +124,7 @@ def test_rows_and_columns_are_named() -> None:
     assert columns == ["1 %", "34 %", "66 %", "99 %"]
     named = [label.get_text() for label in rows.get_yticklabels()]
     assert named == ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed"]
-    assert {"datum", "reconstruction"} <= set(texts(figure))
+    assert {"observation", "reconstruction"} <= set(texts(figure))
 
 
 def test_what_a_dimension_says_is_its_variance_where_kl_is_not_known() -> None:

@@ -112,7 +112,7 @@ def test_ablations_of_anything_are_drawn(shape: tuple[int, ...], dims: int, clas
     figure = ablation_figure.ablation(found, data.test)
     assert drawn(figure).std() > 0
     said = " ".join(texts(figure))
-    assert "a code is a point" in said
+    assert "the guide is a point" in said
     for name, column in found.columns.items():
         assert name in said
         assert f"{column.reconstruction.value:.1f}".replace("-", "−") in said

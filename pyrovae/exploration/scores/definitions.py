@@ -45,7 +45,7 @@ SCORES = (
     Definition(
         "reconstruction",
         "reconstruction alone",
-        "-E log p(x | z) over codes from the guide",
+        "-E log p(x | z) over latents from the guide",
         "",
         reconstruction,
     ),
@@ -59,7 +59,7 @@ SCORES = (
     Definition(
         "regret",
         "likelihood regret",
-        "ELBO of the best q for the datum - ELBO of the encoder's",
+        "ELBO of the best q for the observation - ELBO of the encoder's",
         "Xiao, Yan and Amit (2020), arXiv:2003.02977",
         regret,
     ),
@@ -73,7 +73,7 @@ SCORES = (
     Definition(
         "simplicity",
         "−L(x), no model",
-        "-L(x): no model, what -log p(x) - L(x) has to be better than",
+        "-L(x), without a model: the baseline of -log p(x) - L(x)",
         "",
         simplicity,
     ),

@@ -24,13 +24,14 @@ from pyrovae.report.figures.tables import draw_intervals
 from pyrovae.report.figures.tiles import intensities, show
 
 CAPTION = (
-    "The same network and the same data, with less and with more regularisation. Codes: test "
+    "The same network and the same data, with less and with more regularisation. Latents: test "
     "data by class, in front of draws of the prior (grey); every panel has its own scale. Lines: "
-    "what lies between two test data, decoded in equal steps of the code; where a step is much "
-    "larger than the mean of all, the space is not smooth. Samples: decoded draws of the prior. "
-    "Out of reach: codes of data where the prior has none. Holes: draws of the prior where no "
-    "datum has its code. Without regularisation codes go wherever they like and the prior knows "
-    "nothing of it; with too much of it they all are the prior, and say nothing of the data."
+    "decoded interpolations between two observations in equal steps of the latent; where one step "
+    "is much larger than the mean, the space is not smooth. Samples: decoded draws of the prior. "
+    "Out of reach: latents of data outside the support of the prior. Holes: draws of the prior "
+    "outside the support of the aggregated posterior. Without regularisation the latents do not "
+    "follow the prior; with too much of it they equal the prior and carry no information about "
+    "the data."
 )
 
 NUMBERS_HEIGHT, PLANE_HEIGHT = 0.95, 2.1
@@ -70,7 +71,7 @@ def ablation(found: Ablation, data: Dataset) -> Figure:
         _draw_codes(panels[1, number], column, groups)
         _draw_lines(panels[2, number], column, data, x)
         _draw_samples(panels[3, number], column, data, x)
-    for axes, label in zip(panels[1:, 0], ("codes", "lines", "samples"), strict=True):
+    for axes, label in zip(panels[1:, 0], ("latents", "lines", "samples"), strict=True):
         axes.set_ylabel(label)
     if groups is not None and len(groups.names) <= MOST_IN_LEGEND:
         for class_name, colour in zip(groups.names, groups.colours, strict=True):
@@ -106,7 +107,7 @@ def _draw_numbers(axes: Axes, name: str, column: Column, size: float) -> None:
     axes.set_title(name, parse_math=False, weight="bold")
     text = [f"reconstruction {column.reconstruction.value:.1f} nats"]
     if column.kl is None or column.elbo is None:
-        text.append("KL: none, a code is a point")
+        text.append("KL: none, the guide is a point")
     else:
         text.append(f"KL {column.kl.value:.1f}, ELBO {column.elbo.value:.1f} nats")
     text += [

@@ -15,9 +15,9 @@ from pyrovae.report.figures.scale import Array, finite, marker_size, say_none, s
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (
-    "One code drawn from q(z | x) for each datum, against as many from the prior. Where the prior "
-    "has codes and the data have none, samples of the model are like no datum; where the data "
-    "have codes and the prior has none, the model would never draw such a datum."
+    "One latent drawn from q(z | x) for each observation, against as many draws of the prior. "
+    "Where only the prior has mass, samples of the model do not resemble the data; where only the "
+    "data have latents, the model would never generate such data."
 )
 
 FEWEST_BINS, MOST_BINS = 5, 30
@@ -82,7 +82,7 @@ def _draw_histograms(axes: Axes, codes: Array, prior: Array, label: str) -> None
     bins = scale.bins(int(np.clip(len(codes) ** 0.5, FEWEST_BINS, MOST_BINS)))
     style: dict[str, Any] = {"bins": bins, "density": True}
     inside = [_within(values, scale.low, scale.high) for values in (codes, prior)]
-    axes.hist(inside[0], color=DATA, alpha=0.55, label="codes of data, z ~ q(z | x)", **style)
+    axes.hist(inside[0], color=DATA, alpha=0.55, label="latents of data, z ~ q(z | x)", **style)
     axes.hist(inside[1], histtype="step", color=MODEL, linewidth=1.8, label="prior", **style)
     axes.set_xlim(scale.low, scale.high)
 
@@ -95,7 +95,7 @@ def _within(values: Array, low: float, high: float) -> Array:
 
 def _draw_plane(axes: Axes, codes: Array, prior: Array) -> None:
     size = marker_size(len(codes))
-    for points, colour, name in ((prior, MODEL, "prior"), (codes, DATA, "codes of data")):
+    for points, colour, name in ((prior, MODEL, "prior"), (codes, DATA, "latents of data")):
         style: dict[str, Any] = {"s": size, "color": colour, "alpha": 0.6, "linewidths": 0}
         known = points[np.isfinite(points).all(1)]
         axes.scatter(known[:, 0], known[:, 1], label=name, **style)

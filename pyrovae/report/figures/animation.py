@@ -21,8 +21,8 @@ from pyrovae.report.figures.tiles import shades
 from pyrovae.report.figures.traversals import named, quantile
 
 CAPTION = (
-    "The latent traversals as a moving picture: in each image one number of the code goes "
-    "through the quantiles of the prior and back, all at the same time."
+    "The latent traversals as an animation: in each image one latent dimension moves through the "
+    "quantiles of the prior and back, all at the same time."
 )
 
 LARGEST = 1_000_000

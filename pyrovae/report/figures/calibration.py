@@ -16,13 +16,13 @@ from pyrovae.report.figures.scale import Array, say_none, tick_dimensions
 from pyrovae.report.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 
 CAPTION = (
-    "Codes z drawn from the prior, data x simulated from them: q(z | x) should then hold the z "
-    "that made x as often as it says. Left: for each active dimension, how far the distribution "
-    "of the ranks of z within q is from the uniform; all lines stay within the band for 95 % of "
-    "well-calibrated guides. An S falling through the middle is a q too wide, one that rises "
-    "through the outer parts and falls inside is a q too narrow, a single arch is a q shifted. "
-    "Right: the share of z that 90 % intervals really hold, with 95 % intervals; shaded: within "
-    "2 and 5 points."
+    "Latents z are drawn from the prior and data x simulated from them; intervals of q(z | x) "
+    "should then contain the z that generated x with their nominal probability. Left: for each "
+    "active dimension, the difference between the distribution of the ranks of z within q and the "
+    "uniform; for 95 % of calibrated guides all lines stay within the band. A line that falls "
+    "through the middle means that q is too wide, one that rises at the ends and falls in between "
+    "that q is too narrow, a single arch that q is shifted. Right: the share of z inside 90 % "
+    "intervals, with 95 % intervals; shaded: within 2 and 5 points."
 )
 
 NOMINAL = 0.9

@@ -15,11 +15,11 @@ from pyrovae.report.figures.scale import Array, finite, marker_size, say_none, s
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (
-    "Hamiltonian Monte Carlo on p(z | x) of the trained decoder, several chains for each datum. "
-    "Above: whether its chains agree (R̂ near 1), how far the guide's mean and standard deviation "
-    "are off, and how much of the posterior its 90 % intervals hold; each point is a dimension of "
-    "a datum. Below: 90 % intervals of each chain and of the guide for three data. Chains that "
-    "do not overlap have found different modes."
+    "Hamiltonian Monte Carlo on p(z | x) of the trained decoder, several chains for each "
+    "observation. Above: agreement of the chains (R̂ near 1), the errors of the guide's mean and "
+    "standard deviation, and the share of the posterior inside its 90 % intervals; each point is "
+    "one dimension of one observation. Below: 90 % intervals of each chain and of the guide for "
+    "three observations. Chains that do not overlap have found different modes."
 )
 
 AGREED, MIXED = 1.01, 1.05
@@ -65,7 +65,7 @@ def chains(
     if z is None:
         return figure
     for axes, (name, datum) in zip(panels[1], examples(rhat, shift).items(), strict=False):
-        axes.set_title(f"{name}: datum {datum}", fontsize="medium")
+        axes.set_title(f"{name}: observation {datum}", fontsize="medium")
         dims = np.sort(np.argsort(-_size(shift[datum]), kind="stable")[:MOST_DIMENSIONS])
         draws = z[:, :, datum][:, :, dims]
         _draw_intervals(axes, draws, None if guide is None else guide[:, datum][:, dims], starts)
@@ -122,7 +122,7 @@ def _draw_rhat(axes: Axes, rhat: Array) -> None:
     axes.set_ylim(TICKS[0], TICKS[-1])
     axes.set_yticks(TICKS, [f"{1 + tick:g}" for tick in TICKS])
     axes.minorticks_off()
-    axes.set_title("largest R̂ of a datum", fontsize="medium")
+    axes.set_title("largest R̂ of an observation", fontsize="medium")
     axes.set_xlabel("data, the worst first")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
 

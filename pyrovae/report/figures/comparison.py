@@ -38,7 +38,7 @@ def _draw_means(axes: Axes, comparison: Comparison) -> None:
     axes.set_yticks(rows, [_plain(name) for name in comparison.names])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set(title="Mean", xlabel="nats per datum")
+    axes.set(title="Mean", xlabel="nats per observation")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2)
 
 
@@ -50,7 +50,7 @@ def _draw_data(axes: Axes, comparison: Comparison) -> None:
         colour = colours[model % len(colours)]
         axes.plot(values, share, color=colour, label=_plain(comparison.names[model + 1]))
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(title="Datum by datum", xlabel="nats", ylabel="share of data below", ylim=(0, 1))
+    axes.set(title="By observation", xlabel="nats", ylabel="share of data below", ylim=(0, 1))
     axes.legend(loc="best")
 
 

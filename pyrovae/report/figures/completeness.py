@@ -24,14 +24,13 @@ from pyrovae.report.figures.tables import draw_intervals, variables_label
 from pyrovae.report.figures.tiles import GAP, intensities, show
 
 CAPTION = (
-    "Left, means of p(x | z) at codes drawn from the prior, which is how the model makes data; "
-    "right, at codes drawn from q(z | x) of the data themselves. Below, where these codes lie. "
-    "Marked on the left (outlines, crosses) are draws of the prior in holes, where no datum has "
-    "its code: nobody has told the decoder what to make there. Marked on the right are codes of "
-    "data where the prior has none: samples never look like these data. Gaps that are narrower "
-    "than the thinnest part of the codes is wide count as covered. Where both densities are the "
-    "same, about 1 % of each is marked. In many dimensions few are marked though many a sample "
-    "looks wrong: compare the two grids."
+    "Left, means of p(x | z) at latents drawn from the prior, which is how the model generates "
+    "data; right, at latents drawn from q(z | x) of the data. Below, these latents. Marked on the "
+    "left (outlines, crosses) are draws of the prior in holes, where there are no latents of data "
+    "and the decoder was not trained. Marked on the right are latents of data outside the support "
+    "of the prior: samples never resemble these data. Gaps narrower than the thinnest part of the "
+    "latents count as covered. If both densities are the same, about 1 % of each is marked. In "
+    "many dimensions few are marked although many samples look wrong: compare the two grids."
 )
 
 MARK = "#111111"
@@ -45,7 +44,7 @@ TABLE_HEIGHT = 3.4
 """Inches of the panels above, if data are no images."""
 
 MOST_POINTS = 2000
-SIDES = ("codes of the prior, z ~ p(z)", "codes of data, z ~ q(z | x)")
+SIDES = ("latents of the prior, z ~ p(z)", "latents of data, z ~ q(z | x)")
 
 
 @styled
@@ -106,7 +105,7 @@ def _draw_variables(axes: Axes, found: Samples, data: Dataset) -> None:
     draw_intervals(axes, _some(data).flatten(1), GREY, "data", -0.2)
     draw_intervals(axes, found.prior_samples.flatten(1), MODEL, f"at {SIDES[0]}", 0.0)
     draw_intervals(axes, found.posterior_samples.flatten(1), DATA, f"at {SIDES[1]}", 0.2)
-    axes.set_title(f"data, and means of p(x | z) at {len(found.shown)} codes of each kind")
+    axes.set_title(f"data, and means of p(x | z) at {len(found.shown)} latents of each kind")
     axes.set_xlabel(variables_label(data))
     axes.set_ylabel("mean, and 5th to\n95th percentile")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
@@ -131,7 +130,7 @@ def _draw_codes(panels: list[Axes], found: Samples) -> None:
     flags = [share.outside[:MOST_POINTS] for share in (found.holes, found.missed)]
     draw = _draw_plane
     if both[0].shape[1] == 1:
-        draw, labels = _draw_histogram, [found.names[0], "number of codes"]
+        draw, labels = _draw_histogram, [found.names[0], "number of latents"]
         points = [codes.numpy() for codes in both]
     else:
         placed, labels = project(torch.cat(both))

@@ -18,9 +18,10 @@ from pyrovae.report.figures.tables import MOST_VARIABLES, THREAD
 from pyrovae.report.figures.tiles import intensities
 
 CAPTION = (
-    "The data to look at first. Of images, the datum is on the left and its reconstruction, the "
-    "mean of p(x | z) at its code, on the right. A low log p(x) says that the model finds the "
-    "datum unlikely; a large log p(x) − ELBO, or a large k̂, that its q(z | x) is off."
+    "The most and the least likely data. For images, the observation is on the left and its "
+    "reconstruction, the mean of p(x | z) at its latent, on the right. A low log p(x) means that "
+    "the observation is unlikely under the model; a large log p(x) − ELBO, or a large k̂, that "
+    "its q(z | x) is inaccurate."
 )
 
 EACH = 4
@@ -135,7 +136,7 @@ def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
     size = 4.0 if len(x) <= MOST_VARIABLES else 1.2
     width = 1.2 if len(x) <= MOST_VARIABLES else 0.7
     style: dict[str, Any] = {"markersize": size, "linewidth": width}
-    axes.plot(variables, x, "o-", color=DATA, label="datum", **style)
+    axes.plot(variables, x, "o-", color=DATA, label="observation", **style)
     axes.plot(variables, mean, "o-", color=MODEL, label="reconstruction", **style)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
 
@@ -145,7 +146,7 @@ def _draw_point(axes: Axes, others: Tensor, x: Tensor, mean: Tensor) -> None:
     others, x, mean = others.flatten(1), x.flatten(), mean.flatten()
     axes.scatter(others[:, 0], others[:, 1], s=9, color=THREAD, linewidths=0)
     axes.plot(*torch.stack([x, mean]).T, color=THREAD, linewidth=1)
-    axes.scatter(x[0], x[1], s=34, color=DATA, label="datum", zorder=3)
+    axes.scatter(x[0], x[1], s=34, color=DATA, label="observation", zorder=3)
     axes.scatter(mean[0], mean[1], s=34, color=MODEL, label="reconstruction", zorder=3)
 
 

@@ -12,12 +12,12 @@ from pyrovae.report.figures.scale import Array
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (
-    "Rows are dimensions of the code, columns the factors that made the data. Left: the share of "
-    "what there is to know of a factor that a dimension holds by itself, I(z; v) / H(v). Middle: "
-    "how much trees rely on a dimension to tell the factor; a column sums to one. In a "
-    "disentangled code there is one dark square in each column, and not more than one in each "
-    "row. Right: the scores, 1 being the best, the grey tick what a code that says nothing gets; "
-    "dots are repetitions with other samples of the data."
+    "Rows are latent dimensions, columns the known factors of the data. Left: the share of the "
+    "information about a factor that a dimension has by itself, I(z; v) / H(v). Middle: the "
+    "importance of a dimension for the factor in trees; a column sums to one. In a disentangled "
+    "latent space each column has one dark square, and each row at most one. Right: the scores, "
+    "of which 1 is the best; the grey tick is the value for uninformative latents, and dots are "
+    "repetitions with other samples of the data."
 )
 
 MOST_ROWS = 20
@@ -38,7 +38,7 @@ def factors(found: Factors, data: Dataset) -> Figure:
     shown = np.sort(np.argsort(-information.max(1), kind="stable")[:MOST_ROWS])
     dims = [found.dims[dim] for dim in shown]
     height = 1.9 + 0.3 * max(len(shown), 7)
-    figure = new_figure(f"{data.name}: known factors in the code", height)
+    figure = new_figure(f"{data.name}: known factors in the latents", height)
     columns = max(len(names), 3)
     left, middle, right = figure.subplots(1, 3, width_ratios=[columns, columns, 4.5])
     _draw_table(left, information[shown], dims, names)

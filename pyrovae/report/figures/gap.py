@@ -15,9 +15,9 @@ from pyrovae.report.figures.scale import Array, finite, say_none, scale_of
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
 
 CAPTION = (
-    "log p(x) − ELBO of each datum, from the worst to the best. What remains after q is optimised "
-    "for the datum alone is the approximation gap: the family of q is too small. The rest is the "
-    "amortisation gap: the encoder does not find the best q of its family."
+    "log p(x) − ELBO of each observation, from the worst to the best. The part that remains after "
+    "q is optimised for the observation alone is the approximation gap: the family of q is too "
+    "small. The rest is the amortisation gap: the encoder does not find the best q of its family."
 )
 
 MOST_BARS = 200
@@ -37,7 +37,7 @@ def gap(variables: Mapping[str, Variable]) -> Figure:
     """
     names = ("gap", "approximation_gap", "amortisation_gap")
     total, family, encoder = (np.asarray(variables[n].values, float) for n in names)
-    figure = new_figure("Inference gap: log p(x) − ELBO of each datum", 4.2)
+    figure = new_figure("Inference gap: log p(x) − ELBO of each observation", 4.2)
     axes = figure.subplots()
     known = np.isfinite(total)
     if not known.any():

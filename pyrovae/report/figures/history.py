@@ -42,7 +42,7 @@ def curves(metrics: Metrics) -> Figure:
         for split, (label, colour) in LINES.items():
             _draw_line(axes, [m for m in metrics if m["split"] == split], quantity, label, colour)
         _clip(axes, np.array([m[quantity] for m in metrics if m["split"] in LINES]))
-    panels[0].set_ylabel("nats per datum")
+    panels[0].set_ylabel("nats per observation")
     _mark_best(panels[0], [m for m in metrics if m["split"] == "validation"])
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3)

@@ -52,7 +52,7 @@ def draw_sampled_images(data: Dataset, x: Tensor, means: Tensor, columns: int = 
     """
     rows = -(-len(means) // columns)
     figure = new_figure(
-        f"{data.name}: samples, means of p(x | z) at codes z from the prior",
+        f"{data.name}: samples, means of p(x | z) at latents z from the prior",
         TITLE_HEIGHT + rows * tile_height(x, columns, WIDTH),
     )
     show(figure.subplots(), means, columns, intensities(data, x))

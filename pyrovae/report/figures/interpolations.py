@@ -19,10 +19,11 @@ from pyrovae.report.figures.style import DATA, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tiles import draw_tiles, shades
 
 CAPTION = (
-    "Between the codes of two data, decoded: along the straight line, and along the arc about "
-    "the origin. At both ends of a row are the data themselves. Below, how much the output "
-    "changes from step to step: a peak is a jump. Even steps alone do not make a good model, a "
-    "mere cross-fade of both data has them too; what lies between must look like data."
+    "Decoded paths between the latents of two observations: along the straight line, and along "
+    "the arc about the origin. The observations themselves are at the ends of each row. Below, "
+    "the change of the output from step to step: a peak is a jump. Even steps alone do not make a "
+    "good model, since a mere cross-fade of both images has them too; the images in between must "
+    "look like data."
 )
 
 MOST_TABLE_PAIRS = 4
@@ -58,9 +59,11 @@ def _draw_images(found: Interpolations, data: Dataset) -> Figure:
         tiles = draw_tiles(axes, torch.cat(rows), columns)
         axes.set_yticks([tiles.down(way) for way in range(ways)], found.ways, size=9)
         if pair == 0:
-            middle = "means of p(x | z) between the codes"
+            middle = "means of p(x | z) between the latents"
             places = [0, (columns - 1) / 2, columns - 1]
-            axes.set_xticks([tiles.across(place) for place in places], ["datum", middle, "datum"])
+            axes.set_xticks(
+                [tiles.across(place) for place in places], ["observation", middle, "observation"]
+            )
             axes.xaxis.tick_top()
     _draw_changes(figure.add_subplot(grid[pairs]), found)
     return figure
@@ -82,7 +85,7 @@ def _draw_changes(axes: Axes, found: Interpolations) -> None:
     axes.set_ylim(0, 1.05 * found.change.max() or 1.0)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes.set(xlabel="way from one code to the other", ylabel="change per step\n(RMS per value)")
+    axes.set(xlabel="path from one latent to the other", ylabel="change per step\n(RMS per value)")
     axes.legend(loc="best", ncols=2, fontsize=9)
 
 
@@ -102,7 +105,7 @@ def _draw_tables(found: Interpolations, data: Dataset) -> Figure:
         axes.set_xlabel("variable")
     upper.supylabel("value", size="medium")
     bar = upper.colorbar(ScalarMappable(norm, colours), ax=panels, shrink=0.8)
-    bar.set_label("way from one code to the other")
+    bar.set_label("path from one latent to the other")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     upper.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     _draw_changes(lower.subplots(), found)
@@ -121,6 +124,9 @@ def _draw_lines(axes: Axes, lines: Tensor, ends: Tensor) -> None:
     for step, line in enumerate(lines):
         colour = colours(step / (len(lines) - 1))
         axes.plot(places, line, "o-", color=colour, linewidth=1.3, markersize=2.5 if few else 0)
-    for name, end, mark in (("first datum", ends[0], "x"), ("second datum", ends[1], "+")):
+    for name, end, mark in (
+        ("first observation", ends[0], "x"),
+        ("second observation", ends[1], "+"),
+    ):
         axes.plot(places, end, mark, color="black", markersize=6 if few else 2, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

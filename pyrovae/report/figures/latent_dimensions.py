@@ -14,11 +14,11 @@ from pyrovae.report.figures.scale import Array, say_none, tick_dimensions
 from pyrovae.report.figures.style import AMBER, DATA, GREY, MODEL, new_figure, styled
 
 CAPTION = (
-    "Each bar is a latent dimension, by what it carries. Above: KL(q(z_d | x) ‖ p(z_d)), the mean "
-    "over the data; of it, circles are information about x as far as it could be bounded, and the "
-    "rest is distance of the aggregated posterior from the prior. Below: how far the mean of q "
-    "moves from datum to datum. A dimension that does not move has collapsed: the decoder does "
-    "not use it."
+    "Each bar is a latent dimension. Above: KL(q(z_d | x) ‖ p(z_d)), the mean over the data; "
+    "circles are the part of it that is information about x, as far as it could be bounded, and "
+    "the rest is the divergence of the aggregated posterior from the prior. Below: the variance "
+    "of the mean of q over the data. A dimension whose mean does not vary has collapsed: the "
+    "decoder does not use it."
 )
 
 COLLAPSED = 0.01

@@ -10,15 +10,15 @@ from pyrovae.report.figures.style import new_figure, styled
 from pyrovae.report.figures.tiles import draw_tiles, shades
 
 CAPTION = (
-    "The decoder's output at quantiles of the prior: every cell stands for the same share of "
-    "what the model generates, if both numbers of the code are independent under the prior. "
-    "Neighbours should be alike; an edge between unlike ones is where the model keeps things "
-    "apart, and blurred cells along it are codes that no datum has."
+    "The decoder's output at quantiles of the prior. If both latent dimensions are independent "
+    "under the prior, every cell has the same probability under the model. Neighbours should be "
+    "alike; at an abrupt change the model separates kinds of data, and blurred cells along it are "
+    "latents of no observation."
 )
 
 TABLE_CAPTION = (
-    "The decoder's output over the plane of codes, a panel for each variable; axes are quantiles "
-    "of the prior, so that equal areas stand for equal shares of what the model generates."
+    "The decoder's output over the latent plane, a panel for each variable; axes are quantiles of "
+    "the prior, so that equal areas have equal probabilities under the model."
 )
 
 TICKS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -50,7 +50,7 @@ def _draw_images(found: Manifold, data: Dataset) -> Figure:
     images = shades(data, found.images)[0]
     size = len(images)
     height = 8.6 * min(1.5, images.shape[-2] / images.shape[-1])
-    figure = new_figure(f"{data.name}: means of p(x | z) over the plane of codes", height + 0.6)
+    figure = new_figure(f"{data.name}: means of p(x | z) over the latent plane", height + 0.6)
     axes = figure.subplots()
     tiles = draw_tiles(axes, images.flip(0).flatten(0, 1), size, gap=GAP)
     across = [tiles.across(size * tick - 0.5) for tick in TICKS]
@@ -67,7 +67,7 @@ def _draw_maps(found: Manifold, data: Dataset) -> Figure:
     count = min(values.shape[-1], MOST_VARIABLES)
     columns = min(count, 4)
     rows = -(-count // columns)
-    title = f"{data.name}: means of p(x | z) over the plane of codes"
+    title = f"{data.name}: means of p(x | z) over the latent plane"
     if count < values.shape[-1]:
         title += f", the first {count} of {values.shape[-1]} variables"
     figure = new_figure(title, 1.0 + rows * 6.4 / max(columns, 2))

@@ -20,18 +20,18 @@ from pyrovae.report.figures.tables import MOST_VARIABLES
 from pyrovae.report.figures.tiles import intensities, show
 
 CAPTION = (
-    "Above, how well each score tells the two sets apart: the probability that a datum from "
-    "outside has the higher score, with 95 % intervals. Left of 0.5 the outside data look less "
-    "strange than the model's own. Below, the scores of both sets, in nats; higher is stranger. "
-    "Scores whose histograms do not overlap find every outlier."
+    "Above, the AUROC of each score: the probability that an observation from outside has the "
+    "higher score, with 95 % intervals. Below 0.5 the score ranks the outside data as less "
+    "unusual than the inside data. Below, the scores of both sets, in nats; higher is more "
+    "unusual. Scores whose histograms do not overlap find every outlier."
 )
 CAPTION_OF_STRANGEST = (
-    "What each score holds for strangest in either set, the strangest on the left. Inside, these "
-    "are what a user of the score would be shown by mistake."
+    "The observations of highest score in either set, the highest on the left. Those inside would "
+    "be the false alarms of a user of the score."
 )
 CAPTION_OF_ROWS = (
-    "What each score holds for strangest in either set. The grey band is where nine tenths of the "
-    "data inside are, variable by variable; of two variables all data are drawn, small."
+    "The observations of highest score in either set. The grey band contains nine tenths of the "
+    "inside data, variable by variable; for two variables all data are drawn as small points."
 )
 
 BINS = 30
@@ -79,7 +79,7 @@ def scores(found: Outliers) -> Figure:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("share of data")
-    below.supxlabel("score in nats; higher is stranger", fontsize="medium")
+    below.supxlabel("score in nats; higher is more unusual", fontsize="medium")
     handles = panels[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2)
     return figure
@@ -89,7 +89,7 @@ def scores(found: Outliers) -> Figure:
 def strangest_images(found: Outliers, data: Dataset) -> Figure:
     """Images of highest score, a row for each score: inside on the left, outside on the right."""
     tile = (WIDTH - 1.6) / (2 * IMAGES) * data.shape[1] / data.shape[2]
-    figure = new_figure("The strangest data by each score", 0.85 + tile * len(found.scored))
+    figure = new_figure("The highest scores in either set", 0.85 + tile * len(found.scored))
     picked = [found.strangest(scored, IMAGES) for scored in found.scored]
     sides = zip(figure.subplots(1, 2), found.names, (found.inside, found.outside), strict=True)
     for side, (axes, name, x) in enumerate(sides):
@@ -109,7 +109,7 @@ def strangest_rows(found: Outliers) -> Figure:
     """A panel for each score: observations as lines over the variables, or as points."""
     count = len(found.scored)
     rows = -(-count // COLUMNS)
-    figure = new_figure("The strangest data by each score", 1.2 + 2.1 * rows)
+    figure = new_figure("The highest scores in either set", 1.2 + 2.1 * rows)
     panels = figure.subplots(rows, min(count, COLUMNS), squeeze=False, sharex=True, sharey=True)
     sets = found.inside.flatten(1), found.outside.flatten(1)
     flat = sets[0].shape[1] == 2
@@ -172,7 +172,7 @@ def _draw_lines(
     kinds = zip((inside, outside), strangest, (DATA, MODEL), names, strict=True)
     for x, index, colour, name in kinds:
         for number, row in enumerate(x[index]):
-            label = None if number else f"strangest of {_plain(name)}"
+            label = None if number else f"highest of {_plain(name)}"
             axes.plot(variables, row, color=colour, label=label, **style)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
 
@@ -183,7 +183,7 @@ def _draw_points(
     """Draw both sets in the plane, with large markers for the highest scores."""
     for x, index, colour, name in zip(sets, strangest, (DATA, MODEL), names, strict=True):
         axes.scatter(x[:, 0], x[:, 1], s=5, color=colour, alpha=0.3, linewidths=0)
-        label = f"strangest of {_plain(name)}"
+        label = f"highest of {_plain(name)}"
         axes.scatter(x[index, 0], x[index, 1], s=30, color=colour, label=label)
 
 

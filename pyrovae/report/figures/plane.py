@@ -57,7 +57,7 @@ def latent(autoencoder: Autoencoder, data: Dataset) -> Figure:
     z = codes(autoencoder, replace(data, rows=data.rows[index.to(data.rows.device)]))
     labels = classes(data, index)
     groups = None if labels is None else group(labels)
-    figure = new_figure(f"{data.name}: codes of test data, means of q(z | x)", 6.2)
+    figure = new_figure(f"{data.name}: latents of test data, means of q(z | x)", 6.2)
     axes = figure.subplots()
     if z.shape[1] == 1:
         _draw_histogram(axes, z.flatten(), groups)

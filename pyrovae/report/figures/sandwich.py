@@ -15,9 +15,10 @@ from pyrovae.report.figures.scale import Array, finite, marker_size, say_none, s
 from pyrovae.report.figures.style import DATA, GREY, MODEL, new_figure, styled
 
 CAPTION = (
-    "On data simulated from the model, annealing forwards gives a lower bound of log p(x) in the "
-    "mean, and annealing backwards from the code that made the datum an upper one. A single "
-    "datum's may cross; the means say how far estimates of log p(x) can be off."
+    "On data simulated from the model, forward annealing gives a lower bound on log p(x) in "
+    "expectation, and backward annealing from the latent that generated the observation an upper "
+    "one. Those of a single observation may cross; the means bound the error of estimates of log "
+    "p(x)."
 )
 
 
@@ -47,7 +48,7 @@ def _draw_bounds(axes: Axes, lower: Array, upper: Array) -> None:
         "alpha": 0.7,
         "linewidths": 0,
     }
-    axes.scatter(lower, upper, zorder=2, label="a simulated datum", **style)
+    axes.scatter(lower, upper, zorder=2, label="a simulated observation", **style)
     axes.set(xlim=ends, ylim=ends, ylabel="upper, nats")
     axes.set_xlabel("lower, nats" + scale.remark)
     axes.locator_params(nbins=6)

@@ -16,12 +16,12 @@ from pyrovae.report.figures.scale import Array, say_none
 from pyrovae.report.figures.style import AMBER, DATA, MODEL, new_figure, styled
 
 CAPTION = (
-    "Each point is the same model under another β, on test data: how many nats its code carries "
-    "(rate), and how badly it then explains the data (distortion); bars are two standard errors. "
-    "Down and to the left is better. On the dashed line rate and distortion have the sum they "
-    "have at β = 1 (or, without it, at the best ELBO): models below it have a better ELBO, above "
-    "it a worse one. Right, how well the dimensions of the code line up with known factors, if "
-    "there are any, and how many dimensions the code uses."
+    "Each point is the same model under another β, on test data: the KL of its guide in nats "
+    "(rate), and the reconstruction error in nats (distortion); bars are two standard errors. "
+    "Down and to the left is better. On the dashed line rate and distortion have the same sum as "
+    "at β = 1 (or, without it, at the best ELBO): models below it have a better ELBO, above it a "
+    "worse one. Right, how well latent dimensions align with known factors, if there are any, and "
+    "the number of active dimensions."
 )
 
 

@@ -53,7 +53,7 @@ def draw_sampled_rows(data: Dataset, x: Tensor, means: Tensor) -> Figure:
         x: Observations ``(n, *shape)``.
         means: Means of p(x | z) at latents of the prior, of the same shape.
     """
-    title = f"{data.name}: samples, means of p(x | z) at codes z from the prior"
+    title = f"{data.name}: samples, means of p(x | z) at latents z from the prior"
     figure = new_figure(title, HEIGHT)
     if data.shape.numel() == 2:
         _draw_plane(figure, x.flatten(1), means.flatten(1), "samples")

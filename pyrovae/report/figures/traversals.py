@@ -21,18 +21,18 @@ from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, s
 from pyrovae.report.figures.tiles import Tiles, draw_tiles, shades
 
 CAPTION = (
-    "One datum's code with one number at a time moved through the quantiles of the prior, "
-    "decoded; the other numbers stay as the encoder gives them. Each row is a latent dimension, "
-    "those that say most of the data first. Marked in red is the quantile nearest to the datum's "
-    "own code. On the right, how far the output moves along the row: a collapsed dimension, "
-    "which the decoder does not use, changes nothing."
+    "The decoded latent of one observation, with one dimension at a time moved through the "
+    "quantiles of the prior and the others held at the encoder's values. Each row is a latent "
+    "dimension, the most informative of the data first. Marked in red is the quantile nearest to "
+    "the observation's own latent. On the right, the change of the output along the row: a "
+    "collapsed dimension, which the decoder does not use, changes nothing."
 )
 
 TABLE_CAPTION = (
-    "One datum's code with one number at a time moved through the quantiles of the prior, "
-    "decoded; the other numbers stay as the encoder gives them. Each panel is a latent dimension, "
-    "those that say most of the data first; each line is a quantile. Where the lines lie on each "
-    "other the dimension does not change these variables; a collapsed one changes none."
+    "The decoded latent of one observation, with one dimension at a time moved through the "
+    "quantiles of the prior and the others held at the encoder's values. Each panel is a latent "
+    "dimension, the most informative of the data first; each line is a quantile. Where the lines "
+    "coincide the dimension does not change these variables; a collapsed one changes none."
 )
 
 MOST_PANELS = 12
@@ -95,7 +95,9 @@ def _draw_images(found: Traversals, data: Dataset) -> Figure:
     figure.suptitle(figure.get_suptitle(), y=1 - 0.1 / height, parse_math=False)
     above = place(LABELS, HEAD, ROWS, top)
     tiles = draw_tiles(above, torch.stack([datum, reconstruction]), 2)
-    above.set_xticks([tiles.across(0), tiles.across(1)], ["datum", "reconstruction"], size=10)
+    above.set_xticks(
+        [tiles.across(0), tiles.across(1)], ["observation", "reconstruction"], size=10
+    )
     grid = place(LABELS, HEAD + top + BETWEEN, ROWS, rows)
     places = _draw_rows(grid, images.flatten(0, 1), found)
     _draw_lengths(place(LABELS + ROWS + 0.2, HEAD + top + BETWEEN, BARS, rows), places, found)
@@ -170,7 +172,7 @@ def _draw_table(found: Traversals, data: Dataset) -> Figure:
         lines = found.images[row].flatten(1)
         for line, probability in zip(lines, found.probabilities, strict=True):
             axes.plot(places, line, "o-", color=colours(norm(probability)), lw=1.3, ms=size * 0.6)
-        axes.plot(places, datum, "x", color="black", ms=size + 1, label="datum", zorder=3)
+        axes.plot(places, datum, "x", color="black", ms=size + 1, label="observation", zorder=3)
         label, style = "reconstruction", {"lw": 1, "ms": size / 2, "zorder": 3}
         axes.plot(places, found.reconstruction.flatten(), ".:", color=MODEL, label=label, **style)
         colour = "black" if found.active[row] else FAINT

@@ -15,10 +15,10 @@ from pyrovae.report.figures.scale import Array, marker_size, say_none, scale_of
 from pyrovae.report.figures.style import AMBER, DATA, MODEL, RED, new_figure, styled
 
 CAPTION = (
-    "Each point is a datum, from the worst to the best. k̂ is the shape of the Pareto "
-    "distribution that fits its largest weights p(x, z) / q(z | x): the larger, the heavier the "
-    "tail, and the less q can stand in for p(z | x). One datum's k̂ is noisy; the share above the "
-    "threshold is not. Modes that q misses altogether are not seen here."
+    "Each point is an observation, from the worst to the best. k̂ is the shape of the Pareto "
+    "distribution fitted to its largest weights p(x, z) / q(z | x): the larger, the heavier the "
+    "tail, and the worse q approximates p(z | x). The k̂ of one observation is noisy; the share "
+    "above the threshold is not. Modes that q misses altogether are not detected."
 )
 
 GOOD = 0.5
@@ -37,7 +37,7 @@ def weights(variables: Mapping[str, Variable], threshold: float = 0.7) -> Figure
     """
     khat = np.asarray(variables["khat"].values, dtype=np.float64)
     constant = np.asarray(variables["degenerate"].values, dtype=bool)
-    figure = new_figure("Importance weights: Pareto k̂ of each datum", 4.2)
+    figure = new_figure("Importance weights: Pareto k̂ of each observation", 4.2)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
     judged = np.nan_to_num(khat[~constant], nan=np.inf, posinf=np.inf, neginf=-np.inf)
     if not len(judged):
