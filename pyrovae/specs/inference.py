@@ -152,6 +152,7 @@ class InferenceSpec(Spec):
             raise ValueError(
                 "inference.resampling.importance_weights = true weighs the loss of each "
                 f"observation, and the loss of inference.objective.kind = '{self.objective.kind}' "
-                "is no sum over data; choose 'elbo', 'iwae' or 'renyi', or importance_weights = false"
+                "is no sum over data; choose 'elbo', 'iwae' or 'renyi', or importance_weights = "
+                "false"
             )
         return self
