@@ -22,8 +22,8 @@ def binarise(splits: Splits, kind: Binarisation) -> Splits:
 
     ``"threshold"`` sets a bit where the intensity reaches half the maximum. The two random kinds
     read the intensity as a probability, ``intensity / maximum``: ``"static"`` draws once, with a
-    fixed seed, ``"dynamic"`` in every :meth:`Dataset.batch`. Data that are bits already are
-    returned as they are.
+    fixed seed, ``"dynamic"`` in every :meth:`~pyrovae.data.dataset.Dataset.batch`. Data that are
+    bits already are returned as they are.
 
     Args:
         splits: Data with a largest intensity.

@@ -150,7 +150,7 @@ def sample_both(
     nearest neighbours with the distances of these to their own. So a gap between dense clusters is
     a hole, and the thin edge of a wide cluster is none. Half of the data give the draws of q(z),
     the others the threshold: where p(z) = q(z), one latent of a hundred is expected to be outside,
-    whatever the space, for point guides too.
+    in any space, for point guides too.
 
     Limits: in many dimensions all distances become alike, and only a latent that is far off is
     detected, so that a small share says little. Distances are Euclidean, in the units of the
@@ -195,8 +195,8 @@ def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
     r"""Find the points that lie outside the support of a density.
 
     With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds
-    it with probability :math:`1 - m / (n + 1)`, whatever the density (if it has one), and the
-    number of points that do follows a beta-binomial distribution.
+    it with probability :math:`1 - m / (n + 1)` for any continuous distribution, and the number of
+    points that do so follows a beta-binomial distribution.
 
     Args:
         points: Points to classify, ``(points, dims)``.

@@ -29,8 +29,8 @@ class Manifold(Result):
 
     Attributes:
         axes: Names of the horizontal and the vertical axis.
-        probabilities: Below the middles of the cells along both axes, ``(size,)``; on the sphere
-            under the uniform distribution, whatever the prior.
+        probabilities: Cumulative prior probabilities at the middles of the cells along both axes,
+            ``(size,)``; on the sphere those of the uniform distribution, for any prior.
         codes: ``(size, size, dims)``, rows from the bottom up.
         images: Means of p(x | z), ``(size, size, *shape)``, rows from the bottom up.
         across: Root mean squared change of the output per value from a cell to its right

@@ -244,8 +244,9 @@ def _kl(traces: Traces, name: str) -> tuple[Tensor, Tensor | None, bool]:
 def closes(traces: Traces, name: str) -> bool:
     """Return True if a closed form of the KL at a latent site is a term of the bound.
 
-    It is not where the guide draws a parent of the latent after it (:meth:`Traces.in_order`), nor
-    where the density of the latent depends on auxiliary sites of the guide.
+    It is not where the guide draws a parent of the latent after it
+    (:meth:`~pyrovae.programs.traces.Traces.in_order`), nor where the density of the latent depends
+    on auxiliary sites of the guide.
     """
     return traces.in_order(name) and not traces.auxiliary
 

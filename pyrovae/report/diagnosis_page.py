@@ -64,7 +64,7 @@ class Overall(NamedTuple):
     """Overall verdict.
 
     Attributes:
-        grade: The most serious; ``None`` if no question could be asked.
+        grade: The most serious grade; ``None`` if no check applies.
         sentence: Its meaning, and the checks that it rests on.
     """
 

@@ -151,7 +151,8 @@ class InferenceSpec(Spec):
         if weighed and not isinstance(self.objective, ELBOSpec | IWAESpec | RenyiSpec):
             raise ValueError(
                 "inference.resampling.importance_weights = true weighs the loss of each "
-                f"observation, and the loss of inference.objective.kind = '{self.objective.kind}' is no sum "
-                "over data; choose 'elbo', 'iwae' or 'renyi', or importance_weights = false"
+                f"observation, and the loss of inference.objective.kind = '{self.objective.kind}' "
+                "is no sum over data; choose 'elbo', 'iwae' or 'renyi', or importance_weights = "
+                "false"
             )
         return self

@@ -258,7 +258,7 @@ def test_an_improper_prior_has_no_draws() -> None:
 def test_predictive_draws_are_few_of_large_data(
     monkeypatch: pytest.MonkeyPatch, vectorize: bool
 ) -> None:
-    monkeypatch.setattr(recorded, "PREDICTIVE_VALUES", 8 * 5)
+    monkeypatch.setattr(collected_draws, "PREDICTIVE_VALUES", 8 * 5)
     result = pyrovae.from_pyro_svi(
         eight_schools, schools_guide, EFFECTS, num_draws=20, vectorize=vectorize
     )

@@ -1,5 +1,5 @@
 """Out-of-distribution scores in nats, higher for more unusual data.
 
 Each is a function of :class:`~pyrovae.exploration.scores.inputs.ScoreInputs`; one that does not
-apply raises, and says why.
+apply raises an error with the reason.
 """

@@ -23,7 +23,7 @@ Kind = Literal["exact", "sampled", "point"]
 
 
 def exact_kl(q: TorchDistributionMixin, p: TorchDistributionMixin) -> Tensor | None:
-    """KL(q, p) in nats with q's batch shape, or None when nobody registered a closed form."""
+    """KL(q, p) in nats with q's batch shape, or None if no closed form is registered."""
     per_dim = exact_kl_per_dim(q, p)
     if per_dim is not None:
         return per_dim.sum(-1)

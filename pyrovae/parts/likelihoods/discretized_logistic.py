@@ -106,7 +106,8 @@ class DiscretizedLogisticLikelihood(LocationScaleLikelihood):
             \operatorname{DiscretizedLogistic}(x_i \mid m + s f_i(z), \sigma_i; N)
 
     Neighbouring levels have similar mass; the lowest and the highest level have the mass of the
-    tails. Networks compute in units of the data (:class:`LocationScaleLikelihood`), and by default
+    tails. Networks compute in units of the data
+    (:class:`~pyrovae.parts.likelihoods.location_scale.LocationScaleLikelihood`), and by default
     noise starts at their scale: where it is much larger, as a tenth of :math:`N` is for pictures
     of little contrast, the posterior collapses before it has fallen.
 

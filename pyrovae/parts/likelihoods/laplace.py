@@ -18,7 +18,7 @@ class LaplaceLikelihood(LocationScaleLikelihood):
 
     An error costs its absolute value, not its square, so that a few large errors have less
     influence. The standard deviation is :math:`\sqrt 2 \, \sigma`. Arguments, :math:`m`, :math:`s`
-    and :math:`\sigma`: :class:`LocationScaleLikelihood`.
+    and :math:`\sigma`: :class:`~pyrovae.parts.likelihoods.location_scale.LocationScaleLikelihood`.
 
     References:
         Kotz, Kozubowski and Podgórski (2001), *The Laplace Distribution and Generalizations*,

@@ -86,7 +86,7 @@ class LocationScaleLikelihood(Likelihood):
 
     @abstractmethod
     def density(self, loc: Tensor, scale: Tensor) -> TorchDistributionMixin:
-        """The density of each value by itself."""
+        """Density of each value."""
 
     def forward(self, outputs: Float[Tensor, " ..."]) -> TorchDistributionMixin:
         """p(x | z) from ``(*batch, 1, *shape)``, or ``(*batch, 2, *shape)`` per pixel."""

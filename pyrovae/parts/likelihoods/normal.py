@@ -15,7 +15,8 @@ class NormalLikelihood(LocationScaleLikelihood):
     .. math::
         p(x \mid z) = \prod_i \mathcal{N}(x_i \mid m_i + s_i f_i(z), \sigma_i^2)
 
-    Arguments, :math:`m`, :math:`s` and :math:`\sigma`: :class:`LocationScaleLikelihood`.
+    Arguments, :math:`m`, :math:`s` and :math:`\sigma`:
+    :class:`~pyrovae.parts.likelihoods.location_scale.LocationScaleLikelihood`.
 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114,

@@ -137,7 +137,7 @@ def _film(frames: list[NDArray[Any]], colours: int) -> bytes:
 
 
 def _reduced(picture: NDArray[Any], colours: int) -> Image.Image:
-    """As an image of so many colours; of greys, where there is nothing else."""
+    """Reduce an image to a number of colours, or of greys if it has no others."""
     if (picture == picture[..., :1]).all():
         step = 255 / (colours - 1)
         levels = np.round(np.round(np.arange(256) / step) * step).astype(np.uint8)

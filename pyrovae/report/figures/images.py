@@ -46,7 +46,7 @@ def draw_sampled_images(data: Dataset, x: Tensor, means: Tensor, columns: int = 
 
     Args:
         data: Data set of ``x``.
-        x: Images that tell the range of intensities.
+        x: Images that give the range of intensities.
         means: Images to show.
         columns: Images in a row.
     """

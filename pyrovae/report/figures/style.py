@@ -12,10 +12,10 @@ WIDTH = 9.0
 """Width of every picture in inches."""
 
 DATA, MODEL = "#22577a", "#e4572e"
-"""Colours of what comes from the data, and of what comes from the model."""
+"""Colours of data and of the model."""
 
 AMBER, RED, GREY = "#f2b134", "#b3261e", "#b9bec6"
-"""Colours of what calls for care, of what is wrong, and of what is left in the background."""
+"""Colours of warnings, of failures, and of the background."""
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 180,

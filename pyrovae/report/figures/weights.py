@@ -33,7 +33,7 @@ def weights(variables: Mapping[str, Variable], threshold: float = 0.7) -> Figure
 
     Args:
         variables: ``khat`` and ``degenerate``, both ``(obs,)``.
-        threshold: From here on k̂ says not to rely on the weights.
+        threshold: Value of k̂ above which the weights are unreliable.
     """
     khat = np.asarray(variables["khat"].values, dtype=np.float64)
     constant = np.asarray(variables["degenerate"].values, dtype=bool)
