@@ -39,13 +39,13 @@ _HOMES = {
     "VAE": "programs.vae",
     "build": "programs.building",
     "fit": "training.fit",
-    "from_pyro_mcmc": "diagnosis.converters",
-    "from_pyro_svi": "diagnosis.converters",
+    "from_pyro_mcmc": "diagnosis.arviz_converters",
+    "from_pyro_svi": "diagnosis.arviz_converters",
     "load": "runs.weights",
     "load_data": "data",
     "log_evidence": "evaluation.evidence",
     "save": "runs.weights",
-    "to_arviz": "diagnosis.tree",
+    "to_arviz": "diagnosis.arviz_tree",
 }
 
 __all__ = [

@@ -44,7 +44,8 @@ def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
 
     Dimensions that do not vary with the data (a variance below 0.01, as in
     :func:`pyrovae.evaluation.latent_means.active_dimensions`) are left out: their values are
-    noise, in whose tails an observation is by accident. Where no dimension is left, all chances are equal.
+    noise, in whose tails an observation is by accident. Where no dimension is left, all chances
+    are equal.
 
     Args:
         codes: Means of q(z | x), ``(data, dims)``, finite, on the CPU.

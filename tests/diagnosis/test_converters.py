@@ -16,7 +16,7 @@ from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoNormal
 
 import pyrovae
-from pyrovae.diagnosis import programs
+from pyrovae.diagnosis import collected_draws, programs
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.importance import draw_weighted
 from pyrovae.programs.handwritten import Handwritten
