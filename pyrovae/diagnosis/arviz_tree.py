@@ -54,6 +54,7 @@ def posterior_tree(
     posterior_predictive: Array | None = None,
     observed: Array | None = None,
     pit: Array | None = None,
+    pit_names: Sequence[str] | None = None,
     pit_log_joint: Array | None = None,
     checks: Iterable[Check] = (),
     names: Sequence[str] | None = None,
@@ -78,6 +79,7 @@ def posterior_tree(
         observed: The data ``(obs, *shape)``.
         pit: Where the code that made a simulated datum lies in the guide's distribution,
             ``(simulations, latent)``, uniform if the guide is calibrated: group prior_sbc.
+        pit_names: Names of its latent dimensions, which are not discrete.
         pit_log_joint: The same for log p(x, z), ``(simulations,)``.
         checks: Their arrays make up the group diagnostics, their verdicts its attributes. A
             dimension or variable that has another length or meaning in an earlier check is
@@ -110,7 +112,7 @@ def posterior_tree(
         groups["observed_data"] = dataset(data, coords)
     calibration = _calibration(pit, pit_log_joint)
     if calibration:
-        groups["prior_sbc"] = dataset(calibration, coords)
+        groups["prior_sbc"] = dataset(calibration, _coordinates(latent_name=pit_names))
     checks = list(checks)
     if checks:
         groups["diagnostics"] = _diagnostics(checks, coords, _lengths(groups))

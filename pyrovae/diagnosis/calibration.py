@@ -265,7 +265,8 @@ def check_calibration(
     Given x, :math:`z^*` is an exact draw from the posterior: were that the guide, every
     :math:`u_d` would be uniform. Where the guide's marginals have no distribution function that
     is known, :math:`z^*_d` is ranked among 99 draws, ties broken at random. So are all angles,
-    counted from the point opposite to their mean direction. It says how the guide fares on the
+    counted from the point opposite to their mean direction. Discrete latents count in log p(x, z)
+    alone. It says how the guide fares on the
     model's own data, which need not be like real ones.
 
     Args:
@@ -275,8 +276,8 @@ def check_calibration(
 
     Raises:
         DataError: A simulated datum has no finite density.
-        SpecError: The guide is a point; there are too few simulations; the model observes
-            several sites.
+        SpecError: The guide is a point; all latents are discrete; there are too few simulations;
+            the model observes several sites.
 
     References:
         Talts et al. (2018), *Validating Bayesian Inference Algorithms with Simulation-Based
@@ -297,6 +298,11 @@ def check_calibration(
                 "the guide is a point, which has no intervals to be calibrated: choose "
                 "inference.guide.kind 'diagonal', or sample p(z | x) by MCMC"
             )
+        if local.discrete.all():
+            raise SpecError(
+                f"latents {', '.join(local.names)} are discrete, and have no intervals to be "
+                "calibrated"
+            )
         index = torch.arange(simulations, device=like.device) % len(like)
         size = max(1, chunks.codes(like.device) // (DRAWS + 1))
         parts = [place(autoencoder, like[part]) for part in index.split(size)]
@@ -306,10 +312,11 @@ def check_calibration(
             "data simulated from the model have densities or codes that are not finite: its "
             "parameters are not, or p(x | z) draws what it gives no density to"
         )
+    ranked = ~local.discrete
     return Calibration(
-        local.names,
-        found.pit.numpy(),
+        [name for name, kept in zip(local.names, ranked, strict=True) if kept],
+        found.pit[:, ranked].numpy(),
         found.pit_log_joint.numpy(),
-        found.z.numpy(),
-        active(found).numpy(),
+        found.z[:, ranked].numpy(),
+        active(found)[ranked].numpy(),
     )

@@ -16,7 +16,7 @@ from pyrovae.diagnosis.arviz_tree import CONDITIONAL_NOTE, compact, dataset
 from pyrovae.diagnosis.programs import Layout, Program, Sites, label, site_of
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Variable
-from pyrovae.programs.densities import log_density
+from pyrovae.programs.log_density import log_density
 
 # How many numbers are kept of predictive draws: a hundred of 256 images of 784 pixels.
 PREDICTIVE_VALUES = 100 * 256 * 784

@@ -16,7 +16,7 @@ from pyrovae.data import Dataset
 from pyrovae.diagnosis import gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
 from pyrovae.diagnosis.bound import Bound
-from pyrovae.diagnosis.calibration import check_calibration
+from pyrovae.diagnosis.calibration import Calibration, check_calibration
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.diagnosis.gap import check_gap
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
@@ -93,6 +93,7 @@ class Diagnosis:
         from pyrovae.diagnosis.arviz_tree import posterior_tree
 
         found = {name: v.values for check in self.checks for name, v in check.variables().items()}
+        ranked = next((c.names for c in self.checks if isinstance(c, Calibration)), None)
         return posterior_tree(
             draws=self.draws,
             prior=None if self.prior is None else self.prior.z,
@@ -100,6 +101,7 @@ class Diagnosis:
             posterior_predictive=self.replicas,
             observed=self.x,
             pit=found.get("pit"),
+            pit_names=ranked,
             pit_log_joint=found.get("pit_log_joint"),
             checks=self.checks,
             names=self.codes,
@@ -245,7 +247,7 @@ def _bound(
     """The ELBO beside log p(x), which is annealed where there is time for it."""
     require_density(local)
     elbo, log_prob, _ = bounds(drawn.log_weight)
-    if not annealed:
+    if not annealed or local.discrete.any():  # annealing needs gradients
         return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
     log_prob = anneal(local.autoencoder, local.x, computation=computation).log_prob
     return Bound(elbo, log_prob, "annealed from the guide", NEAL)

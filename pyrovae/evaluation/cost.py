@@ -36,6 +36,9 @@ def _seconds(local: LocalPosterior, z: Tensor) -> float:
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         log_prob = local.log_joint(z) if local.point else local.log_joint(z) + local.log_guide(z)
-        (gradient,) = torch.autograd.grad(log_prob.sum(), z)
-    gradient.sum().item()  # a GPU has done it only when something is asked of it
+        (gradient,) = torch.autograd.grad(log_prob.sum(), z, allow_unused=True)
+    # Discrete latents have none.
+    (
+        log_prob if gradient is None else gradient
+    ).sum().item()  # a GPU has done it only when something is asked of it
     return time.perf_counter() - started

@@ -222,8 +222,10 @@ def require_gradient(local: LocalPosterior) -> None:
     """Refuse a model whose log-density has no gradient in the latents.
 
     Raises:
-        SpecError: Log p(x | z) does not depend on z in a way that can be differentiated.
+        SpecError: A latent is discrete, or log p(x | z) does not depend on z in a way that can be
+            differentiated.
     """
+    _ = local.coordinates  # of discrete latents there are none
     with torch.enable_grad():
         z = local.draw_prior(1).detach().requires_grad_()
         value = local.log_model(z)[1].sum()

@@ -11,7 +11,8 @@ from torch import Tensor
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.evaluation.batches import batches, observations
-from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
+from pyrovae.programs.autoencoder import Autoencoder, center
+from pyrovae.programs.traces import Site
 
 # Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.
 ACTIVE_VARIANCE = 0.01
@@ -46,7 +47,8 @@ def means(autoencoder: Autoencoder, x: Tensor, sites: Sequence[str]) -> Tensor:
         sites: The latent sites, in the model's order.
     """
     guide = poutine.trace(autoencoder.guide).get_trace(x)
-    parts = [mean_or_draw(guide.nodes[name]["fn"]) for name in sites]
+    found: list[Site] = [guide.nodes[name] for name in sites]
+    parts = [center(site["fn"], site["value"]) for site in found]
     return torch.cat([part.reshape(len(x), -1) for part in parts], dim=-1)
 
 

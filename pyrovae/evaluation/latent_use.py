@@ -18,7 +18,7 @@ from pyrovae.evaluation.angles import on_plane
 from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
-from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
+from pyrovae.programs.autoencoder import Autoencoder, center
 from pyrovae.programs.densities import densities
 from pyrovae.programs.traces import Site
 
@@ -139,7 +139,7 @@ def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q: Site = traces.guide.nodes[name]
         site = found.sites[name]
         mean = (
-            (q["value"] if angular.any() else mean_or_draw(q["fn"], q["value"]))
+            (q["value"] if angular.any() else center(q["fn"], q["value"]))
             .double()
             .reshape(len(x), -1)
         )
@@ -159,10 +159,11 @@ def _without_nan(run: tuple[Tensor, ...]) -> list[Tensor]:
 def _prior_variance(local: LocalPosterior, x: Tensor) -> Tensor:
     """Prior variance of each latent dimension: in closed form, else of draws."""
     angles = local.angles
-    found = [pair.p for pair in pairs(local.autoencoder, x[:2]).values()]
-    if len(found) == 1 and not angles.any():  # of several, one may depend on another
+    found = list(pairs(local.autoencoder, x[:2]).values())
+    # Of several, one may depend on another; and one on a discrete latent of the model alone.
+    if len(found) == 1 and found[0].closes and not angles.any():
         with suppress(NotImplementedError):
-            first, second = found[0].variance.double().reshape(2, -1).cpu()
+            first, second = found[0].p.variance.double().reshape(2, -1).cpu()
             if first.isfinite().all() and torch.equal(first, second):
                 return first
     few = LocalPosterior(local.autoencoder, x[:MIN_DATA])

@@ -13,15 +13,16 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
+from pyrovae.compute.randomness import seeded
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Reduced, log_densities
+from pyrovae.programs.enumeration import enumerated
 from pyrovae.programs.plates import DRAWS, Plates
 from pyrovae.programs.traces import (
     Site,
     density_sites,
-    missing_values,
     observed_sites,
     sites_by_role,
 )
@@ -87,6 +88,7 @@ class LocalPosterior:
             name: _without(_site(traces.guide, name)["value"].shape, place)
             for name, place in self._places.items()
         }
+        self._types = {name: _site(traces.guide, name)["value"].dtype for name in self._latent}
         self.dims = sum(shape.numel() for shape in self.shapes.values())
         self.point = any(traces.is_point(name) for name in self._latent)
 
@@ -121,16 +123,26 @@ class LocalPosterior:
         """Mask of the latent dimensions that are angles, ``(dims,)``, equal up to full turns."""
         return angles(self._supports, self.shapes).to(self.x.device)
 
+    @property
+    def discrete(self) -> Tensor:
+        """Mask of the latent dimensions that are discrete, ``(dims,)``."""
+        return torch.tensor(
+            [
+                support.is_discrete
+                for name, support in self._supports.items()
+                for _ in range(self.shapes[name].numel())
+            ]
+        )
+
     def draw(self, draws: int) -> Draws:
         """Draw latents from the guide, with all their log-densities."""
         guide = self._run(self.autoencoder.guide, draws)
         values = _values(guide, self._latent)
-        model = self._run(self.autoencoder.model, draws, values)
+        model = self._run(self.autoencoder.model, draws, values, summed=True)
         return Draws(
             self._join(values, draws),
             self._log_prob(guide, self._guide, draws),
-            self._log_prob(model, self._latent, draws),
-            self._log_prob(model, self._observed, draws),
+            *self._log_model(model, draws),
         )
 
     def draw_guide(self, draws: int) -> Tensor:
@@ -145,9 +157,8 @@ class LocalPosterior:
 
     def log_model(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(z) and log p(x | z); both differentiable."""
-        model = self._run(self.autoencoder.model, len(z), self._split(z))
-        latent, observed = self._latent, self._observed
-        return self._log_prob(model, latent, len(z)), self._log_prob(model, observed, len(z))
+        model = self._run(self.autoencoder.model, len(z), self._split(z), summed=True)
+        return self._log_model(model, len(z))
 
     def log_joint(self, z: Tensor) -> Tensor:
         """Log p(x, z); differentiable."""
@@ -177,11 +188,18 @@ class LocalPosterior:
         return [_site(model, name)["fn"] for name in self._data]
 
     def _run(
-        self, program: Callable[..., Any], draws: int, values: Mapping[str, Tensor] | None = None
+        self,
+        program: Callable[..., Any],
+        draws: int,
+        values: Mapping[str, Tensor] | None = None,
+        *,
+        summed: bool = False,
     ) -> Trace:
         """A trace of ``draws`` runs at once: in a plate, or with each observation repeated."""
         if values is not None:
             program = poutine.condition(program, data=dict(values))
+        if summed:
+            program = enumerated(program)
         x, plate = self.x, pyro.plate(DRAWS, draws, dim=-2)
         if not self.autoencoder.vectorisable:
             x = x.repeat(draws, *(1 for _ in x.shape[1:]))
@@ -194,7 +212,7 @@ class LocalPosterior:
         batch = z.shape[:-1] if self.autoencoder.vectorisable else (-1,)
         pieces = z.split(sizes, dim=-1)
         values = {
-            name: piece.reshape(*batch, *shape)
+            name: piece.reshape(*batch, *shape).to(self._types[name])
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
         if self.autoencoder.vectorisable:
@@ -206,12 +224,19 @@ class LocalPosterior:
         if not self.autoencoder.vectorisable:
             values = {name: values[name].movedim(self._places[name], 0) for name in self._latent}
         rows = [values[name].reshape(draws, len(self), -1) for name in self._latent]
-        return torch.cat(rows, dim=-1)
+        return torch.cat(rows, dim=-1).to(self.x.dtype)
 
-    def _log_prob(self, trace: Trace, names: list[str], draws: int) -> Tensor:
+    def _log_model(self, trace: Trace, draws: int) -> tuple[Tensor, Tensor]:
+        """Log p(z) and log p(x | z)."""
+        log_prior = self._log_prob(trace, self._latent, draws)
+        return log_prior, self._log_prob(trace, self._observed, draws, given=self._latent)
+
+    def _log_prob(
+        self, trace: Trace, names: list[str], draws: int, given: list[str] | None = None
+    ) -> Tensor:
         count = len(self) if self.autoencoder.vectorisable else draws * len(self)
         reduced = Reduced(Plates.of(trace, count=count))
-        return log_densities(trace, names, reduced).reshape(draws, len(self))
+        return log_densities(trace, names, reduced, given or []).reshape(draws, len(self))
 
 
 class Simulated(NamedTuple):
@@ -234,9 +259,11 @@ def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
     """
     with torch.no_grad():
         trace = poutine.trace(poutine.uncondition(autoencoder.model)).get_trace(like)
-    missing = missing_values(trace)
-    sites = [name for name in sites_by_role(trace, "latent") if name not in missing]
-    observed = [name for name in sites if _site(trace, name)["infer"].get("was_observed")]
+        with seeded(0, like.device):
+            latent = autoencoder.traces(like[:2]).latent
+    drawn = sites_by_role(trace, "latent")
+    observed = [name for name in drawn if _site(trace, name)["infer"].get("was_observed")]
+    sites = [name for name in drawn if name in latent or name in observed]
     if len(observed) != 1:
         raise SpecError(
             f"the model observes {len(observed)} sites, {', '.join(observed)}: checks on data "

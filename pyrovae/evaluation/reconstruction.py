@@ -7,7 +7,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
-from pyrovae.programs.autoencoder import Autoencoder, mean_or_draw
+from pyrovae.programs.autoencoder import Autoencoder, center
 from pyrovae.programs.traces import Site, observed_sites, sites_by_role
 
 
@@ -16,7 +16,7 @@ def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
     with evaluating(autoencoder, x.device):
         guide = poutine.trace(autoencoder.guide).get_trace(x)
         for site in sites_by_role(guide, "latent").values():
-            site["value"] = mean_or_draw(site["fn"])
+            site["value"] = center(site["fn"], site["value"])
         replayed = poutine.replay(autoencoder.model, trace=guide)
         return _observed_mean(poutine.trace(replayed).get_trace(x))
 

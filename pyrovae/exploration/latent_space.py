@@ -119,10 +119,12 @@ class LatentSpace:
 
     def _inverse_distribution(self, probabilities: Tensor) -> Tensor | None:
         with evaluating(self.autoencoder, self._one.device):
-            found = [pair.p for pair in pairs(self.autoencoder, self._one).values()]
-        if len(found) > 1 or not factorised(found[0]):
+            found = list(pairs(self.autoencoder, self._one).values())
+        if len(found) > 1 or not found[0].closes or not factorised(found[0].p):
             return None
         try:
-            return found[0].base_dist.icdf(probabilities.to(self._one)[:, None, None])[:, 0].cpu()
+            return (
+                found[0].p.base_dist.icdf(probabilities.to(self._one)[:, None, None])[:, 0].cpu()
+            )
         except NotImplementedError:
             return None

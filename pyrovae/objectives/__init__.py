@@ -6,6 +6,7 @@ from pyrovae.objectives.building import build_objective as build_objective
 from pyrovae.objectives.capacity import CapacityELBO as CapacityELBO
 from pyrovae.objectives.elbo import AnalyticELBO as AnalyticELBO
 from pyrovae.objectives.elbo import SampledELBO as SampledELBO
+from pyrovae.objectives.enumerated import EnumeratedELBO as EnumeratedELBO
 from pyrovae.objectives.free_bits import FreeBitsELBO as FreeBitsELBO
 from pyrovae.objectives.mmd import MMDObjective as MMDObjective
 from pyrovae.objectives.renyi import RenyiBound as RenyiBound

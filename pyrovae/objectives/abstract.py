@@ -18,7 +18,9 @@ from pyrovae.objectives.requirements import Requirement, find_obstacle, pairs_of
 from pyrovae.objectives.schedules import Budget
 from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.programs.densities import Densities, densities, filled, has_own_scale
+from pyrovae.programs.densities import Densities, densities, has_own_scale
+from pyrovae.programs.enumeration import PLATES, is_summed
+from pyrovae.programs.log_density import filled
 from pyrovae.programs.traces import Traces, density_sites, missing_values
 
 
@@ -153,8 +155,11 @@ def check_traces(traces: Traces, max_plate_nesting: Any) -> None:
         if site["is_observed"]:  # what a mask hides may be anything
             value = filled(site["value"], site["mask"], site["fn"].event_dim)
             model.nodes[name] = site | {"value": value}
+    if any(is_summed(site) for t in (model, traces.guide) for site in t.nodes.values()):
+        max_plate_nesting = min(max_plate_nesting, PLATES)  # enumerated dimensions are left of it
+    else:
+        check_if_enumerated(traces.guide)
     check_model_guide_match(model, traces.guide, max_plate_nesting)
-    check_if_enumerated(traces.guide)
     for trace in model, traces.guide:
         trace.compute_log_prob()
         for site in density_sites(trace).values():

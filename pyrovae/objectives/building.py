@@ -9,6 +9,7 @@ from torch import Tensor
 from pyrovae.objectives.abstract import Objective
 from pyrovae.objectives.capacity import CapacityELBO
 from pyrovae.objectives.elbo import AnalyticELBO, SampledELBO
+from pyrovae.objectives.enumerated import EnumeratedELBO
 from pyrovae.objectives.free_bits import FreeBitsELBO
 from pyrovae.objectives.mmd import MMDObjective
 from pyrovae.objectives.renyi import RenyiBound
@@ -18,6 +19,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.objectives import (
     CapacitySpec,
     ELBOSpec,
+    EnumeratedSpec,
     FreeBitsSpec,
     IWAESpec,
     MMDSpec,
@@ -57,6 +59,8 @@ def _build(spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: 
         case ELBOSpec():
             analytic = spec.kl == "analytic" or (spec.kl == "auto" and _analytic(autoencoder, x))
             return AnalyticELBO(**options) if analytic else SampledELBO(**options)
+        case EnumeratedSpec():
+            return EnumeratedELBO(**options)
         case IWAESpec():
             return RenyiBound(alpha=0.0, gradient=spec.gradient, **options)
         case RenyiSpec():

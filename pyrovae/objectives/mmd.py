@@ -10,7 +10,8 @@ from torch import Tensor
 from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
 from pyrovae.objectives.requirements import REPARAMETERISED, Requirement
-from pyrovae.programs.densities import Densities, present
+from pyrovae.programs.densities import Densities
+from pyrovae.programs.log_density import present
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces
 

@@ -17,7 +17,8 @@ from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import check_traces
 from pyrovae.objectives.bound import Bound
 from pyrovae.objectives.requirements import DENSITY, REPARAMETERISED, Requirement
-from pyrovae.programs.densities import Densities, Reduced, has_own_scale, log_density
+from pyrovae.programs.densities import Densities, Reduced, has_own_scale
+from pyrovae.programs.log_density import log_density
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, density_sites, sites_by_role
 from pyrovae.specs.objectives import Gradient

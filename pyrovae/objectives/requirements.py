@@ -20,6 +20,7 @@ from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import closes
+from pyrovae.programs.enumeration import can_enumerate
 from pyrovae.programs.traces import Site, Traces
 
 
@@ -172,6 +173,12 @@ def _not_reparameterised(pair: Pair) -> str | None:
     return None if pair.q.has_rsample else "draws of q(z | x) cannot be reparameterised"
 
 
+def _neither_drawn_nor_listed(pair: Pair) -> str | None:
+    if pair.q.has_rsample or can_enumerate(pair.q):
+        return None
+    return "draws of q(z | x) cannot be reparameterised, nor can its values be enumerated"
+
+
 def _no_closed_form(pair: Pair) -> str | None:
     if not pair.closes:
         return (
@@ -209,6 +216,10 @@ DENSITY = Requirement(
 )
 REPARAMETERISED = Requirement(
     _at_any_site(_not_reparameterised),
+    "inference.objective.kind 'elbo' with kl 'auto' or 'sampled'",
+)
+ENUMERABLE = Requirement(
+    _at_any_site(_neither_drawn_nor_listed),
     "inference.objective.kind 'elbo' with kl 'auto' or 'sampled'",
 )
 CLOSED_FORM_KL = Requirement(

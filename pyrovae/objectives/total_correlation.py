@@ -17,7 +17,8 @@ from pyrovae.objectives.requirements import (
     Requirement,
 )
 from pyrovae.parts.distributions.kl import marginals
-from pyrovae.programs.densities import Densities, masked, present
+from pyrovae.programs.densities import Densities
+from pyrovae.programs.log_density import masked, present
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces
 

@@ -83,18 +83,19 @@ class Autoencoder(nn.Module, ABC):
         """p(z), p(x | z) and q(z | x) in words."""
 
 
-def mean_or_draw(distribution: Any, draw: Tensor | None = None) -> Tensor:
-    """Return the mean, or a draw where a distribution, such as a flow, has no finite mean.
+def center(distribution: Any, draw: Tensor | None = None) -> Tensor:
+    """Return the mean of a distribution, or the mode of a discrete one, which is a value it has.
+
+    Where there is none that is known, as for a flow, return a draw.
 
     Args:
         distribution: A distribution of Pyro.
-        draw: The draw to take, where there is one already.
+        draw: The draw to take, where there is one already; also where the mean is not finite.
     """
     try:
-        mean: Tensor = distribution.mean
-        if mean.isfinite().all():
-            return mean
+        found: Tensor = (
+            distribution.mode if distribution.support.is_discrete else distribution.mean
+        )
     except NotImplementedError:
-        mean = torch.tensor(torch.nan)
-    drawn: Tensor = distribution.sample() if draw is None else draw
-    return torch.where(mean.isfinite(), mean, drawn)
+        return distribution.sample() if draw is None else draw
+    return found if draw is None else torch.where(found.isfinite(), found, draw)

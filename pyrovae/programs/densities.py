@@ -13,11 +13,10 @@ from functools import reduce
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pyro.distributions import MaskedDistribution
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
-from torch.distributions import Independent
 
+from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import (
     Kind,
     exact_kl,
@@ -25,26 +24,66 @@ from pyrovae.parts.distributions.kl import (
     log_prob_per_dim,
     sums_over_dims,
 )
+from pyrovae.programs.enumeration import (
+    Enumerated,
+    Factor,
+    averaged,
+    depends,
+    enumerated_dim,
+    is_summed,
+    own_latents,
+    plate_dims,
+    summed_out,
+)
+from pyrovae.programs.log_density import log_density, log_prob_of, masked, present
 from pyrovae.programs.plates import Plates, subsampling
 from pyrovae.programs.traces import Site, Traces, density_sites, sites_by_role
 
-Mask = Tensor | bool | None
-
 
 class Reduced(NamedTuple):
-    """Map from values at a site of the programs to numbers per observation."""
+    """Map from values at a site of the programs to numbers per observation.
+
+    Attributes:
+        plates: Place of particles and observations among the dimensions.
+        scaled: Whether a program's own ``poutine.scale`` counts.
+        guide: Latents that the guide enumerates.
+    """
 
     plates: Plates
     scaled: bool = False
+    guide: tuple[Enumerated, ...] = ()
+
+    @classmethod
+    def of(cls, plates: Plates, guide: Trace, *, scaled: bool = False) -> Reduced:
+        """The map that also averages over the latents that a guide enumerates."""
+        sites: Iterable[Site] = guide.nodes.values()
+        summed = (
+            Enumerated(
+                enumerated_dim(site),
+                log_prob_of(site["fn"], site["value"]).double(),
+                plate_dims(site),
+            )
+            for site in sites
+            if is_summed(site)
+        )
+        return cls(plates, scaled, tuple(summed))
 
     def __call__(self, value: Tensor, site: Site, event_dim: int = 0) -> Tensor:
-        """``(*batch, *event)`` as ``(*enumerated, particles, data, *event)``."""
-        scale = self.plates.inner_scale(site) * (_own_scale(site) if self.scaled else 1.0)
+        """``(*batch, *event)`` as ``(particles, data, *event)``."""
+        scale = self.scale(site)
         if isinstance(scale, Tensor):
             value = value * scale.reshape(scale.shape + (1,) * event_dim)
         elif scale != 1:
             value = value * scale
-        return self.plates.per_observation(value, event_dim)
+        return self.average(value, event_dim)
+
+    def average(self, value: Tensor, event_dim: int = 0) -> Tensor:
+        """The same without a scale."""
+        return self.plates.per_observation(averaged(value, self.guide, event_dim), event_dim)
+
+    def scale(self, site: Site) -> Any:
+        """Scale of a site: that of its subsampled plates inside the data's, and its own."""
+        return self.plates.inner_scale(site) * (_own_scale(site) if self.scaled else 1.0)
 
 
 class SiteDensity(NamedTuple):
@@ -155,10 +194,10 @@ def densities(
         SpecError: Some site is in no plate of ``count`` observations; names it.
     """
     plates = Plates.of(traces[0].model, traces[0].guide, count=count)
-    reduced = Reduced(plates, scaled)
-    each = [_sites(run, reduced, sampled) for run in traces]
+    maps = [Reduced.of(plates, run.guide, scaled=scaled) for run in traces]
+    each = [_sites(run, reduced, sampled) for run, reduced in zip(traces, maps, strict=True)]
     joined = {name: _joined([sites[name] for sites in each]) for name in each[0]}
-    return Densities(joined, tuple(traces), reduced)
+    return Densities(joined, tuple(traces), maps[0])
 
 
 def has_own_scale(traces: Traces) -> bool:
@@ -170,58 +209,112 @@ def has_own_scale(traces: Traces) -> bool:
     )
 
 
-def log_density(site: Site) -> Tensor:
-    """Log-density of a site in nats, float64 with its batch shape; masked but not scaled.
+def log_densities(
+    trace: Trace, names: Iterable[str], reduced: Reduced, given: Iterable[str] = ()
+) -> Tensor:
+    """The sum of the log-densities of sites of a trace, float64 ``(particles, data)``.
 
-    Values are computed in the program's own precision and summed in double precision, since a
-    large image has thousands of them. Masked values have no effect, not even as NaN.
+    Args:
+        trace: A trace of one program.
+        names: Names of the sites.
+        reduced: The map to numbers per observation.
+        given: Names of the sites that come before them. Latents that the model alone enumerates
+            are summed out, and the density is that of the sites given these.
+
+    Raises:
+        SpecError: Latents of the model cannot be summed out; says why.
     """
-    fn, value, mask = site["fn"], site["value"], site["mask"]
-    if site["is_observed"]:
-        value = filled(value, mask, fn.event_dim)
-    return masked(_log_prob(fn, value).double(), mask)
+    names, given = list(names), list(given)
+    own = own_latents(trace, [*given, *names])
+    if not own:
+        return total(reduced(log_density(trace.nodes[name]), trace.nodes[name]) for name in names)
+    joint = _joint(trace, [*given, *names], own, reduced)
+    return joint - _joint(trace, given, own, reduced)
 
 
-def log_densities(trace: Trace, names: Iterable[str], reduced: Reduced) -> Tensor:
-    """The sum of the log-densities of sites of a trace, float64 ``(particles, data)``."""
-    return total(reduced(log_density(trace.nodes[name]), trace.nodes[name]) for name in names)
+def _joint(trace: Trace, names: Iterable[str], own: Sequence[Site], reduced: Reduced) -> Tensor:
+    """Log-density of sites, the model's own discrete latents summed out."""
+    sites: list[Site] = [*own, *(trace.nodes[name] for name in names)]
+    for site in sites:
+        scale = reduced.scale(site)
+        if isinstance(scale, Tensor) or not math.isclose(scale, 1, rel_tol=1e-9):
+            raise SpecError(
+                f"site '{site['name']}' is scaled, and the model's discrete latent "
+                f"'{own[0]['name']}' can be summed out of densities only: draw it in the guide too"
+            )
+    factors = [Factor(log_density(site), plate_dims(site)) for site in sites]
+    left = summed_out(factors, own, reduced.guide)
+    return total(reduced.average(factor.value) for factor in left)
+
+
+def _marginal(trace: Trace, names: Iterable[str], reduced: Reduced) -> dict[str, Tensor]:
+    """Log-densities of the sites that depend on a latent of the model alone.
+
+    Each is given the ones before it, so that their sum is the joint log-density.
+    """
+    names = list(names)
+    own = own_latents(trace, names)
+    found: dict[str, Tensor] = {}
+    for name in names if own else ():
+        if depends(log_density(trace.nodes[name]).shape, own):
+            before = _joint(trace, found, own, reduced)
+            found[name] = _joint(trace, [*found, name], own, reduced) - before
+    return found
 
 
 def _sites(traces: Traces, reduced: Reduced, sampled: bool) -> dict[str, SiteDensity]:
     """Contributions of all sites of one run of both programs."""
-    found = {name: _latent(traces, name, reduced, sampled) for name in traces.latent}
+    observed = sites_by_role(traces.model, "observed", "factor")
+    marginal = _marginal(traces.model, [*traces.latent, *observed], reduced)
+    found = {
+        name: _latent(traces, name, reduced, sampled, marginal.get(name)) for name in traces.latent
+    }
     for name in traces.auxiliary:
         site: Site = traces.guide.nodes[name]
         log_q = reduced(log_density(site), site)
         found[name] = SiteDensity("auxiliary", name, log_q=log_q, kl=log_q, kl_kind="sampled")
-    for name, site in sites_by_role(traces.model, "observed", "factor").items():
-        found[name] = SiteDensity("observed", name, log_p=reduced(log_density(site), site))
-    if not reduced.plates.enumerated:
-        return found
-    weights = _guide_probabilities(traces, reduced.plates)
-    return {name: _averaged(site, weights) for name, site in found.items()}
+    for name, site in observed.items():
+        log_p = marginal.get(name)
+        log_p = reduced(log_density(site), site) if log_p is None else log_p
+        found[name] = SiteDensity("observed", name, log_p=log_p)
+    return found
 
 
-def _latent(traces: Traces, name: str, reduced: Reduced, sampled: bool) -> SiteDensity:
-    """Contribution of a latent site of both programs."""
+def _latent(
+    traces: Traces, name: str, reduced: Reduced, sampled: bool, marginal: Tensor | None
+) -> SiteDensity:
+    """Contribution of a latent site of both programs.
+
+    Args:
+        traces: Runs of both programs.
+        name: Name of the site.
+        reduced: The map to numbers per observation.
+        sampled: Compute log p and log q also where the KL has a closed form.
+        marginal: Log p ``(particles, data)``, if it depends on a latent of the model alone. Then
+            the KL has no closed form.
+    """
     q: Site = traces.guide.nodes[name]
     p: Site = traces.model.nodes[name]
-    kl, per_dim, exact = _kl(traces, name)
     log_p = log_q = score = None
+    if marginal is None:
+        kl, per_dim, exact = _kl(traces, name)
+        kl = reduced(kl, q)
+    else:
+        kl, per_dim, exact = reduced(log_density(q), q) - marginal, None, False
     if sampled or not exact:
-        log_p, log_q = reduced(log_density(p), p), log_density(q)
-        if not q["fn"].has_rsample and "_enumerate_dim" not in q["infer"]:
+        log_p = reduced(log_density(p), p) if marginal is None else marginal
+        log_q = log_density(q)
+        if not q["fn"].has_rsample and not is_summed(q):
             score, log_q = reduced.plates.per_observation(log_q), log_q.detach()
         log_q = reduced(log_q, q)
-    exact = exact or "_enumerate_dim" in q["infer"]
     return SiteDensity(
         "latent",
         re.sub(r"_\d+$", "", name),
         log_p,
         log_q,
-        reduced(kl, q),
+        kl,
         None if per_dim is None else reduced(per_dim, q, 1),
-        "point" if traces.is_point(name) else "exact" if exact else "sampled",
+        "point" if traces.is_point(name) else "exact" if exact or is_summed(q) else "sampled",
         score,
         present(q["mask"], reduced.plates),
     )
@@ -237,7 +330,7 @@ def _kl(traces: Traces, name: str) -> tuple[Tensor, Tensor | None, bool]:
         per_dim = _closed_or_sampled(exact, q, p, lambda fn: log_prob_per_dim(fn, z), 1)
         return per_dim.sum(-1), per_dim, exact is not None
     exact = exact_kl(q["fn"], p["fn"]) if closed else None
-    kl = _closed_or_sampled(exact, q, p, lambda fn: _log_prob(fn, z), 0)
+    kl = _closed_or_sampled(exact, q, p, lambda fn: log_prob_of(fn, z), 0)
     return kl, None, exact is not None
 
 
@@ -246,9 +339,13 @@ def closes(traces: Traces, name: str) -> bool:
 
     It is not where the guide draws a parent of the latent after it
     (:meth:`~pyrovae.programs.traces.Traces.in_order`), nor where the density of the latent depends
-    on auxiliary sites of the guide.
+    on auxiliary sites of the guide or on a discrete latent of the model alone.
     """
-    return traces.in_order(name) and not traces.auxiliary
+    site: Site = traces.model.nodes[name]
+    own = own_latents(traces.model, traces.latent)
+    return (
+        traces.in_order(name) and not traces.auxiliary and not depends(site["fn"].batch_shape, own)
+    )
 
 
 def _closed_or_sampled(
@@ -266,86 +363,9 @@ def _closed_or_sampled(
     return torch.where(shown > 0, exact.double(), log_q - log_p)
 
 
-def _log_prob(fn: Any, value: Tensor) -> Tensor:
-    """Log-density summed over an event in double precision, with inner masks applied."""
-    if isinstance(fn, Independent):
-        log_prob, event = _log_prob(fn.base_dist, value), fn.reinterpreted_batch_ndims
-        return log_prob.sum([*range(-event, 0)], dtype=torch.float64) if event else log_prob
-    if isinstance(fn, MaskedDistribution):
-        value = filled(value, fn._mask, fn.event_dim)
-        return masked(_log_prob(fn.base_dist, value), fn._mask)
-    return fn.log_prob(value)
-
-
-def masked(value: Tensor, mask: Mask, event_dim: int = 0) -> Tensor:
-    """Replace values ``(*batch, *event)`` by zero outside a mask ``(*batch,)``."""
-    if mask is None or mask is True:
-        return value
-    if mask is False:
-        return torch.zeros_like(value)
-    mask = mask.bool()
-    return torch.where(mask.reshape(mask.shape + (1,) * event_dim), value, 0.0)
-
-
-def filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
-    """Replace each masked value by some unmasked one.
-
-    So a placeholder outside the support, or a NaN, leaves no NaN in a gradient.
-    """
-    if not isinstance(mask, Tensor):
-        return value
-    batch = torch.broadcast_shapes(mask.shape, value.shape[: value.ndim - event_dim])
-    event = value.shape[value.ndim - event_dim :]
-    mask = mask.bool().expand(batch)
-    value = value.expand(batch + event)
-    shown = value.reshape(-1, *event)[mask.reshape(-1).int().argmax()].nan_to_num()
-    return torch.where(mask.reshape(batch + (1,) * event_dim), value, shown)
-
-
-def present(mask: Mask, plates: Plates) -> Tensor | None:
-    """True where some of an observation is not masked, ``(particles, data)``."""
-    if mask is None or mask is True:
-        return None
-    shown = torch.zeros(()) if mask is False else mask.double()
-    return plates.per_observation(shown) > 0
-
-
 def _own_scale(site: Site) -> Any:
     """A program's own ``poutine.scale`` at a site."""
     return site["scale"] / subsampling(site["cond_indep_stack"])
-
-
-def _guide_probabilities(traces: Traces, plates: Plates) -> Tensor:
-    """Probabilities of the enumerated latents, ``(*enumerated, particles, data)``."""
-    drawn = [
-        plates.per_observation(log_density(site))
-        for site in sites_by_role(traces.guide, "latent").values()
-        if "_enumerate_dim" in site["infer"]
-    ]
-    return total(drawn).exp()
-
-
-def _averaged(site: SiteDensity, weights: Tensor) -> SiteDensity:
-    """Mean over enumerated latents; values of probability zero do not count, finite or not."""
-
-    def mean(value: Tensor | None) -> Tensor | None:
-        if value is None or not value.is_floating_point():
-            return value
-        shape = weights.shape + (1,) * (value.ndim - weights.ndim)
-        share = weights.reshape(shape)
-        return torch.where(share > 0, share * value, 0.0).flatten(0, weights.ndim - 3).sum(0)
-
-    return SiteDensity(
-        site.role,
-        site.group,
-        mean(site.log_p),
-        mean(site.log_q),
-        mean(site.kl),
-        mean(site.kl_per_dim),
-        site.kl_kind,
-        site.score,
-        site.present,
-    )
 
 
 def _joined(particles: Sequence[SiteDensity]) -> SiteDensity:

@@ -22,6 +22,7 @@ from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, nearest, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.programs.enumeration import is_summed
 from pyrovae.programs.traces import missing_values, observed_sites, sites_by_role
 
 
@@ -95,7 +96,11 @@ class Handwritten(Autoencoder):
         for module in called:
             if module not in set(self.modules()):
                 self.add_module(self._free(type(module).__name__.lower()), module)
-        drawn = list(sites_by_role(traces.model, "latent"))
+        drawn = [
+            name
+            for name, site in sites_by_role(traces.model, "latent").items()
+            if name in traces.latent or not is_summed(site)
+        ]
         sites = sites_by_role(traces.guide, "latent")
         guided = [name for name, site in sites.items() if not site["infer"].get("is_auxiliary")]
         latent = traces.latent
@@ -103,7 +108,8 @@ class Handwritten(Autoencoder):
         if not latent or left or set(guided) - set(drawn):
             raise SpecError(
                 f"{self.path}: model(x) draws {drawn or 'nothing'} and guide(x) draws "
-                f"{guided or 'nothing'}: both must draw the same sites"
+                f"{guided or 'nothing'}: both must draw the same sites, but for discrete ones, "
+                "which the model alone may draw"
             )
         observed = observed_sites(traces.model)
         if not observed and not sites_by_role(traces.model, "factor"):

@@ -26,7 +26,6 @@ class Plates(NamedTuple):
         name: Name of their plate.
         subsampling: Number of observations of the data that each of them stands for.
         particles: Dimension of the particles, from the right; None if they are in no plate.
-        enumerated: Dimensions of latents that are enumerated, from the right.
     """
 
     data: int | None
@@ -34,7 +33,6 @@ class Plates(NamedTuple):
     name: str
     subsampling: float
     particles: int | None
-    enumerated: tuple[int, ...]
 
     @classmethod
     def of(cls, *traces: Trace, count: int | None = None) -> Plates:
@@ -62,14 +60,12 @@ class Plates(NamedTuple):
             raise _outside(sites, count)
         data = shared[0] if shared else None
         particles = [f.dim for around in frames for f in around if f.name in PARTICLE_PLATES]
-        enumerated = {site["infer"].get("_enumerate_dim") for _, site in sites} - {None}
         return cls(
             data.dim if data else None,
             data.size if data else 1,
             data.name if data else "",
             subsampling([data]) if data else 1.0,
             particles[0] if particles else None,
-            tuple(sorted(enumerated)),
         )
 
     def per_observation(self, value: Tensor, event_dim: int = 0) -> Tensor:
@@ -80,9 +76,9 @@ class Plates(NamedTuple):
             event_dim: Number of dimensions of an event.
 
         Returns:
-            ``(*enumerated, particles, data, *event)``.
+            ``(particles, data, *event)``.
         """
-        kept = [*self.enumerated, *(d for d in (self.particles, self.data) if d is not None)]
+        kept = [dim for dim in (self.particles, self.data) if dim is not None]
         rank = max([value.ndim - event_dim, *(-dim for dim in kept)])
         value = value.reshape((1,) * (rank + event_dim - value.ndim) + value.shape)
         inside = [dim - event_dim for dim in range(-rank, 0) if dim not in kept]

@@ -12,6 +12,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 
 from pyrovae.parts.distributions.kl import is_point
+from pyrovae.programs.enumeration import enumerated
 
 # A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
 Site = Any
@@ -70,9 +71,9 @@ class Traces:
 
     @classmethod
     def run(cls, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Traces:
-        """Run two programs."""
+        """Run two programs; the model's own discrete latents are enumerated."""
         guided = poutine.trace(guide).get_trace(*args, **kwargs)
-        replayed = poutine.replay(model, trace=guided)
+        replayed = poutine.replay(enumerated(model, guided), trace=guided)
         return cls(poutine.trace(replayed).get_trace(*args, **kwargs), guided)
 
     @cached_property

@@ -15,7 +15,7 @@ from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import Likelihood
 from pyrovae.parts.networks import Decoder, Encoder
 from pyrovae.parts.priors import Prior
-from pyrovae.programs.autoencoder import Autoencoder, Formulas, mean_or_draw
+from pyrovae.programs.autoencoder import Autoencoder, Formulas, center
 
 _counter = itertools.count()
 _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
@@ -126,7 +126,7 @@ class VAE(Autoencoder):
 
         Shape ``(*batch, *shape)``.
         """
-        return self.decode(mean_or_draw(self.encode(x))).mean
+        return self.decode(center(self.encode(x))).mean
 
     def networks(self) -> list[nn.Module]:
         """Encoder and decoder."""

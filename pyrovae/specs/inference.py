@@ -10,6 +10,7 @@ from pyrovae.specs.base import Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
 from pyrovae.specs.objectives import (
     ELBOSpec,
+    EnumeratedSpec,
     IWAESpec,
     MMDSpec,
     ObjectiveSpec,
@@ -148,11 +149,13 @@ class InferenceSpec(Spec):
     @model_validator(mode="after")
     def _a_loss_to_weigh(self) -> InferenceSpec:
         weighed = self.resampling is not None and self.resampling.importance_weights
-        if weighed and not isinstance(self.objective, ELBOSpec | IWAESpec | RenyiSpec):
+        if weighed and not isinstance(
+            self.objective, ELBOSpec | EnumeratedSpec | IWAESpec | RenyiSpec
+        ):
             raise ValueError(
                 "inference.resampling.importance_weights = true weighs the loss of each "
                 f"observation, and the loss of inference.objective.kind = '{self.objective.kind}' "
-                "is no sum over data; choose 'elbo', 'iwae' or 'renyi', or importance_weights = "
-                "false"
+                "is no sum over data; choose 'elbo', 'enumerated', 'iwae' or 'renyi', or "
+                "importance_weights = false"
             )
         return self

@@ -25,6 +25,12 @@ class ELBOSpec(ParticlesSpec):
     kl: Literal["auto", "analytic", "sampled"] = "auto"
 
 
+class EnumeratedSpec(ParticlesSpec):
+    """ELBO with the guide's discrete latents summed exactly (``TraceEnum_ELBO``)."""
+
+    kind: Literal["enumerated"] = "enumerated"
+
+
 class IWAESpec(ParticlesSpec):
     """Importance-weighted bound (Burda et al. 2016)."""
 
@@ -81,6 +87,13 @@ class MMDSpec(ParticlesSpec):
 
 
 ObjectiveSpec = Annotated[
-    ELBOSpec | IWAESpec | RenyiSpec | FreeBitsSpec | CapacitySpec | TotalCorrelationSpec | MMDSpec,
+    ELBOSpec
+    | EnumeratedSpec
+    | IWAESpec
+    | RenyiSpec
+    | FreeBitsSpec
+    | CapacitySpec
+    | TotalCorrelationSpec
+    | MMDSpec,
     Field(discriminator="kind"),
 ]

@@ -11,7 +11,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.programs.densities import log_density
+from pyrovae.programs.log_density import log_density
 from pyrovae.programs.traces import Site, density_sites
 
 

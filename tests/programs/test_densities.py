@@ -41,8 +41,9 @@ from pyrovae.objectives.mmd import mmd
 from pyrovae.objectives.requirements import pairs
 from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.programs.autoencoder import Formulas
-from pyrovae.programs.densities import densities, log_density
+from pyrovae.programs.densities import densities
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.programs.log_density import log_density
 from pyrovae.programs.traces import Traces
 from pyrovae.report.figures import draw_figures
 from pyrovae.specs.objectives import ELBOSpec

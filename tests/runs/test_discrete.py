@@ -1,0 +1,153 @@
+"""Programs with discrete latents, through every command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import numpy as np
+import pytest
+
+import pyrovae.diagnose
+import pyrovae.evaluate
+import pyrovae.explore
+
+COLUMNS = 6
+SUMMED = """\
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+classes = nn.Linear(6, 3)
+encoder = nn.Linear(9, 4)
+decoder = nn.Linear(5, 6)
+
+
+def joined(a, k):
+    k = torch.eye(3).to(a)[k]
+    shape = torch.broadcast_shapes(a.shape[:-1], k.shape[:-1])
+    return torch.cat([a.expand(*shape, -1), k.expand(*shape, -1)], -1)
+
+
+def model(x):
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(logits=x.new_zeros(3)))
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), x.new_ones(2)).to_event(1))
+        pyro.sample("x", dist.Bernoulli(logits=decoder(joined(z, k))).to_event(1), obs=x)
+
+
+def guide(x):
+    pyro.module("classes", classes)
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(logits=classes(x)))
+        loc, raw = encoder(joined(x, k)).chunk(2, -1)
+        pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+"""
+LABEL = """\
+import pyro
+import pyro.distributions as dist
+from torch import nn
+
+logits = nn.Embedding(3, 6)
+classes = nn.Linear(6, 3)
+
+
+def model(x):
+    pyro.module("logits", logits)
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(logits=x.new_zeros(3)))
+        pyro.sample("x", dist.Bernoulli(logits=logits(k)).to_event(1), obs=x)
+
+
+def guide(x):
+    pyro.module("classes", classes)
+    with pyro.plate("data", len(x)):
+        pyro.sample("k", dist.Categorical(logits=classes(x)))
+"""
+ALONE = """\
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+encoder = nn.Linear(6, 2)
+decoder = nn.Linear(2, 6)
+means = nn.Parameter(torch.randn(3, 2))
+
+
+def model(x):
+    pyro.module("decoder", decoder)
+    centres = pyro.param("means", means)
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(logits=x.new_zeros(3)))
+        z = pyro.sample("z", dist.Normal(centres[k], 0.5).to_event(1))
+        pyro.sample("x", dist.Bernoulli(logits=decoder(z)).to_event(1), obs=x)
+
+
+def guide(x):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(encoder(x), 0.4).to_event(1))
+"""
+
+
+@pytest.fixture
+def bits(here: Path) -> Path:
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 600)
+    chances = rng.random((3, COLUMNS))
+    np.save(here / "bits.npy", (rng.random((600, COLUMNS)) < chances[classes]).astype(np.uint8))
+    return Path("bits.npy")
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    ("program", "objective"),
+    [(SUMMED, "enumerated"), (LABEL, "enumerated"), (LABEL, "elbo"), (ALONE, "elbo")],
+    ids=["class and latent", "class", "class drawn", "class of the model"],
+)
+def test_every_command_takes_a_program_with_a_class(
+    command: Any,
+    command_of: Callable[..., Any],
+    here: Path,
+    bits: Path,
+    program: str,
+    objective: str,
+) -> None:
+    (here / "program.py").write_text(program, encoding="utf-8")
+    words = ["--set", "inference.epochs=1", "--set", f"inference.objective.kind={objective}"]
+    trained = command("program.py", "--data", bits, "--output", "run", *words)
+    assert trained.status == 0, trained.err
+    facts = json.loads((here / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["status"] == "finished"
+    commands = {
+        "evaluate": (pyrovae.evaluate.main, ["run", "--samples", "20"]),
+        "diagnose": (pyrovae.diagnose.main, ["run", "--num", "50", "--draws", "100"]),
+        "explore": (pyrovae.explore.main, ["run", "samples"]),
+    }
+    for name, (main, arguments) in commands.items():
+        outcome = command_of(main)(*arguments)
+        assert outcome.status == 0, f"{name}: {outcome.err}"
+    tree = az.from_netcdf(here / "run" / "diagnosis" / "posterior.nc")
+    latents = {SUMMED: 3, LABEL: 1, ALONE: 2}[program]
+    assert tree["posterior"]["z"].sizes["latent"] == latents
+    numbers = json.loads((here / "run" / "diagnosis" / "numbers.json").read_text())
+    calibrated = numbers["checks"]["calibration"]
+    assert ("does_not_apply" in calibrated) == (program is LABEL)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_class_of_the_model_alone_is_no_latent_of_the_run(
+    command: Any, here: Path, bits: Path
+) -> None:
+    (here / "program.py").write_text(ALONE, encoding="utf-8")
+    command("program.py", "--data", bits, "--output", "run", "--set", "inference.epochs=1")
+    facts = json.loads((here / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["kl"] == {"z": "sampled"}
+    assert set(facts["test"]["kl_per_site"]) == {"z"}
