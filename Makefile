@@ -15,7 +15,7 @@ train: $(VENV)/.train.stamp
 
 # A worker for each core: networks in the tests are too small for threads.
 test: $(VENV)/.test.stamp
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # Each in turn, also after one that failed: which versions fail is what one wants to know.
 test-all:

@@ -205,7 +205,10 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 def assert_is_captured(step: Step, *, noisy: bool = True) -> None:
     """The graph gives the programs' numbers, wherever parameters and settings have gone."""
-    captured = step.capture(4)
+    assert_gives_the_same(step, step.capture(4), noisy=noisy)
+
+
+def assert_gives_the_same(step: Step, captured: Captured, *, noisy: bool = True) -> None:
     for _ in range(2):
         move(step)
         for index, seed in ((FOUR, 1), (OTHERS, 1), (OTHERS, 2)):
@@ -291,7 +294,7 @@ def test_every_objective_is_captured(make_vae: Any, objective: dict[str, Any]) -
     assert_is_captured(numbers(make_vae(), objective=objective))
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("elbo", 0.1), ("iwae", 1e6), ("mmd", 0.1)])
+@pytest.mark.parametrize(("kind", "limit"), [("elbo", 0.1), ("iwae", 1e6)])
 def test_clipping_is_captured(make_vae: Any, kind: str, limit: float) -> None:
     step = numbers(make_vae(), objective={"kind": kind}, clip_norm=limit)
     free = numbers(make_vae(), objective={"kind": kind}, clip_norm=None)
@@ -306,7 +309,7 @@ def test_clipping_is_captured(make_vae: Any, kind: str, limit: float) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "charged"),
-    [("elbo", False), ("mmd", False), ("elbo", True), ("iwae", True), ("renyi", True)],
+    [("mmd", False), ("elbo", True), ("renyi", True)],
 )
 def test_the_weights_of_resampled_data_are_captured(
     make_vae: Any, kind: str, charged: bool
@@ -330,14 +333,7 @@ def test_the_shelfs_handwritten_program_is_captured(few_digits: Splits) -> None:
 
 
 @pytest.mark.parametrize("changes", CAPTURED.values(), ids=CAPTURED.keys())
-def test_a_handwritten_program_is_captured(
-    program: Any, few_digits: Splits, changes: Changes
-) -> None:
-    assert_is_captured(step_of(program(changes), few_digits.train))
-
-
-@pytest.mark.parametrize("changes", CAPTURED.values(), ids=CAPTURED.keys())
-def test_capturing_leaves_everything_as_it_was(
+def test_a_handwritten_program_is_captured_and_left_as_it_was(
     program: Any, few_digits: Splits, changes: Changes
 ) -> None:
     autoencoder = program(changes)
@@ -346,12 +342,13 @@ def test_capturing_leaves_everything_as_it_was(
     tensors = [*autoencoder.parameters(), *autoencoder.buffers(), *step.optimiser.tensors()]
     before = [tensor.detach().clone() for tensor in [*tensors, step.settings, step.tally.sums]]
     stream = torch.get_rng_state()
-    step.capture(4)
+    captured = step.capture(4)
     assert torch.equal(torch.get_rng_state(), stream)
     after = [*autoencoder.parameters(), *autoencoder.buffers(), *step.optimiser.tensors()]
     assert all(mine is theirs for mine, theirs in zip(after, tensors, strict=True))
     assert same([*after, step.settings, step.tally.sums], before)
     assert all(parameter.grad is None for parameter in autoencoder.parameters())
+    assert_gives_the_same(step, captured)
 
 
 def test_bits_that_are_drawn_for_the_capture_are_not_of_the_callers_stream(
@@ -371,7 +368,7 @@ def train(
     compile: Compile,
     **inference: Any,
 ) -> Training:
-    """Two epochs of three steps, the last one short."""
+    """Two epochs of three steps, the last one short unless another size is asked for."""
     spec = InferenceSpec.model_validate({"epochs": 2, "batch_size": 16, **inference})
     torch.manual_seed(1)
     training = Training(autoencoder, data, spec, Computation(compile=compile))
@@ -388,14 +385,17 @@ def assert_same_training(first: Training, second: Training) -> None:
     )
 
 
-@pytest.mark.parametrize("changes", CAPTURED.values(), ids=CAPTURED.keys())
-def test_training_is_the_same_captured_or_not(
-    program: Any, few_digits: Splits, changes: Changes
-) -> None:
-    captured = train(program(changes), few_digits, "on")
-    assert sorted(captured.take_step.captured) == [8, 16]  # the last batch is short
+@pytest.mark.parametrize("name", CAPTURED)
+def test_training_is_the_same_captured_or_not(program: Any, few_digits: Splits, name: str) -> None:
+    # A short last batch has a graph of its own, to which the size of a batch may matter.
+    sizes = [8, 16] if name in {"as it is", "batch norm"} else [20]
+    captured, programs = (
+        train(program(CAPTURED[name]), few_digits, how, batch_size=sizes[-1])
+        for how in ("on", "off")
+    )
+    assert sorted(captured.take_step.captured) == sizes
     assert captured.execution.summary.startswith("captured as ")
-    assert_same_training(captured, train(program(changes), few_digits, "off"))
+    assert_same_training(captured, programs)
 
 
 DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -422,7 +422,7 @@ def test_settings_weights_and_bits_reach_a_captured_step(
     for how in ("on", "off"):
         torch.manual_seed(0)
         vae = build(ModelSpec.model_validate(model), spec, few_digits)
-        runs.append(train(vae, few_digits, how, **inference))
+        runs.append(train(vae, few_digits, how, batch_size=20, **inference))
     assert runs[0].take_step.captured
     assert not runs[1].take_step.captured
     assert_same_training(*runs)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pyro
 import pytest
 import torch
 import torch._inductor
 
-from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build
+from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, load_data
 from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior
 from pyrovae.evaluation.local import LocalPosterior
@@ -41,9 +40,10 @@ def trained(training: Training, *callbacks: Callback) -> list[Any]:
     return training.run(callbacks)
 
 
-@pytest.fixture
-def begin(few_digits: Splits) -> Callable[..., Training]:
+@pytest.fixture(scope="module")
+def begin() -> Callable[..., Training]:
     """A training, always with the same numbers."""
+    splits = Splits(*(split.first(40) for split in load_data("digits")))
 
     def make(
         computation: Computation,
@@ -52,10 +52,25 @@ def begin(few_digits: Splits) -> Callable[..., Training]:
     ) -> Training:
         spec = validate({**CHANGING, **(inference or {})}, InferenceSpec, "inference")
         torch.manual_seed(0)
-        vae = build(validate(model or {}, ModelSpec, "model"), spec, few_digits)
-        return Training(vae, few_digits, spec, computation)
+        vae = build(validate(model or {}, ModelSpec, "model"), spec, splits)
+        return Training(vae, splits, spec, computation)
 
     return make
+
+
+class Fitted(NamedTuple):
+    """A training that has ended, and its records."""
+
+    training: Training
+    history: list[Any]
+
+
+@pytest.fixture(scope="module")
+def compiled(begin: Callable[..., Training]) -> Fitted:
+    """Trained to the end; a graph takes seconds to compile, and all tests look at this one."""
+    torch.set_num_threads(1)  # as in every test: sums are to be in the same order
+    training = begin(ON)
+    return Fitted(training, trained(training))
 
 
 def assert_close(first: Training, second: Training) -> None:
@@ -66,12 +81,13 @@ def assert_close(first: Training, second: Training) -> None:
         assert distance < 1e-5, name
 
 
-def test_compiled_training_is_the_same(begin: Any) -> None:
-    compiled, programs = begin(ON), begin(OFF)
-    history, expected = trained(compiled), trained(programs)
-    assert "compiled (" in compiled.execution.summary
-    assert compiled.take_step.captured[20].obstacle is None
-    assert_close(compiled, programs)
+def test_compiled_training_is_the_same(begin: Any, compiled: Fitted) -> None:
+    training, history = compiled
+    programs = begin(OFF)
+    expected = trained(programs)
+    assert "compiled (" in training.execution.summary
+    assert training.take_step.captured[20].obstacle is None
+    assert_close(training, programs)
     assert [r.elbo for r in history] == pytest.approx([r.elbo for r in expected], rel=1e-5)
     assert [r.loss for r in history] == pytest.approx([r.loss for r in expected], rel=1e-5)
 
@@ -86,16 +102,17 @@ class StopAt(Callback):
         training.interrupted = training.step == self.step
 
 
-def test_a_compiled_run_that_was_interrupted_is_the_run_that_never_was(begin: Any) -> None:
-    whole, begun, gone_on = begin(ON), begin(ON), begin(ON)
-    trained(whole)
+def test_a_compiled_run_that_was_interrupted_is_the_run_that_never_was(
+    begin: Any, compiled: Fitted
+) -> None:
+    begun, gone_on = begin(ON), begin(ON)
     trained(begun, StopAt(3))
     state = begun.state_dict()
     torch.rand(7)  # the process that goes on has another random stream
     gone_on.load_state_dict(state)
     gone_on.run()
     assert gone_on.take_step.captured[20].obstacle is None
-    for name, value in whole.autoencoder.state_dict().items():
+    for name, value in compiled.training.autoencoder.state_dict().items():
         assert torch.equal(gone_on.autoencoder.state_dict()[name], value)
 
 
@@ -149,11 +166,9 @@ def test_buffers_and_views_of_a_handwritten_program_are_compiled(
         torch.testing.assert_close(buffer, second[name], rtol=1e-5, atol=1e-6)
 
 
-def test_noise_is_fresh_in_every_call_and_that_of_the_seed(begin: Any) -> None:
-    training = begin(ON)
-    pyro.enable_validation(False)
-    step = training.take_step
-    captured = step.capture(20)
+def test_noise_is_fresh_in_every_call_and_that_of_the_seed(compiled: Fitted) -> None:
+    training = compiled.training
+    captured = training.take_step.captured[20]
     x = training.splits.train.batch(torch.arange(20))
     found = []
     for seed in (1, 1, 2):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pyrovae import ModelSpec
-from pyrovae.data import Splits, from_arrays, load_data
+from pyrovae.data import Splits, binarise, from_arrays, load_data
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation
 from pyrovae.programs.building import contract
@@ -75,6 +75,17 @@ def test_bits_are_bits_wherever_grey_levels_go(binarisation: Any, interval: Any)
     splits = Contract(binarisation, interval).apply(load_data("digits"))
     assert seen(splits).unique().tolist() == [0, 1]
     assert splits.test.levels == 1
+
+
+@pytest.mark.parametrize("binarisation", BINARISATIONS[1:])
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_bits_are_the_same_wherever_grey_levels_were_before(
+    binarisation: Any, interval: Any
+) -> None:
+    digits = load_data("digits")
+    moved = Contract(interval=interval).apply(digits)
+    bits = seen(binarise(moved, binarisation))
+    assert torch.equal(bits, seen(binarise(digits, binarisation)))
 
 
 @pytest.mark.parametrize("interval", INTERVALS)

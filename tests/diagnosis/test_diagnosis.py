@@ -181,7 +181,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{here}.CHAINED", 2)
     monkeypatch.setattr(f"{here}.anneal", partial(anneal, steps=2))
     monkeypatch.setattr(f"{here}.check_sandwich", partial(check_sandwich, steps=2))
-    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=5, draws=20))
+    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=2, draws=8))
+    monkeypatch.setattr("pyrovae.evaluation.annealed_importance.PILOT_TRIES", 1)
     monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 5)
 
 

@@ -89,8 +89,7 @@ def test_the_parts_add_up_whatever_was_found(make_vae: Any, monkeypatch: Any) ->
     torch.testing.assert_close(gap.approximation + gap.amortisation, gap.gap)
 
 
-@pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
-@pytest.mark.parametrize("prior", ["normal", "mixture"])
+@pytest.mark.parametrize(("guide", "prior"), [("diagonal", "mixture"), ("full_rank", "normal")])
 def test_an_exact_guide_has_no_gap(make_linear_gaussian: Any, guide: str, prior: str) -> None:
     oracle = make_linear_gaussian(guide, prior)
     found = bounds(draw_weighted(oracle.vae, oracle.x, 100).log_weight)

@@ -100,6 +100,17 @@ def test_every_pair_of_parts_can_be_judged(make_vae: Any, covering_pair: tuple[s
         assert torch.equal(evaluate_pointwise(vae, x, 20).log_prob, found.log_prob)
 
 
+def test_the_standard_error_of_signs_is_one_over_the_root_of_all_but_one() -> None:
+    for count in (2, 10, 400):
+        signs = torch.ones(count).double()
+        signs[::2] = -1
+        torch.testing.assert_close(
+            standard_error(torch.stack([signs, 3 * signs])),
+            torch.tensor([1.0, 3.0]).double() / (count - 1) ** 0.5,
+        )
+    assert standard_error(torch.ones(1)).isnan()
+
+
 def test_probabilities_are_told_from_densities(make_vae: Any, likelihood: dict[str, Any]) -> None:
     vae = make_vae(likelihood=likelihood)
     continuous = {"normal", "laplace", "beta", "continuous_bernoulli"}

@@ -170,6 +170,38 @@ def test_a_handwritten_program_of_several_sites(
     assert (np.delete(found.change, top, 0) > 0).all()
 
 
+SCALED = """
+import pyro, torch
+import pyro.distributions as dist
+from torch import nn
+unit = {unit}
+encoder, decoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), nn.Linear(2, 64)
+def model(x):
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), unit).to_event(1))
+        pyro.sample("x", dist.Normal(decoder(z / unit).reshape(x.shape), 1.0).to_event(3), obs=x)
+def guide(x):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(unit * encoder(x / 16), 0.5 * unit).to_event(1))
+"""
+
+
+def test_the_unit_of_a_code_does_not_matter(few_digits: Splits, tmp_path: Path) -> None:
+    x = few_digits.train.batch(torch.arange(25))
+    results = []
+    for unit in (1.0, 8.0):
+        (tmp_path / "scaled.py").write_text(SCALED.format(unit=unit))
+        torch.manual_seed(0)
+        results.append(traverse(Handwritten(tmp_path / "scaled.py", few_digits), x))
+    one, eight = results
+    assert eight.names == one.names
+    np.testing.assert_allclose(eight.values, 8 * one.values, rtol=1e-5)
+    for name in ("kl", "variance", "change", "images"):
+        np.testing.assert_allclose(getattr(eight, name), getattr(one, name), rtol=1e-4, atol=1e-5)
+
+
 def test_of_many_dimensions_the_first_are_decoded() -> None:
     vae, x = build(ModelSpec(latent_dim=40)), 16 * torch.rand(20, 1, 8, 8)
     found = traverse(vae, x, steps=2)

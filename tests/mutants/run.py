@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("mutants.toml")
 COPIED = ("pyrovae", "tests", "models", "inference", "benchmarks", "docs")
 COPIED_FILES = ("conftest.py", "pyproject.toml", "README.md")
-TESTS_FAILED = 1  # pytest's exit status; others are mistakes of whoever asks
+OUTCOMES = {0: "SURVIVED", 1: "killed"}  # pytest's exit status: all tests passed, or one failed
+BROKEN = "BROKEN"  # nothing was tested: an import failed, or no test has this name
 
 
 def mutated(mutant: dict[str, Any], root: Path) -> tuple[Path, str, str]:
@@ -36,21 +38,21 @@ def mutated(mutant: dict[str, Any], root: Path) -> tuple[Path, str, str]:
     return path, text, text.replace(mutant["old"], mutant["new"])
 
 
-def is_killed(tests: list[str], root: Path) -> bool:
-    """Whether a test fails, in a copy of the tree."""
+def outcome(tests: list[str], root: Path) -> str:
+    """Whether a test fails, in a copy of the tree; it has to fail, not to be impossible to run."""
     words = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         words, cwd=root, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode not in (0, TESTS_FAILED):
-        # A fault may be so bad that nothing can be imported: that is noticed, too.
-        return "error" in done.stdout.lower()
-    return done.returncode == TESTS_FAILED
+    said = OUTCOMES.get(done.returncode, BROKEN)
+    if said == BROKEN:
+        print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr, flush=True)
+    return said
 
 
 def main() -> int:
-    """Print a row for each mutant; the exit status says whether one survived."""
+    """Print a row for each mutant; the exit status says whether one was not killed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="mutants with this word in file or fault")
     parser.add_argument("--check", action="store_true", help="only look for the texts")
@@ -66,7 +68,7 @@ def main() -> int:
     print(f"{len(mutants)} mutants", flush=True)
     if options.check:
         return 0
-    survived = 0
+    said: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         ignored = shutil.ignore_patterns("__pycache__")
@@ -78,7 +80,7 @@ def main() -> int:
             failing = [
                 test
                 for test in sorted({test for mutant in mutants for test in mutant["tests"]})
-                if is_killed([test], root)
+                if outcome([test], root) != "SURVIVED"
             ]
             print("fail without a fault:", ", ".join(failing) or "none")
             return bool(failing)
@@ -86,16 +88,15 @@ def main() -> int:
             path, text, broken = mutated(mutant, root)
             path.write_text(broken, encoding="utf-8")
             started = time.monotonic()
-            killed = is_killed(mutant["tests"], root)
+            found = outcome(mutant["tests"], root)
             path.write_text(text, encoding="utf-8")
-            survived += not killed
-            said = "killed" if killed else "SURVIVED"
+            said[found] += 1
             tests = ", ".join(mutant["tests"])
             seconds = time.monotonic() - started
-            print(f"| {mutant['file']} | {mutant['fault']} | {said} | {seconds:.0f} | {tests} |",
+            print(f"| {mutant['file']} | {mutant['fault']} | {found} | {seconds:.0f} | {tests} |",
                   flush=True)  # fmt: skip
-    print(f"{len(mutants) - survived} killed, {survived} survived")
-    return survived > 0
+    print(", ".join(f"{number} {found}" for found, number in said.items()))
+    return said["killed"] < len(mutants)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pyrovae.parts.distributions.kl import marginals
 from pyrovae.training.loop import Callback
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
-AT_ONCE = {"num_particles": 3, "max_plate_nesting": 1, "vectorize_particles": True}
+AT_ONCE = {"num_particles": 2, "max_plate_nesting": 1, "vectorize_particles": True}
 betas = pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 4.0])
 ALL: list[Callable[..., Objective]] = [
     FreeBitsELBO,
@@ -345,9 +345,9 @@ def test_particles_drawn_at_once_or_in_turn_have_the_same_mean(
 
     @torch.no_grad()
     def draws(options: dict[str, Any]) -> Tensor:
-        return torch.stack([make(**options).loss_and_terms(vae, x)[0] for _ in range(150)])
+        return torch.stack([make(**options).loss_and_terms(vae, x)[0] for _ in range(100)])
 
-    first, second = draws(AT_ONCE), draws({"num_particles": 3})
+    first, second = draws(AT_ONCE), draws({"num_particles": 2})
     error = (first.var() / len(first) + second.var() / len(second)).sqrt()
     assert (first.mean() - second.mean()).abs() < 5 * error
 

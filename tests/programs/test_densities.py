@@ -700,6 +700,18 @@ def test_enumerated_classes_are_averaged_under_the_guide(parts: Linear, x: Tenso
     assert found.sites["k"].kl_kind == "exact"
 
 
+def test_a_class_that_the_guide_never_draws_counts_nothing(parts: Linear, x: Tensor) -> None:
+    with torch.no_grad():
+        parts.encoder.weight[0], parts.encoder.bias[0] = 0.0, -math.inf
+    pair = discrete(parts)
+    guide = poutine.enum(config_enumerate(pair.guide, default="parallel"), first_available_dim=-2)
+    found = densities([Traces.run(pair.model, guide, x)], len(x))
+    certain = parts.likelihood(torch.eye(DIMS).double()[1]).log_prob(x) - math.log(DIMS)
+    log_weight = found.reconstruction + found.log_prior - found.log_guide
+    for bound in (found.reconstruction - found.kl, log_weight):
+        torch.testing.assert_close(bound[0], certain, **EXACT)
+
+
 # Scales and subsamples belong to the loss, not to the model.
 
 

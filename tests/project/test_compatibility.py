@@ -66,22 +66,35 @@ def can_work(prior: str, guide: str, objective: dict[str, Any]) -> bool | None:
     return None if objective.get("kl") == "analytic" else True
 
 
-def pairs_of_parts(likelihoods: list[dict[str, Any]]) -> Iterator[Combination]:
-    """Every two parts together, the other two such that they need not be in the way."""
-    priors, guides = members(PriorSpec), members(GuideSpec)
-    bernoulli, elbo = {"kind": "bernoulli"}, {"kind": "elbo", "kl": "auto"}
-    for prior, guide in itertools.product(priors, guides):
-        yield Combination(prior, guide, bernoulli, elbo)
-    for prior in priors:
-        guide = "von_mises_fisher" if prior in SPHERE else "diagonal"
-        yield from (Combination(prior, guide, likelihood, elbo) for likelihood in likelihoods)
-        yield from (Combination(prior, guide, bernoulli, objective) for objective in OBJECTIVES)
-    for guide in guides:
-        prior = "hyperspherical" if guide in SPHERE else "normal"
-        yield from (Combination(prior, guide, likelihood, elbo) for likelihood in likelihoods)
-        yield from (Combination(prior, guide, bernoulli, objective) for objective in OBJECTIVES)
-    for likelihood, objective in itertools.product(likelihoods, OBJECTIVES):
-        yield Combination("normal", "diagonal", likelihood, objective)
+ROLES = ("prior", "guide", "likelihood", "objective")
+
+
+def of_each_kind(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last variant of each kind."""
+    return list({options["kind"]: options for options in variants}.values())
+
+
+def together(roles: tuple[str, str], likelihoods: list[dict[str, Any]]) -> Iterator[Combination]:
+    """All parts of two roles, the other two such that they need not be in the way.
+
+    A likelihood's noise and an objective's gradient are nothing to each other, so that there one
+    of each kind will do; so it will for priors and guides, which know nothing of noise.
+    """
+    of_kinds = of_each_kind(likelihoods)
+    parts: dict[str, list[Any]] = {
+        "prior": members(PriorSpec),
+        "guide": members(GuideSpec),
+        "likelihood": of_kinds,
+        "objective": of_each_kind(OBJECTIVES) if "likelihood" in roles else OBJECTIVES,
+    }
+    for pair in itertools.product(*(parts[role] for role in roles)):
+        chosen = dict(zip(roles, pair, strict=True))
+        on_sphere = not SPHERE.isdisjoint({chosen.get("prior"), chosen.get("guide")})
+        chosen.setdefault("prior", "hyperspherical" if on_sphere else "normal")
+        chosen.setdefault("guide", "von_mises_fisher" if on_sphere else "diagonal")
+        chosen.setdefault("likelihood", {"kind": "bernoulli"})
+        chosen.setdefault("objective", {"kind": "elbo", "kl": "auto"})
+        yield Combination(**chosen)
 
 
 def outcome(make_vae: Any, combination: Combination) -> str:
@@ -128,16 +141,27 @@ def assert_is_as_mathematics_says(make_vae: Any, combination: Combination) -> st
     return happened
 
 
+@pytest.mark.parametrize("roles", list(itertools.combinations(ROLES, 2)), ids=" and ".join)
 def test_every_two_parts_work_together_or_are_refused(
-    make_vae: Any, likelihoods: list[dict[str, Any]], report_line: Any
+    make_vae: Any,
+    likelihoods: list[dict[str, Any]],
+    report_line: Any,
+    roles: tuple[str, str],
 ) -> None:
     outcomes = [
         assert_is_as_mathematics_says(make_vae, combination)
-        for combination in pairs_of_parts(likelihoods)
+        for combination in together(roles, likelihoods)
     ]
-    report_line(
-        f"pairs of parts: {outcomes.count('works')} work, {outcomes.count('refused')} refused"
-    )
+    works, refused = outcomes.count("works"), outcomes.count("refused")
+    report_line(f"{' and '.join(roles)}: {works} work, {refused} refused")
+
+
+def test_every_variant_of_a_likelihood_works(
+    make_vae: Any, likelihoods: list[dict[str, Any]]
+) -> None:
+    elbo = {"kind": "elbo", "kl": "auto"}
+    for likelihood in likelihoods:
+        assert outcome(make_vae, Combination("normal", "diagonal", likelihood, elbo)) == "works"
 
 
 @pytest.mark.slow

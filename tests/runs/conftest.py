@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -90,6 +91,12 @@ class WriteProgram(Protocol):
     def __call__(self, *changes: tuple[str, str], name: str = "program.py") -> Path: ...
 
 
+class Once(Protocol):
+    """Train a run where it is first asked for, and copy it where it is asked for again."""
+
+    def __call__(self, name: str, fit: Callable[[], Path]) -> Path: ...
+
+
 class MakeTraining(Protocol):
     """A small declared autoencoder on a few images, about to be trained; always the same one."""
 
@@ -170,6 +177,24 @@ def train(command: Command, counts: Path, overrides: Callable[..., list[str]]) -
         return Path(output)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where runs are kept that several tests look at."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def once(kept: Path) -> Once:
+    def copied(name: str, fit: Callable[[], Path]) -> Path:
+        if (kept / name).exists():
+            return Path(shutil.copytree(kept / name, "run"))
+        run = fit()
+        shutil.copytree(run, kept / name)
+        return run
+
+    return copied
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -243,21 +240,6 @@ def test_a_mistake_in_the_arguments_is_refused(evaluated: Any, arguments: list[s
     assert outcome.status == 2
     assert "usage" in outcome.err
     assert "Traceback" not in outcome.err
-
-
-@pytest.mark.parametrize("command", ["evaluate", "compare"])
-def test_help_comes_without_torch(command: str) -> None:
-    root = str(Path(pyrovae.__file__).parents[1])
-    code = f"import sys, pyrovae.{command} as c; c.parser().format_help(); print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": root},
-    ).stdout.split()
-    assert f"pyrovae.{command}" in modules
-    assert not {"torch", "pyro", "matplotlib", "arviz"} & set(modules)
 
 
 def test_a_folder_that_is_moved_is_still_a_run(train: Any, evaluated: Any) -> None:

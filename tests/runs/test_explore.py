@@ -26,10 +26,10 @@ def refused(explored: Any, refused_by: Any) -> Any:
     return refused_by(explored)
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six hundred labelled images with two known factors: sixty to look at."""
-    path = tmp_path / "images.npz"
+    path = tmp_path_factory.mktemp("explored") / "images.npz"
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 600)
     factors = np.stack([labels, rng.integers(0, 2, 600)], axis=1)
@@ -52,8 +52,9 @@ def fitted(command: Any, images: Path, overrides: Any) -> Any:
 
 
 @pytest.fixture
-def run(fitted: Any) -> Path:
-    return fitted("vae", "model.latent_dim=2", "inference.batch_size=64")
+def run(fitted: Any, once: Any) -> Path:
+    settings = ("model.latent_dim=2", "inference.batch_size=64")
+    return once("explored", lambda: fitted("vae", *settings))
 
 
 def found(folder: Path, name: str) -> dict[str, Any]:

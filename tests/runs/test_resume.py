@@ -89,26 +89,25 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @schedules
-@pytest.mark.parametrize("step", [1, 2, 3, 4, 8])  # three steps an epoch
 def test_training_goes_on_as_if_never_interrupted(
     make_training: Any,
     same: Callable[[Any, Any], bool],
     inference: dict[str, Any],
     model: dict[str, Any],
-    step: int,
 ) -> None:
     whole = make_training(inference, model)
     history = whole.run()
-    first = make_training(inference, model)
-    before = first.run([Stop(step)])
-    assert first.step == min(step, whole.step)
-    state = through_a_file(first.state_dict())
-    second = make_training(inference, model)
-    torch.rand(7)  # the process that goes on has another random stream
-    second.load_state_dict(state)
-    after = second.run()
-    assert same(second.state_dict(), whole.state_dict())
-    assert same([vars(r) for r in before + after], [vars(r) for r in history])
+    for step in (1, 2, 3, 4, 8):  # three steps an epoch
+        first = make_training(inference, model)
+        before = first.run([Stop(step)])
+        assert first.step == min(step, whole.step)
+        state = through_a_file(first.state_dict())
+        second = make_training(inference, model)
+        torch.rand(7)  # the process that goes on has another random stream
+        second.load_state_dict(state)
+        after = second.run()
+        assert same(second.state_dict(), whole.state_dict()), step
+        assert same([vars(r) for r in before + after], [vars(r) for r in history]), step
 
 
 @schedules
@@ -239,7 +238,6 @@ BITS = (
 
 
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("step", [1, 2, 3, 6])  # two steps an epoch, three epochs
 def test_an_interrupted_command_says_how_to_go_on_and_does(
     command: Any,
     train: Any,
@@ -248,20 +246,21 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
     metrics: Any,
     same: Callable[[Any, Any], bool],
     signalled: Callable[[int], AbstractContextManager[None]],
-    step: int,
 ) -> None:
     whole = train(settings=BITS, output="whole")
-    with signalled(step):
-        outcome = command("--data", counts, "--output", "run", *overrides(*BITS))
-    assert outcome.status == 130
-    assert f"interrupted after step {step} of 6" in outcome.out
-    assert "python -m pyrovae.train --resume run" in outcome.out
-    assert status_of(Path("run")) == "interrupted"
-    assert state_of(Path("run"))["step"] == step  # nothing has to be done again
-    assert not (Path("run") / "weights.safetensors").exists()
-    assert command("--resume", "run").status == 0
-    assert status_of(Path("run")) == "finished"
-    assert_same_runs(whole, Path("run"), metrics, same)
+    for step in (1, 2, 3, 6):  # two steps an epoch, three epochs
+        run = Path(f"run-{step}")
+        with signalled(step):
+            outcome = command("--data", counts, "--output", run, *overrides(*BITS))
+        assert outcome.status == 130
+        assert f"interrupted after step {step} of 6" in outcome.out
+        assert f"python -m pyrovae.train --resume {run}" in outcome.out
+        assert status_of(run) == "interrupted"
+        assert state_of(run)["step"] == step  # nothing has to be done again
+        assert not (run / "weights.safetensors").exists()
+        assert command("--resume", run).status == 0
+        assert status_of(run) == "finished"
+        assert_same_runs(whole, run, metrics, same)
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -336,21 +335,20 @@ def crash_at(name: str, nth: int) -> Iterator[None]:
         yield
 
 
+CRASHES = [
+    ("checkpoint.pt", 2),  # the first is written before the first step
+    ("checkpoint.pt", 3),
+    ("checkpoint.pt", 4),
+    ("last.safetensors", 1),
+    ("last.safetensors", 3),
+    ("best.safetensors", 1),
+    ("best.safetensors", 3),
+    ("weights.safetensors", 1),
+    ("run.json", 2),
+]
+
+
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize(
-    ("name", "nth"),
-    [
-        ("checkpoint.pt", 2),  # the first is written before the first step
-        ("checkpoint.pt", 3),
-        ("checkpoint.pt", 4),
-        ("last.safetensors", 1),
-        ("last.safetensors", 3),
-        ("best.safetensors", 1),
-        ("best.safetensors", 3),
-        ("weights.safetensors", 1),
-        ("run.json", 2),
-    ],
-)
 def test_a_crash_while_a_file_is_replaced_loses_nothing(
     train: Any,
     command: Any,
@@ -358,17 +356,17 @@ def test_a_crash_while_a_file_is_replaced_loses_nothing(
     overrides: Any,
     metrics: Any,
     same: Callable[[Any, Any], bool],
-    name: str,
-    nth: int,
 ) -> None:
     epochs = "inference.epochs=3"
     whole = train(settings=(epochs,), output="whole")
-    with crash_at(name, nth), pytest.raises(CrashError):
-        command("--data", counts, "--output", "run", *overrides(epochs))
-    outcome = command("--resume", "run")
-    assert outcome.status == 0, outcome.err
-    assert_same_runs(whole, Path("run"), metrics, same)
-    assert list(Path("run").glob(".*")) == []
+    for name, nth in CRASHES:
+        run = Path(f"{name}-{nth}")
+        with crash_at(name, nth), pytest.raises(CrashError):
+            command("--data", counts, "--output", run, *overrides(epochs))
+        outcome = command("--resume", run)
+        assert outcome.status == 0, outcome.err
+        assert_same_runs(whole, run, metrics, same)
+        assert list(run.glob(".*")) == []
 
 
 @pytest.mark.usefixtures("without_figures")

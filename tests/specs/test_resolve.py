@@ -70,7 +70,7 @@ def test_a_model_that_leaves_nothing_to_the_data_stays_as_it_is(likelihood: Spec
 
 
 @pytest.mark.parametrize("kind", ["binomial", "categorical", "discretized_logistic"])
-@pytest.mark.parametrize("levels", [None, 0.5, 0.0])
+@pytest.mark.parametrize("levels", [None, 0.5, 0.0, 16.5])
 def test_data_that_are_no_counts_have_no_largest_count(kind: str, levels: float | None) -> None:
     model = ModelSpec.model_validate({"likelihood": {"kind": kind}})
     words = rf"'{kind}' needs .* real-valued: choose model\.likelihood\.kind 'normal'"

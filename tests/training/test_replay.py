@@ -38,7 +38,10 @@ DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 declared = pytest.mark.parametrize(("model", "inference"), DECLARED.values(), ids=DECLARED.keys())
+SMALL = {"decoder": {"kind": "mlp", "widths": [16]}}
 COUNT, SIZE = 3, 5
+# Where a run stops: after which step it is asked to, and when what was done at once has ended.
+STOPS = [(1, 3), (4, 6), (7, 7), (8, 8), (9, 11)]
 
 
 def replay_of(step: Step, kind: type[Replay] = Replay) -> Replay:
@@ -63,7 +66,7 @@ def begin(few_digits: Splits) -> Callable[..., Training]:
     def make(model: dict[str, Any], inference: dict[str, Any]) -> Training:
         spec = InferenceSpec.model_validate({"epochs": 3, "batch_size": SIZE, **inference})
         torch.manual_seed(0)
-        vae = build(ModelSpec.model_validate(model), spec, few_digits)
+        vae = build(ModelSpec.model_validate({**SMALL, **model}), spec, few_digits)
         return Training(vae, few_digits, spec, Computation(compile="off"))
 
     return make
@@ -149,23 +152,23 @@ class StopAt(Callback):
 
 
 @declared
-@pytest.mark.parametrize(("step", "done"), [(1, 3), (4, 6), (7, 7), (8, 8), (9, 11)])
 def test_a_replayed_run_that_was_interrupted_is_the_run_that_never_was(
     begin: Any,
     replayed: list[int],
     model: dict[str, Any],
     inference: dict[str, Any],
-    step: int,
-    done: int,
 ) -> None:
-    whole, begun, gone_on = (begin(model, inference) for _ in range(3))
+    whole = begin(model, inference)
     history = trained(whole)
-    before = trained(begun, StopAt(step))
-    assert begun.step == done  # at the end of what was done at once
-    gone_on.load_state_dict(begun.state_dict())
-    after = [{**vars(record), "seconds": 0.0} for record in gone_on.run()]
-    assert before + after == history
-    assert_same(gone_on, whole)
+    # Everywhere for what changes with every step, at and within an epoch's end for the others.
+    for step, done in STOPS if "clip_norm" in inference else STOPS[-2:]:
+        begun, gone_on = begin(model, inference), begin(model, inference)
+        before = trained(begun, StopAt(step))
+        assert begun.step == done
+        gone_on.load_state_dict(begun.state_dict())
+        after = [{**vars(record), "seconds": 0.0} for record in gone_on.run()]
+        assert before + after == history, step
+        assert_same(gone_on, whole)
 
 
 def test_every_replay_draws_anew(begin: Any) -> None:

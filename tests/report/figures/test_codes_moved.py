@@ -265,5 +265,17 @@ def test_what_no_tile_covers_is_white(count: int, channels: int) -> None:
     np.testing.assert_array_equal(last, shaded[-1, :, -1, -1].expand(3))
 
 
+def test_shades_know_neither_unit_nor_origin_of_real_values() -> None:
+    _, data, _ = untrained((5, 5), REAL)
+    real = replace(data, maximum=None)
+    first, second = torch.randn(2, 3, 1, 5, 5)
+    expected = torch.cat(shades(real, first, second))
+    assert expected.min() == 0
+    assert expected.max() == 1
+    for unit, origin in ((2.0, -7.0), (0.5, 5.0)):
+        moved = shades(real, unit * first + origin, unit * second + origin)
+        torch.testing.assert_close(torch.cat(moved), expected, rtol=0, atol=1e-5)
+
+
 def test_images_without_contrast_can_be_drawn() -> None:
     assert all(shade.isfinite().all() for shade in shades(noise(), torch.ones(2, 1, 5, 5)))

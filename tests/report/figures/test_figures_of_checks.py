@@ -197,6 +197,12 @@ def test_ecdf_difference_is_that_of_scipy() -> None:
     np.testing.assert_allclose(ecdf_difference(pit), expected, atol=1e-12)
 
 
+def test_an_ecdf_counts_what_is_equal() -> None:
+    pit = np.array([0.0, 0.25, 0.5, 0.5, 1.0])
+    found = ecdf_difference(pit)[[0, CELLS // 4, CELLS // 2, CELLS]]
+    np.testing.assert_allclose(found, [0.2, 0.4 - 0.25, 0.8 - 0.5, 0.0], atol=1e-12)
+
+
 def test_intervals_of_coverage_are_those_of_wilson() -> None:
     for held, count in ((0, 10), (9, 10), (761, 1000)):
         expected = stats.binomtest(held, count).proportion_ci(method="wilson")
