@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from pyro.poutine.trace_struct import Trace
@@ -56,7 +56,7 @@ class Reduced(NamedTuple):
     @classmethod
     def of(cls, plates: Plates, guide: Trace, *, scaled: bool = False) -> Reduced:
         """The map that also averages over the latents that a guide enumerates."""
-        sites: Iterable[Site] = guide.nodes.values()
+        sites = cast(Iterable[Site], guide.nodes.values())
         summed = (
             Enumerated(
                 enumerated_dim(site),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrovae.runs.files import write_json
+from pyrovae.runs.atomic_files import write_json
 
 
 def test_what_json_has_no_number_for_is_null(tmp_path: Path) -> None:
