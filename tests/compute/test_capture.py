@@ -273,6 +273,7 @@ OBJECTIVES: list[dict[str, Any]] = [
     {"kind": "renyi", "particles": 3, "gradient": "stl"},
     *({"kind": "free_bits", "groups": groups} for groups in ("dimensions", "site")),
     {"kind": "capacity", "particles": 1},
+    {"kind": "enumerated", "particles": 1},
     *({"kind": kind, "particles": 2} for kind in ("tc", "mmd")),
 ]
 MORE_OBJECTIVES: list[dict[str, Any]] = [

@@ -14,6 +14,7 @@ from pyro.infer import TraceEnum_ELBO, config_enumerate
 from torch import Tensor, nn
 
 from pyrovae import Autoencoder, InferenceSpec
+from pyrovae.compute.capture import Captured
 from pyrovae.data.arrays import from_arrays
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.bound import evaluate
@@ -31,6 +32,7 @@ from pyrovae.programs.autoencoder import Formulas
 from pyrovae.programs.densities import densities
 from pyrovae.programs.enumeration import enumerated
 from pyrovae.programs.traces import Traces
+from pyrovae.specs.computation import Computation
 from pyrovae.training.loop import Training
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -58,7 +60,7 @@ class Parts(Autoencoder):
         return dist.Categorical(logits=self.weights)
 
     def one_hot(self, k: Tensor) -> Tensor:
-        return nn.functional.one_hot(k, CLASSES).to(self.weights.dtype)
+        return torch.eye(CLASSES).to(self.weights)[k]
 
     def p_x(self, z: Tensor, k: Tensor) -> Any:
         known = self.one_hot(k)
@@ -359,6 +361,27 @@ def test_training_and_evaluation_sum_too() -> None:
     summary = evaluate(pair, data.test, training.objective)
     assert math.isfinite(summary.elbo)
     assert set(summary.kl_per_site) == {"z"}
+
+
+@pytest.mark.parametrize("kind", [ByTheGuide, ByTheModel])
+def test_a_captured_training_is_the_same(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Captured, "compiled", lambda captured, _: captured)  # takes seconds
+    torch.manual_seed(1)
+    data, start = from_arrays(torch.randn(60, COLUMNS)), kind().float().state_dict()
+    spec = InferenceSpec.model_validate(
+        {"epochs": 2, "batch_size": 16, "objective": {"kind": "enumerated"}}
+    )
+    trained = []
+    for compile in ("off", "on"):
+        pair = kind().float()
+        pair.load_state_dict(start)
+        training = Training(pair, data, spec, Computation(compile=compile))
+        torch.manual_seed(2)
+        training.run()
+        assert training.execution.summary.startswith("captured") == (compile == "on")
+        trained.append(pair.state_dict())
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=1e-5, atol=1e-6)
 
 
 class TooMany(ByTheGuide):
