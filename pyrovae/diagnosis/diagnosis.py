@@ -57,7 +57,8 @@ class Diagnosis:
         draws: Codes from the guide with their log-densities.
         prior: Data sets from the model with their codes, ``(replicates, obs, ...)``; None of
             programs that observe several sites.
-        replicas: Data from the posteriors of the data, ``(replicates, obs, *shape)``.
+        replicas: Data from the posteriors of the data, ``(replicates, obs, *shape)``; None if the
+            model has no distribution of them.
         codes: A name for each number of a code.
         outcomes: The checks, in the order of a report; and those that do not apply.
         seconds: What each took, by its question.
@@ -68,7 +69,7 @@ class Diagnosis:
     labels: Tensor | None
     draws: Draws
     prior: Simulated | None
-    replicas: Tensor
+    replicas: Tensor | None
     codes: list[str]
     outcomes: Sequence[Outcome]
     seconds: dict[str, float]
@@ -202,7 +203,7 @@ def diagnose(
         labels=None if labels is None else labels.cpu(),
         draws=drawn,
         prior=_prior_predictive(autoencoder, x),
-        replicas=posterior_predictive(autoencoder, x, drawn.z[: how_many(x)]),
+        replicas=_posterior_predictive(autoencoder, x, drawn.z[: how_many(x)]),
         codes=local.names,
         outcomes=inquiry.outcomes,
         seconds=inquiry.seconds,
@@ -268,4 +269,11 @@ def _prior_predictive(autoencoder: Autoencoder, x: Tensor) -> Simulated | None:
     try:
         return prior_predictive(autoencoder, x, how_many(x))
     except SpecError:  # the check of it has said why
+        return None
+
+
+def _posterior_predictive(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tensor | None:
+    try:
+        return posterior_predictive(autoencoder, x, z)
+    except SpecError:  # a factor cannot be drawn from
         return None

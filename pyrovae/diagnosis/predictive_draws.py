@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.errors import SpecError
 from pyrovae.evaluation.local import LocalPosterior, Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
@@ -25,6 +26,9 @@ def posterior_predictive(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tens
 
     On the CPU. Each datum is drawn from its own posterior, which it has helped to find: these
     show what a reconstruction leaves open, and are too good to test the model with.
+
+    Raises:
+        SpecError: The model observes no site.
     """
     with evaluating(autoencoder, x.device):
         size = chunks.data(x.device)
@@ -48,6 +52,8 @@ def prior_predictive(autoencoder: Autoencoder, like: Tensor, replicates: int) ->
 
 def _observe(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
     observations = LocalPosterior(autoencoder, x).observation(z)
+    if not observations:
+        raise SpecError("the model observes no site, only a factor: nothing can be drawn")
     drawn = [site.sample().reshape(*z.shape[:2], -1) for site in observations]
     values = torch.cat(drawn, dim=-1)
     return values.reshape(*z.shape[:2], *x.shape[1:]) if len(drawn) == 1 else values

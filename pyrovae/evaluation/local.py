@@ -264,12 +264,12 @@ def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
     drawn = sites_by_role(trace, "latent")
     observed = [name for name in drawn if _site(trace, name)["infer"].get("was_observed")]
     sites = [name for name in drawn if name in latent or name in observed]
-    if len(observed) != 1:
-        raise SpecError(
-            f"the model observes {len(observed)} sites, {', '.join(observed)}: checks on data "
-            "simulated from it need it to observe one, the data"
-        )
     values = _values(trace, sites)
+    if len(observed) != 1 or values[observed[0]].numel() != like.numel():
+        raise SpecError(
+            f"the model observes {', '.join(observed) or 'no site'}: checks on data simulated "
+            "from it need it to observe all of the data at one site"
+        )
     x = values.pop(observed[0]).reshape(like.shape)
     codes = [value.reshape(len(like), -1) for value in values.values()]
     return Simulated(torch.cat(codes, dim=-1), x.to(like.dtype))

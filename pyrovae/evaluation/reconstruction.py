@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
+from pyrovae.errors import SpecError
 from pyrovae.programs.autoencoder import Autoencoder, center
 from pyrovae.programs.traces import Site, observed_sites, sites_by_role
 
 
 def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    """Means of p(x | z) at the means of q(z | x), for the first observed site."""
+    """Means of p(x | z) at the means of q(z | x), in the shape of the data.
+
+    Raises:
+        SpecError: No site observes all of the data; see :func:`data_site`.
+    """
     with evaluating(autoencoder, x.device):
         guide = poutine.trace(autoencoder.guide).get_trace(x)
         for site in sites_by_role(guide, "latent").values():
             site["value"] = center(site["fn"], site["value"])
         replayed = poutine.replay(autoencoder.model, trace=guide)
-        return _observed_mean(poutine.trace(replayed).get_trace(x))
+        return _mean_of_data(poutine.trace(replayed).get_trace(x), x)
 
 
 def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    """Means of p(x | z) at draws from the prior, one for each observation of ``x``."""
+    """Means of p(x | z) at draws from the prior, one for each observation of ``x``.
+
+    Raises:
+        SpecError: No site observes all of the data; see :func:`data_site`.
+    """
     with evaluating(autoencoder, x.device):
-        return _observed_mean(poutine.trace(autoencoder.model).get_trace(x))
+        return _mean_of_data(poutine.trace(autoencoder.model).get_trace(x), x)
 
 
-def has_observed_site(autoencoder: Autoencoder, x: Tensor) -> bool:
-    """Whether p(x | z) is a distribution at some site; a ``pyro.factor`` is only a density."""
+def data_site(trace: Trace, x: Tensor) -> str:
+    """Name of the first site that observes all numbers of the data ``x``.
+
+    Raises:
+        SpecError: There is none: sites observe parts of the data each, or p(x | z) is a
+            ``pyro.factor``, which is only a density.
+    """
+    observed = observed_sites(trace)
+    nodes = cast(Mapping[str, Site], trace.nodes)
+    found = [name for name in observed if nodes[name]["value"].numel() == x.numel()]
+    if found:
+        return found[0]
+    why = (
+        f"sites {', '.join(observed)} observe parts of the data each"
+        if observed
+        else "the model has a density of the data, a factor, and no distribution of them"
+    )
+    raise SpecError(f"{why}: means and draws of the data need one site with obs=x")
+
+
+def why_no_means(autoencoder: Autoencoder, x: Tensor) -> str:
+    """Reason why p(x | z) has no means in the shape of the data; empty if it has."""
     with evaluating(autoencoder, x.device):
-        return bool(observed_sites(poutine.trace(autoencoder.model).get_trace(x)))
+        trace = poutine.trace(autoencoder.model).get_trace(x)
+    try:
+        data_site(trace, x)
+    except SpecError as error:
+        return str(error)
+    return ""
 
 
-def _observed_mean(trace: Trace) -> Tensor:
-    """The mean at the first observed site."""
-    site: Site = trace.nodes[observed_sites(trace)[0]]
-    return site["fn"].mean
+def _mean_of_data(trace: Trace, x: Tensor) -> Tensor:
+    site: Site = trace.nodes[data_site(trace, x)]
+    mean: Tensor = site["fn"].mean
+    return mean.reshape(x.shape)

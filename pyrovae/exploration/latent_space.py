@@ -13,9 +13,11 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Real, SideBySide, Spherical
 from pyrovae.evaluation.latent_means import means
 from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.reconstruction import data_site
 from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.traces import observed_sites
 
 # Of which quantiles are made where the prior has no inverse distribution function.
 DRAWS = 20_000
@@ -80,10 +82,18 @@ class LatentSpace:
             return torch.cat([self._local.draw_prior(size)[:, 0] for size in sizes]).cpu()
 
     def decode(self, z: Tensor) -> Tensor:
-        """Means of p(x | z), ``(codes, *shape)``, at the first observed site."""
+        """Means of p(x | z), ``(codes, *shape)``.
+
+        Raises:
+            SpecError: No site observes all of the data.
+        """
         device = self._one.device
         with evaluating(self.autoencoder, device):
-            parts = [self._mean(part.to(self._one)) for part in z.split(chunks.codes(device))]
+            trace = self.autoencoder.traces(self._one).model
+            place = observed_sites(trace).index(data_site(trace, self._one))
+            parts = [
+                self._mean(place, part.to(self._one)) for part in z.split(chunks.codes(device))
+            ]
         return torch.cat(parts).cpu()
 
     def quantiles(self, probabilities: Tensor) -> Tensor:
@@ -113,8 +123,8 @@ class LatentSpace:
         moved[:, dim] = values
         return moved
 
-    def _mean(self, z: Tensor) -> Tensor:
-        observed: Any = self._local.observation(z.unsqueeze(1))[0]
+    def _mean(self, place: int, z: Tensor) -> Tensor:
+        observed: Any = self._local.observation(z.unsqueeze(1))[place]
         return observed.mean.reshape(len(z), *self._shape)
 
     def _inverse_distribution(self, probabilities: Tensor) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
+from pyrovae.errors import SpecError
 from pyrovae.evaluation.reconstruction import reconstruct
 from pyrovae.evaluation.results import Check, NotApplicable
 from pyrovae.objectives.schedules import describe_beta
@@ -76,26 +77,35 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
         computation=Computation(options.compile),
     )
     notes = [*run.notes, *filter(None, [observed.note])]
-    write(Examination(run, diagnosis, command, notes), folder, started)
-    display.say(console.written(notes, f"{folder}: report.html, posterior.nc, numbers.json, ..."))
+    found = write(Examination(run, diagnosis, command, notes), folder, started)
+    display.say(
+        console.written(found.notes, f"{folder}: report.html, posterior.nc, numbers.json, ...")
+    )
     return diagnosis
 
 
-def write(found: Examination, folder: Path, started: float) -> None:
+def write(found: Examination, folder: Path, started: float) -> Examination:
     """Write ``report.html``, the trees for ArviZ, ``numbers.json`` and ``figures/``.
 
     Args:
         found: What is written about.
         folder: Where to, with a folder ``figures`` in it.
         started: When the examination began, by ``time.monotonic``.
+
+    Returns:
+        The examination, with a note on what could not be drawn.
     """
     sections = [_section(outcome, found.diagnosis, folder) for outcome in found.diagnosis.outcomes]
-    extreme = _extremes(found, folder)
+    try:
+        extreme = _extremes(found, folder)
+    except SpecError as error:
+        extreme, found = None, replace(found, notes=[*found.notes, f"no pictures: {error}"])
     _save_trees(found, folder)
     seconds = time.monotonic() - started
     write_json(folder / "numbers.json", _numbers(found, seconds))
     page = _page(found, sections, extreme, seconds)
     write_atomically(folder / "report.html", render(page).encode())
+    return found
 
 
 def _folder(options: DiagnoseOptions, run: Run) -> Path:
@@ -128,7 +138,7 @@ def _extremes(found: Examination, folder: Path) -> Picture:
         for n in numbers
     ]
     x = diagnosis.x[[case.number for case in cases]]
-    means = reconstruct(run.autoencoder, x.to(run.device)).reshape(x.shape)
+    means = reconstruct(run.autoencoder, x.to(run.device))
     figure = extremes.extremes(run.data.test, x, means.cpu(), cases)
     return _kept(checks.CaptionedFigure(figure, extremes.CAPTION), folder, "extremes")
 
@@ -150,7 +160,7 @@ def _save_trees(found: Examination, folder: Path) -> None:
 
 
 def _page(
-    found: Examination, sections: Sequence[Section], extreme: Picture, seconds: float
+    found: Examination, sections: Sequence[Section], extreme: Picture | None, seconds: float
 ) -> Page:
     run = found.run
     return Page(

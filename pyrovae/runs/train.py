@@ -10,14 +10,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DivergenceError, reason
+from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary
+from pyrovae.evaluation.reconstruction import why_no_means
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.handwritten import Handwritten
@@ -225,6 +229,7 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}
     run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
     figures = draw_figures(run.folder / FIGURES, autoencoder, test, read_metrics(run.folder))
+    reason = why_no_means(autoencoder, observations(test, torch.arange(1)).to(training.device))
     run.update(
         status="finished",
         test={**asdict(summary), "active_dimensions": active},
@@ -233,6 +238,8 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
         figures=[figure.name for figure in figures],
     )
     display.say(console.result(training, summary, active, means.shape[1], str(run.folder)))
+    if reason:
+        display.say(f"note        no reconstructions and samples: {reason}")
     return TrainedRun(run.folder, training, test=summary)
 
 

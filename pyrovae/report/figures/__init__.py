@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
 from pyrovae.evaluation.batches import observations
-from pyrovae.evaluation.reconstruction import has_observed_site, prior_means, reconstruct
+from pyrovae.evaluation.reconstruction import prior_means, reconstruct, why_no_means
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.figures.history import curves as curves
 from pyrovae.report.figures.images import draw_reconstructed_images, draw_sampled_images
@@ -42,7 +42,7 @@ def draw_figures(
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"latent": latent(autoencoder, data), "curves": curves(metrics)}
     few = observations(data, torch.arange(1)).to(_device(autoencoder))
-    if has_observed_site(autoencoder, few):
+    if not why_no_means(autoencoder, few):
         shown = reconstructions(autoencoder, data), samples(autoencoder, data)
         figures = {"reconstructions": shown[0], "samples": shown[1], **figures}
     for name, figure in figures.items():
@@ -67,7 +67,7 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
     """
     index = one_of_each_class(data, 20 if data.shape.numel() > 2 else 200)
     x = observations(data, index)
-    means = reconstruct(autoencoder, x.to(_device(autoencoder))).reshape(x.shape)
+    means = reconstruct(autoencoder, x.to(_device(autoencoder)))
     if data.are_images:
         return draw_reconstructed_images(data, x.cpu(), means.cpu())
     return draw_reconstructed_rows(data, x.cpu(), means.cpu(), classes(data, index))
@@ -83,7 +83,7 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
     images = data.are_images
     count = SAMPLED_IMAGES if images else min(len(data), MOST_SAMPLED_ROWS)
     x = observations(data, evenly(data, count))
-    means = prior_means(autoencoder, x.to(_device(autoencoder))).reshape(x.shape)
+    means = prior_means(autoencoder, x.to(_device(autoencoder)))
     draw = draw_sampled_images if images else draw_sampled_rows
     return draw(data, x.cpu(), means.cpu())
 

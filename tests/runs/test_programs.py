@@ -1,4 +1,4 @@
-"""Programs with discrete latents, through every command."""
+"""Programs of many kinds, through every command: what does not apply is left out by name."""
 
 from __future__ import annotations
 
@@ -96,6 +96,56 @@ def guide(x):
         pyro.sample("z", dist.Normal(encoder(x), 0.4).to_event(1))
 """
 
+PARTS = """\
+import pyro
+import pyro.distributions as dist
+from torch import nn
+
+encoder = nn.Linear(6, 4)
+decoder = nn.Linear(2, 7)
+
+
+def model(x):
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), x.new_ones(2)).to_event(1))
+        loc, logits, classes, rate = decoder(z).split([2, 1, 3, 1], -1)
+        with pyro.poutine.mask(mask=x[..., 5] > 0):
+            pyro.sample("real", dist.Normal(loc, 1.0).to_event(1), obs=x[..., :2])
+        pyro.sample("bit", dist.Bernoulli(logits=logits.squeeze(-1)), obs=x[..., 2])
+        pyro.sample("class", dist.Categorical(logits=classes), obs=x[..., 3])
+        pyro.sample("count", dist.Poisson(rate.exp()).to_event(1), obs=x[..., 4:5])
+
+
+def guide(x):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        loc, raw = encoder(x).chunk(2, -1)
+        pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+"""
+FACTOR = """\
+import pyro
+import pyro.distributions as dist
+from torch import nn
+
+encoder = nn.Linear(6, 4)
+decoder = nn.Linear(2, 6)
+
+
+def model(x):
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), x.new_ones(2)).to_event(1))
+        pyro.factor("x", dist.Bernoulli(logits=decoder(z)).to_event(1).log_prob(x))
+
+
+def guide(x):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        loc, raw = encoder(x).chunk(2, -1)
+        pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+"""
+
 
 @pytest.fixture
 def bits(here: Path) -> Path:
@@ -151,3 +201,43 @@ def test_a_class_of_the_model_alone_is_no_latent_of_the_run(
     facts = json.loads((here / "run" / "run.json").read_text(encoding="utf-8"))
     assert facts["kl"] == {"z": "sampled"}
     assert set(facts["test"]["kl_per_site"]) == {"z"}
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (PARTS, "sites real, bit, class, count observe parts of the data each"),
+        (FACTOR, "a factor, and no distribution of them"),
+    ],
+    ids=["sites for parts of the data", "factor"],
+)
+def test_without_a_distribution_of_all_data_pictures_are_left_out(
+    command: Any,
+    command_of: Callable[..., Any],
+    here: Path,
+    bits: Path,
+    program: str,
+    reason: str,
+) -> None:
+    (here / "program.py").write_text(program, encoding="utf-8")
+    words = ["--output", "run", "--set", "inference.epochs=1"]
+    trained = command("program.py", "--data", bits, *words)
+    assert trained.status == 0, trained.err
+    assert "no reconstructions and samples: " in trained.out
+    assert reason in trained.out
+    facts = json.loads((here / "run" / "run.json").read_text(encoding="utf-8"))
+    assert facts["status"] == "finished"
+    assert facts["figures"] == ["latent.png", "curves.png"]
+    for main, arguments in (
+        (pyrovae.evaluate.main, ["run", "--samples", "20"]),
+        (pyrovae.diagnose.main, ["run", "--num", "50", "--draws", "100"]),
+        (pyrovae.explore.main, ["run"]),
+    ):
+        outcome = command_of(main)(*arguments)
+        assert outcome.status == 0, outcome.err
+        if main is not pyrovae.evaluate.main:
+            assert reason in " ".join(outcome.out.split())
+    refused = command_of(pyrovae.explore.main)("run", "traversals")
+    assert refused.status == 2
+    assert refused.err.startswith("traversals: ")
+    assert reason in refused.err
