@@ -45,7 +45,7 @@ def regret(seen: ScoreInputs) -> Tensor:
     device = seen.x.device
     found = []
     hidden = not seen.progress
-    bar = tqdm(total=len(seen.x), unit="datum", desc="regret", disable=hidden, file=sys.stderr)
+    bar = tqdm(total=len(seen.x), unit="obs", desc="regret", disable=hidden, file=sys.stderr)
     with evaluating(seen.autoencoder, device), bar:
         for x in seen.x.split(max(1, chunks.codes(device) // DRAWS)):
             free, local = freed(guide, x), LocalPosterior(seen.autoencoder, x)
