@@ -28,7 +28,7 @@ def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
 
 
 def has_observed_site(autoencoder: Autoencoder, x: Tensor) -> bool:
-    """Whether p(x | z) is a distribution at some site; a ``pyro.factor`` is only a density."""
+    """True if p(x | z) is a distribution at some site; a ``pyro.factor`` is only a density."""
     with evaluating(autoencoder, x.device):
         return bool(observed_sites(poutine.trace(autoencoder.model).get_trace(x)))
 
