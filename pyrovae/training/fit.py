@@ -33,7 +33,7 @@ def fit(
     Args:
         autoencoder: Autoencoder to fit, in place, on its own device.
         data: The data as loaded.
-        inference: How to fit; by default what the autoencoder was declared with.
+        inference: How to fit; by default as the autoencoder was declared.
         callbacks: Hooks that training calls.
         computation: How the arithmetic is carried out.
 
@@ -42,7 +42,7 @@ def fit(
 
     Raises:
         DivergenceError: The loss or a gradient is not finite.
-        SpecError: The objective asked for cannot be had for these programs.
+        SpecError: These programs do not permit the objective.
 
     Example:
         >>> from pyrovae import InferenceSpec, build, load_data
