@@ -1,4 +1,4 @@
-"""Any Pyro posterior, of a guide or of MCMC, as what ArviZ takes."""
+"""Conversion of any Pyro posterior, of a guide or of MCMC, for ArviZ."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ def from_pyro_mcmc(
         kwargs: Keyword arguments of the model.
 
     Returns:
-        What the ArviZ that is installed takes: see :func:`pyrovae.to_arviz`.
+        The type that the installed ArviZ reads: see :func:`pyrovae.to_arviz`.
 
     Raises:
-        SpecError: It has not run, the model's latent sites are not those that have draws, or the
-            model cannot be converted: see :func:`from_pyro_svi`.
+        SpecError: ``mcmc`` has not run, the model's latent sites are not those that have draws,
+            or the model cannot be converted: see :func:`from_pyro_svi`.
     """
     if getattr(mcmc, "_samples", None) is None:
         raise SpecError("mcmc has no draws: call its run(...) with the model's arguments first")

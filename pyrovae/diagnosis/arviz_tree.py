@@ -36,8 +36,8 @@ class Statistics(NamedTuple):
 
     Attributes:
         names: Names of the statistics.
-        observed: Their values on the data, ``(statistics,)``.
-        replicated: Their values on data sets from the prior predictive,
+        observed: Values on the data, ``(statistics,)``.
+        replicated: Values on data sets from the prior predictive,
             ``(replicates, statistics)``.
     """
 
@@ -80,7 +80,7 @@ def posterior_tree(
         pit: Probability integral transforms of the latents of simulated data under the guide,
             ``(simulations, latent)``, uniform if the guide is calibrated: group prior_sbc.
         pit_names: Names of the latent dimensions of ``pit``, which are not discrete.
-        pit_log_joint: The same for log p(x, z), ``(simulations,)``.
+        pit_log_joint: Ranks of log p(x, z) among draws of the guide, ``(simulations,)``.
         checks: Checks, whose arrays make up the group diagnostics, and whose verdicts are its
             attributes. A dimension or variable that has another length or meaning in an earlier
             check is called ``<name>_<check>``.

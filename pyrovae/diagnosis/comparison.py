@@ -180,8 +180,9 @@ def compare(
     Estimates of log p(x) are lower bounds, tighter for one model than for another, so a model
     may seem worse because of its guide. Each estimate therefore comes with its gap on data
     simulated from the model, whose latents are known, and a model whose gap could make up the
-    difference is not ranked. On data unlike those of the model the gap is larger; therefore the
-    estimates must not still rise with the number of latents either.
+    difference is not ranked. On data unlike those of the model the gap is larger; therefore a
+    model whose own estimate still rises with the number of latents by as much is not ranked
+    either.
 
     Args:
         autoencoders: Two or more by name, on one device.
@@ -191,7 +192,7 @@ def compare(
         simulations: Number of data to measure the gap on; by default
             :func:`usual_simulations`.
         progress: Whether to draw progress bars.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: Fewer than two models; some give probabilities and others densities; or a

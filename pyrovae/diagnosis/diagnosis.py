@@ -53,7 +53,7 @@ class Diagnosis:
     Attributes:
         name: Name of the data.
         x: The data that were looked at, as the model sees them, ``(obs, *shape)`` on the CPU.
-        labels: Their classes ``(obs,)``, if there are any.
+        labels: Classes of the data ``(obs,)``, if there are any.
         draws: Latents from the guide with their log-densities.
         prior: Data sets from the model with their latents, ``(replicates, obs, ...)``; None for
             programs that observe several sites.
@@ -167,7 +167,7 @@ def diagnose(
         draws: Latents from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
         tell: Called with each outcome as soon as it is there.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         DataError: There are fewer data than the checks need, or some have no density.
@@ -247,7 +247,7 @@ def require_enough(seen: Dataset, draws: int) -> Dataset:
 def _bound(
     local: LocalPosterior, drawn: Draws, computation: Computation | None, *, annealed: bool
 ) -> Bound:
-    """The ELBO beside log p(x), which is annealed where there is time for it."""
+    """Compare the ELBO with log p(x), which is annealed if requested and possible."""
     require_density(local)
     elbo, log_prob, _ = bounds(drawn.log_weight)
     if not annealed or local.discrete.any():  # annealing needs gradients

@@ -60,7 +60,7 @@ class MCMC(Check):
 
     Attributes:
         rhat: Rank-normalised split R-hat over all chains, ``(obs, latent)``.
-        rhat_guide: The same over the chains that started from the guide.
+        rhat_guide: R-hat over the chains that started from the guide.
         ess: Bulk effective sample size.
         mean_shift: Guide's mean less the chains', in standard deviations of the chains.
         scale_ratio: Guide's standard deviation over the chains'; NaN of a point.
@@ -254,7 +254,7 @@ def check_mcmc(
         chains: Number of chains for each observation; at least 4.
         warmup: Transitions that are not kept.
         draws: Transitions that are kept; at least 4, and 1000 for R-hat to be of use.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: Too few chains or draws; latents without gradients.

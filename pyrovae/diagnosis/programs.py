@@ -177,13 +177,13 @@ class Sites(NamedTuple):
         return max(1, sum(math.prod(of.sizes) for of in self.observed.values()))
 
     def vectorized(self, program: Program, traces: Iterable[Trace]) -> Program:
-        """The program, made to draw in a plate around those of these traces of it."""
+        """Program that draws in a plate around the plates of these traces of it."""
         at_once = max(1, NUMBERS_AT_ONCE // self.observed_numbers)
         return replace(program, vectorize=True, at_once=at_once, nesting=nesting(traces))
 
     @classmethod
     def of(cls, trace: Trace) -> Sites:
-        """Those of a plain run.
+        """Sites of a plain trace.
 
         Raises:
             SpecError: A plate is subsampled, or is called "chain" or "draw".

@@ -47,11 +47,11 @@ class Sandwich(Check):
 
     @property
     def gap_error(self) -> float:
-        """Its standard error."""
+        """Standard error of :attr:`gap`."""
         return _error(self.upper - self.lower)
 
     def verdict(self) -> Verdict:
-        """Grade of the distance between the bounds, whichever is the larger."""
+        """Grade of the absolute distance between the bounds, also if they cross."""
         found = grade(abs(self.gap), WARN_GAP, FAIL_GAP)
         finding = (
             f"bounds on log p(x) of {len(self.lower)} simulated data are {self.gap:.3f} ± "
@@ -125,8 +125,8 @@ def check_sandwich(
         like: Data that give number and shape of the simulated data; at least 2.
         steps: Number of temperatures.
         chains: Number of chains for each observation; at least 2.
-        start: Where chains start; a guide that is a point needs "prior".
-        computation: How the arithmetic is carried out.
+        start: Start of the chains; "prior" if the guide is a point.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: As :func:`pyrovae.evaluation.annealed_importance.bracket`; fewer than 2 data.

@@ -58,7 +58,7 @@ def mean_direction(z: Tensor, angles: Tensor) -> Tensor:
 
     Args:
         z: Draws ``(draws, ..., dims)``.
-        angles: Which of the numbers are angles, ``(dims,)``.
+        angles: Mask of the numbers that are angles, ``(dims,)``.
     """
     circular = torch.atan2(z.sin().mean(0), z.cos().mean(0))
     return torch.where(angles, circular, z.mean(0))

@@ -87,7 +87,7 @@ def anneal(
         chains: :math:`M`, at least 2.
         start: :math:`\pi_0`. The guide needs far fewer temperatures; the prior also covers modes
             that the guide misses.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: Too few chains; a guide without density to start from; latents without
@@ -143,11 +143,11 @@ def bracket(
 
     Args:
         autoencoder: Model and guide.
-        like: As many data are simulated as there are here, in the same shape.
+        like: Data that give number and shape of the simulated data.
         steps: Number of temperatures in between, :math:`K`.
         chains: :math:`M`, at least 2.
-        start: Where forward chains start.
-        computation: How the arithmetic is carried out.
+        start: Start of the forward chains.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: As :func:`anneal`; the model observes several sites.
@@ -184,7 +184,7 @@ def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> 
 
     Args:
         autoencoder: Model and guide.
-        like: As many data are simulated as there are here, in the same shape.
+        like: Data that give number and shape of the simulated data.
         samples: :math:`S`, at least 2.
 
     Raises:

@@ -54,7 +54,7 @@ def log_evidence(
         data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
         samples: :math:`K`.
         progress: Whether to draw a progress bar.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: The guide is a point, from which nothing can be sampled.

@@ -47,7 +47,7 @@ class Point(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """One transition of every chain; all fields but the point are ``(chains, data)``.
+    """Transition of every chain; all fields but the point are ``(chains, data)``.
 
     Attributes:
         point: Current points of the chains.
@@ -161,7 +161,7 @@ class Densities:
     Args:
         log_prob: Function of a local posterior, free points, and settings that are tensors.
         autoencoder: Model and guide.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
     """
 
     def __init__(

@@ -93,7 +93,7 @@ def evaluate_pointwise(
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
         progress: Title of a progress bar on stderr; no bar if empty.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         DataError: A density is not finite; names the data.

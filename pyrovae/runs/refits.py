@@ -31,9 +31,9 @@ def refit(
 
     Args:
         run: Run with the model and, by default, the data.
-        inference: How to fit, resolved.
+        inference: Resolved specification of the inference.
         folder: Folder of the refit.
-        display: Where to show the training.
+        display: Display of the training.
         data: Other data, as the model sees them.
 
     Raises:

@@ -33,9 +33,9 @@ def fit(
     Args:
         autoencoder: Autoencoder to fit, in place, on its own device.
         data: The data as loaded.
-        inference: How to fit; by default as the autoencoder was declared.
+        inference: Specification of the inference; by default that of the declaration.
         callbacks: Hooks that training calls.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Returns:
         Training and validation records, epoch by epoch.

@@ -76,8 +76,8 @@ class Training:
     Args:
         autoencoder: Autoencoder to fit, on its device.
         splits: Data; the autoencoder's contract is applied to them.
-        spec: How to fit.
-        computation: How the arithmetic is carried out.
+        spec: Specification of the inference.
+        computation: Options of compilation and precision.
 
     Attributes:
         warnings: Warnings that the fit goes badly; after :meth:`conclude`, those that concern the

@@ -13,7 +13,7 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Record:
-    """One line of ``metrics.jsonl``: a split at the end of an epoch, in nats per observation.
+    """Line of ``metrics.jsonl``: a split at the end of an epoch, in nats per observation.
 
     Attributes:
         epoch: Finished epochs.

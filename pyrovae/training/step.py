@@ -22,7 +22,7 @@ from pyrovae.training.optimisers import Optimiser
 
 
 class Step:
-    """One step: batch, loss, gradients, clipping, update, and running sums for reports.
+    """Optimiser step: batch, loss, gradients, clipping, update, and running sums for reports.
 
     Everything that changes from step to step is in tensors that are written in place, so that a
     step can be captured once and repeated.
@@ -31,7 +31,7 @@ class Step:
         autoencoder: Model and guide, on their device.
         objective: The loss.
         data: The training data, as the model sees them.
-        spec: How to fit.
+        spec: Specification of the inference.
         layout: Layout of the reported sums.
         precision: Precision of the networks.
 
