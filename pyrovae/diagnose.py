@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         help="also anneal, re-optimise and run chains: minutes, announced beforehand")  # fmt: skip
     add("--data", metavar="NAME|PATH", help="other data to look at (the run's own test data)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
-    add("--num", type=count, metavar="N", help="how many of the test observations (256)")
+    add("--num", type=count, metavar="N", help="number of test observations (256)")
     add("--draws", type=count, metavar="S", help="latents drawn for each (1000)")
     add("--strict", action="store_true", help="exit status 1 if a verdict is FAIL")
     add("--output", type=Path, metavar="DIR", help="folder to write to (RUN/diagnosis)")

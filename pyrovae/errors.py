@@ -1,4 +1,4 @@
-"""What pyrovae says when an input is wrong: one sentence, never a traceback."""
+"""Exceptions for wrong inputs, each with a message of one sentence."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 
 class PyrovaeError(ValueError):
-    """An input that cannot work, said in one sentence: where, what was wrong, what would be right.
+    """Base of errors of the user; the message names the place, the mistake and the remedy.
 
-    Commands print the sentence and stop with exit status 2.
+    Commands print the message, without a traceback, and stop with exit status 2.
     """
 
 
@@ -20,8 +20,7 @@ class SpecError(PyrovaeError):
 class ProgramError(SpecError):
     """A handwritten program that fails where it is run.
 
-    Pyro's trace adds its shapes below the message of what passes through it; a sentence has no
-    use for them.
+    Only the first line of the message is kept: Pyro's trace adds shapes below it.
     """
 
     def __init__(self, message: str) -> None:
@@ -37,11 +36,11 @@ class CheckpointError(PyrovaeError):
 
 
 class DivergenceError(PyrovaeError):
-    """A value that is not finite appeared in training; names step, site and parameter."""
+    """A non-finite value in training; names step, site and parameter."""
 
 
 def reason(error: BaseException) -> str:
-    r"""What an exception of other software says, on one line and not too long.
+    r"""Message of an exception of other software, on one line and cut to 200 characters.
 
     Example:
         >>> reason(KeyError("a\nb"))

@@ -28,9 +28,9 @@ def parser() -> argparse.ArgumentParser:
     add("what", nargs="*", metavar="WHAT", help=f"see below ({' '.join(USUAL)})")
     add("--data", metavar="NAME|PATH", help="other data to look at (the run's own)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
-    add("--num", type=count, metavar="N", help="how many of the test observations (500)")
+    add("--num", type=count, metavar="N", help="number of test observations (500)")
     add("--datum", type=int, metavar="N",
-        help="traversals: the number of the test observation that is moved (0)")  # fmt: skip
+        help="traversals: index of the test observation that is changed (0)")  # fmt: skip
     add("--against", metavar="NAME|PATH", help="outliers: the other data, as for --data")
     add("--samples", type=count, metavar="K",
         help="outliers, debias: latents for log p(x) of an observation (200)")  # fmt: skip
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        Exit status: 0, or 2 for an input that cannot work; what could be looked at is written.
+        Exit status: 0, or 2 for an input that cannot work; analyses that did work are written.
     """
     options = vars(parser().parse_args(arguments))
 

@@ -1,4 +1,4 @@
-"""Whether a fitted posterior can be trusted: for which data, how far, and why not.
+"""Diagnostics of a fitted posterior: checks with verdicts, and model comparison.
 
 The commands ``diagnose``, ``evaluate`` and ``compare`` from Python::
 

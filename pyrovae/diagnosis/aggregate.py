@@ -1,4 +1,4 @@
-"""Whether the codes of the data, all together, lie where the prior says codes lie."""
+"""Two-sample comparison of the aggregated posterior with the prior."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ HOFFMAN = "Hoffman and Johnson (2016), ELBO Surgery"
 
 @dataclass(frozen=True)
 class Aggregate(Check):
-    """One code from the guide and one from the prior for each datum.
+    """One latent from the guide and one from the prior for each observation.
 
     Attributes:
-        names: Of the dimensions.
+        names: Names of the dimensions.
         aggregated: Draws of q(z), the mean of q(z | x) over the data, ``(obs, latent)``.
         prior: Draws of p(z), ``(obs, latent)``.
         log_prior_aggregated: log p(z) of the former in nats, ``(obs,)``.
@@ -57,28 +57,28 @@ class Aggregate(Check):
 
     @property
     def distances(self) -> NDArray[Any]:
-        """Between the distribution functions of both, ``(latent,)``."""
+        """Kolmogorov-Smirnov distance of each dimension, ``(latent,)``."""
         return self._tests[:-1, 0]
 
     @property
     def density_distance(self) -> float:
-        """The same of log p(z); for a standard normal prior it is that of the radius."""
+        """Kolmogorov-Smirnov distance of log p(z); for a standard normal prior, of the radius."""
         return float(self._tests[-1, 0])
 
     @property
     def p_values(self) -> NDArray[Any]:
-        """Of each dimension and of log p(z), Holm over all of them, ``(latent + 1,)``."""
+        """Holm-adjusted p-values of each dimension and of log p(z), ``(latent + 1,)``."""
         return holm(self._tests[:, 1])
 
     @property
     def correlations(self) -> tuple[float, float]:
-        """The largest correlation between two dimensions, of the guide's codes and the prior's."""
+        """Largest correlation between two dimensions, of draws of the guide and of the prior."""
         ours, prior = (np.abs(_correlations(z)).max() for z in (self.aggregated, self.prior))
         return float(ours), float(prior)
 
     @property
     def correlation_difference(self) -> float:
-        """The largest by which the correlations of two dimensions differ."""
+        """Largest difference between q(z) and p(z) in the correlation of two dimensions."""
         return float(np.abs(_correlations(self.aggregated) - _correlations(self.prior)).max())
 
     def verdict(self) -> Verdict:
@@ -90,7 +90,7 @@ class Aggregate(Check):
         finding = (
             f"{self.names[farthest]} is {self.distances[farthest]:.2f} from the prior "
             f"({p_value(p[farthest])}), log p(z) {self.density_distance:.2f} ({p_value(p[-1])}), "
-            f"by Kolmogorov-Smirnov on {len(self.aggregated)} codes"
+            f"by Kolmogorov-Smirnov on {len(self.aggregated)} latents"
         )
         if len(self.names) > 1:
             finding += f"; largest correlation {ours:.2f}, of prior draws {prior:.2f}"
@@ -111,13 +111,13 @@ class Aggregate(Check):
                 "p-value of that dimension",
                 float(p[farthest]),
                 "",
-                "that draws of one distribution differ as much, Holm over all dimensions",
+                "of the hypothesis that q(z_d) = p(z_d), Holm over all dimensions",
             ),
             Number(
                 "distance of log p(z)",
                 self.density_distance,
                 "",
-                "Kolmogorov-Smirnov distance of log p(z) under q(z) and p(z): whether codes lie "
+                "Kolmogorov-Smirnov distance of log p(z) under q(z) and p(z): whether latents lie "
                 "in the prior's typical set; the radius, where the prior is standard normal",
             ),
             Number("p-value of log p(z)", float(p[-1]), "", "as above"),
@@ -126,7 +126,7 @@ class Aggregate(Check):
             return numbers
         return [
             *numbers,
-            Number("largest correlation", ours, "", "between two dimensions of codes from q(z)"),
+            Number("largest correlation", ours, "", "between two dimensions of draws from q(z)"),
             Number(
                 "largest correlation of the prior", prior, "", "the same of as many prior draws"
             ),
@@ -141,13 +141,13 @@ class Aggregate(Check):
     def variables(self) -> dict[str, Variable]:
         both = ("obs", "latent")
         return {
-            "aggregated": Variable(both, self.aggregated, "one code from q(z | x) for each x"),
-            "prior": Variable(both, self.prior, "as many codes from p(z)"),
+            "aggregated": Variable(both, self.aggregated, "one draw from q(z | x) for each x"),
+            "prior": Variable(both, self.prior, "as many draws from p(z)"),
             "log_prior_aggregated": Variable(
-                ("obs",), self.log_prior_aggregated, "log p(z) of codes from q(z | x), nats"
+                ("obs",), self.log_prior_aggregated, "log p(z) of draws from q(z | x), nats"
             ),
             "log_prior_prior": Variable(
-                ("obs",), self.log_prior_prior, "log p(z) of codes from p(z), nats"
+                ("obs",), self.log_prior_prior, "log p(z) of draws from p(z), nats"
             ),
         }
 
@@ -162,7 +162,7 @@ class Aggregate(Check):
         return np.array([tuple(stats.ks_2samp(*pair, method="asymp")) for pair in pairs])
 
     def _correlation_grade(self) -> Grade:
-        """WARN at most, and only where noise would not do it: by Fisher's transformation."""
+        """WARN at most, and only beyond sampling noise by Fisher's transformation."""
         dims = len(self.names)
         pairs = max(1, dims * (dims - 1) // 2)
         error = (2 / (len(self.aggregated) - 3)) ** 0.5
@@ -176,26 +176,26 @@ class Aggregate(Check):
 
 
 _ADVICE = (
-    "codes drawn from the prior are not like those of the data, so samples are worse than "
+    "latents drawn from the prior are not like those of the data, so samples are worse than "
     "reconstructions: let the prior follow, with model.prior.kind 'mixture', 'vamp' or 'flow'"
 )
 
 
 def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
-    r"""The aggregated posterior against the prior.
+    r"""Compare the aggregated posterior with the prior.
 
     .. math::
         q(z) = \frac1N \sum_n q(z \mid x_n) \overset{?}{=} p(z)
 
-    One draw of each for each datum, compared in each dimension and in log p(z). A point will do
-    for a guide. Angles are told apart by how far they are from the mean direction of all draws.
+    One draw of each for each observation, compared in each dimension and in log p(z). The guide
+    may be a point. Angles are compared by their distance from the mean direction of all draws.
 
     Args:
         autoencoder: Model and guide.
         x: Data ``(obs, *shape)``.
 
     Raises:
-        DataError: There are fewer than 50 data; a code has no finite density under the prior.
+        DataError: There are fewer than 50 data; a latent has no finite density under the prior.
 
     References:
         Hoffman and Johnson (2016), *ELBO Surgery: Yet Another Way to Carve Up the Variational
@@ -203,7 +203,7 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
     """
     if len(x) < MIN_DATA:
         raise DataError(
-            f"{len(x)} data are too few to compare their codes with the prior: at least "
+            f"{len(x)} data are too few to compare their latents with the prior: at least "
             f"{MIN_DATA} are needed"
         )
     with evaluating(autoencoder, x.device):
@@ -212,23 +212,23 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
     z, log_prior = (torch.cat(column, dim=1).cpu().double() for column in zip(*rows, strict=True))
     if not (z.isfinite().all() and log_prior.isfinite().all()):
         raise DataError(
-            "codes of these data have no finite log p(z): the guide's parameters are not finite, "
-            "or it has codes where the prior has no density"
+            "latents of these data have no finite log p(z): the guide's parameters are not "
+            "finite, or it draws latents where the prior has no density"
         )
-    # Of one distribution or not, angles are cut at the same point, far from most of them.
+    # The angles of both are cut at the same point, far from most of them.
     z = unwrapped(z.flatten(0, 1), local.angles.cpu()).reshape(z.shape)
     return Aggregate(local.names, *z.numpy(), *log_prior.numpy())
 
 
 def _draw(autoencoder: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A code from the guide and one from the prior for each datum, with log p(z)."""
+    """A latent from the guide and one from the prior for each observation, with log p(z)."""
     local = LocalPosterior(autoencoder, x)
     z = torch.cat([local.draw_guide(1), local.draw_prior(1)])
     return z, local.log_model(z)[0]
 
 
 def _correlations(z: NDArray[Any]) -> NDArray[Any]:
-    """Between dimensions, ``(latent, latent)``; 0 on the diagonal, and of what is constant."""
+    """Correlation matrix ``(latent, latent)``; 0 on the diagonal and for constant dimensions."""
     centred = z - z.mean(0)
     scale = np.sqrt((centred**2).mean(0))
     standard = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)

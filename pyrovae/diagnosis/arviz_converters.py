@@ -1,4 +1,4 @@
-"""Any Pyro posterior, of a guide or of MCMC, as what ArviZ takes."""
+"""Conversion of any Pyro posterior, of a guide or of MCMC, for ArviZ."""
 
 from __future__ import annotations
 
@@ -60,34 +60,34 @@ def from_pyro_svi(
     vectorize: bool = False,
     **kwargs: Any,
 ) -> Any:
-    r"""Draws from a fitted guide, any program's, with what the model says of them.
+    r"""Convert draws from a fitted guide, of any program, and their log-densities for ArviZ.
 
     Groups: posterior, sample_stats, log_likelihood, posterior_predictive, prior,
-    prior_predictive and observed_data. Sites keep their names, and their plates' names are those
-    of dimensions; other dimensions are called ``<site>_dim_0`` and so on, as ArviZ does.
+    prior_predictive and observed_data. Variables have the names of sites, and dimensions those of
+    plates; other dimensions are called ``<site>_dim_0`` and so on, as in ArviZ.
 
-    Weights, in nats and double precision, without what ``poutine.scale`` makes of them:
+    Weights, in nats and double precision, without the factors of ``poutine.scale``:
 
     .. math::
         \log w = \log p(z) + \log p(x \mid z) - \log q(z)
 
-    are per datum where every site of both programs is in one plate, and of the whole draw
-    otherwise. Of predictive draws as many are kept as are worth 20 million numbers.
+    are per observation where every site of both programs is in one plate, and of the whole draw
+    otherwise. Predictive draws are kept up to 20 million numbers.
 
-    Random numbers are Pyro's: call ``pyro.set_rng_seed`` first for the same ones again. Modules
-    run in evaluation mode.
+    Random numbers are Pyro's: call ``pyro.set_rng_seed`` first to reproduce them. Modules run in
+    evaluation mode.
 
     Args:
         model: The model.
-        guide: The guide, which draws the model's latent sites; an ``AutoGuide`` will do.
-        args: What both are called with: all the data, since plates cannot be subsampled.
-        num_draws: How many draws.
+        guide: The guide, which draws the model's latent sites; may be an ``AutoGuide``.
+        args: Arguments of both: all the data, since plates cannot be subsampled.
+        num_draws: Number of draws.
         vectorize: Whether to make many draws at once, in a plate around both programs: faster for
-            small ones, where they broadcast.
-        kwargs: What both are called with, by name.
+            small programs, but they have to broadcast.
+        kwargs: Keyword arguments of both.
 
     Returns:
-        What the ArviZ that is installed takes: see :func:`pyrovae.to_arviz`.
+        The type that the installed ArviZ reads: see :func:`pyrovae.to_arviz`.
 
     Raises:
         SpecError: Model and guide draw different sites, a plate is subsampled, a run draws other
@@ -141,7 +141,7 @@ def from_pyro_mcmc(
     vectorize: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """Draws that Pyro made by MCMC, with what the model says of them.
+    """Convert draws of Pyro's MCMC and their log-densities for ArviZ.
 
     Groups as of :func:`from_pyro_svi`; sample_stats holds diverging, the log-density lp that the
     model gives each draw (of the values as they are, not of the unconstrained ones that HMC
@@ -149,19 +149,19 @@ def from_pyro_mcmc(
     with discrete sites, over which HMC sums, there are posterior, sample_stats and observed_data.
 
     Args:
-        mcmc: It has run.
+        mcmc: MCMC that has run.
         model: The model; by default that of the kernel, with the arguments of the run. Without
             either there are only draws and their diagnostics, and dimensions have no names.
-        args: What the model is called with.
+        args: Arguments of the model.
         vectorize: Whether to run the model once for many draws, in a plate around it.
-        kwargs: What the model is called with, by name.
+        kwargs: Keyword arguments of the model.
 
     Returns:
-        What the ArviZ that is installed takes: see :func:`pyrovae.to_arviz`.
+        The type that the installed ArviZ reads: see :func:`pyrovae.to_arviz`.
 
     Raises:
-        SpecError: It has not run, the model's latent sites are not those that have draws, or the
-            model cannot be converted: see :func:`from_pyro_svi`.
+        SpecError: ``mcmc`` has not run, the model's latent sites are not those that have draws,
+            or the model cannot be converted: see :func:`from_pyro_svi`.
     """
     if getattr(mcmc, "_samples", None) is None:
         raise SpecError("mcmc has no draws: call its run(...) with the model's arguments first")
@@ -184,9 +184,9 @@ def from_pyro_mcmc(
 def _of_model(
     plain: Program, samples: Mapping[str, Tensor], *, vectorize: bool
 ) -> tuple[dict[str, xr.Dataset], NDArray[Any] | None]:
-    """All that a model says of draws ``(chain, draw, *shape)``; groups, and log p(x, z).
+    """Groups of a model for draws ``(chain, draw, *shape)``, and log p(x, z).
 
-    With sites summed out of it, only what the draws and the data are.
+    If sites were summed out, only the draws and the data.
     """
     chains, draws = next(iter(samples.values())).shape[:2]
     trace = plain.trace(values={name: values[0, 0] for name, values in samples.items()})
@@ -229,7 +229,7 @@ def _of_model(
 
 
 def _placed(values: Tensor, of: Layout, program: Program) -> Tensor:
-    """Draws of a site as its program has them: with room for plates that it is not in."""
+    """Draws of a site in the program's shape, with dimensions for plates that it is not in."""
     if not program.vectorize:
         return values[0]
     room = (1,) * (program.nesting - of.rank)
@@ -237,7 +237,7 @@ def _placed(values: Tensor, of: Layout, program: Program) -> Tensor:
 
 
 def _sampler_stats(mcmc: MCMC, chains: int, draws: int) -> dict[str, Variable]:
-    """What the kernel kept of each draw and of each chain."""
+    """Statistics that the kernel kept of each draw and of each chain."""
     kept = mcmc.diagnostics()
     stats = {}
     if "divergences" in kept:
@@ -252,7 +252,7 @@ def _sampler_stats(mcmc: MCMC, chains: int, draws: int) -> dict[str, Variable]:
 
 
 def _unnamed(samples: Mapping[str, Tensor]) -> dict[str, Variable]:
-    """Draws of which no model says what their dimensions are."""
+    """Draws whose dimensions have no names, as there is no model."""
     return {
         label(name): Variable(
             ("chain", "draw", *event_dims(label(name), values.ndim - 2)), array(values), "a site"
@@ -262,7 +262,7 @@ def _unnamed(samples: Mapping[str, Tensor]) -> dict[str, Variable]:
 
 
 def _weight_layout(traces: list[Trace]) -> Layout:
-    """Weights are per datum if every site of both programs is in one plate."""
+    """Layout of weights: per observation if every site of both programs is in one plate."""
     plates = Plates.of(*traces)
     if plates.data is None:
         return Layout((), (), 0, 0)
@@ -270,7 +270,7 @@ def _weight_layout(traces: list[Trace]) -> Layout:
 
 
 def _log_densities(model: Trace, guide: Trace) -> dict[str, Tensor]:
-    """Those of the draws in a pair of traces, by name, ``(draws, data)``."""
+    """Log-densities of the draws in a pair of traces, by name, ``(draws, data)``."""
     reduced, latent = Reduced(Plates.of(model, guide)), Traces(model, guide).latent
     log_prior = log_densities(model, latent, reduced).cpu()
     log_guide = log_densities(guide, density_sites(guide), reduced).cpu()
@@ -282,10 +282,10 @@ def _log_densities(model: Trace, guide: Trace) -> dict[str, Tensor]:
 
 
 def _weight_group(weights: Columns, latent: Columns, guide: Trace, draws: int) -> xr.Dataset:
-    """Log-densities of all draws; of a point, log p(z) alone."""
+    """Log-densities of all draws; for a point, log p(z) alone."""
     variables = weights.variables((1, draws), "")
     variables = {n: v._replace(description=WEIGHTS[n]) for n, v in variables.items()}
-    # An automatic guide says with a Delta, too, where its transformed draw has come to lie.
+    # An automatic guide also has a Delta for a transformed draw, which is not constant.
     point = any(is_point(guide.nodes[n]["fn"]) and latent.constant(n) for n in latent.layouts)
     if point:
         log_prior = {"log_prior": variables["log_prior"]}
@@ -305,7 +305,7 @@ def _conditional_names(trace: Trace, sites: Sites) -> dict[str, str]:
 
 
 def _require_same_sites(model: Trace, guide: Trace) -> None:
-    """Refuse a guide that is of another model."""
+    """Refuse a guide whose latent sites are not those of the model."""
     latent = sites_by_role(guide, "latent").items()
     drawn = [name for name, site in latent if not site["infer"].get("is_auxiliary")]
     wanted = list(sites_by_role(model, "latent"))

@@ -15,7 +15,7 @@ from pyrovae.evaluation.results import Check, Variable
 from pyrovae.version import __version__
 
 Array = Tensor | NDArray[Any]
-# A coordinate beside the integers of a dimension: which dimension, and its values.
+# A coordinate besides the integers of a dimension: name of the dimension, and values.
 Coordinate = tuple[str, Sequence[Any] | NDArray[Any]]
 
 # A predictive draw is as large as all the data: MNIST's test set a thousand times is 8 GB.
@@ -26,8 +26,8 @@ GUIDE_NOTE = (
     "their number, whatever the guide; neither says that it is right"
 )
 CONDITIONAL_NOTE = (
-    "log p(x | z) at draws of the guide, given each datum's own z: az.loo and az.waic of it are "
-    "not meaningful (the harmonic-mean estimator of p(x)); compare models by log p(x) instead"
+    "log p(x | z) at draws of the guide, given each observation's own z: az.loo and az.waic of it "
+    "are not meaningful (the harmonic-mean estimator of p(x)); compare models by log p(x) instead"
 )
 
 
@@ -35,9 +35,9 @@ class Statistics(NamedTuple):
     """Summaries of data sets: the observed one, and replicated ones.
 
     Attributes:
-        names: Of the statistics.
-        observed: Their values on the data, ``(statistics,)``.
-        replicated: Their values on data sets from the prior predictive,
+        names: Names of the statistics.
+        observed: Values on the data, ``(statistics,)``.
+        replicated: Values on data sets from the prior predictive,
             ``(replicates, statistics)``.
     """
 
@@ -62,32 +62,32 @@ def posterior_tree(
     labels: Array | Sequence[Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
-    """What is known of a guide's posterior, a group for each kind of array; None leaves one out.
+    """Assemble draws, data and checks as a tree with a group for each; None leaves one out.
 
-    Dimensions are chain (always one: draws of a guide are independent), draw, obs, latent; every
-    one has integer coordinates. Intensities that are integers from 0 to 255 are kept as
+    Dimensions are chain (always one: draws of a guide are independent), draw, obs, latent, each
+    with integer coordinates. Intensities that are integers from 0 to 255 are kept as
     uint8, whose differences wrap around: convert them before subtracting.
 
     Args:
         draws: Draws from the guide with their log-densities: groups posterior, sample_stats and
             log_likelihood.
-        prior: Codes from the prior ``(draws, obs, latent)``.
-        prior_predictive: Data sets from the model ``(draws, obs, *shape)``, or statistics of
-            such, of which each becomes a variable.
+        prior: Latents from the prior ``(draws, obs, latent)``.
+        prior_predictive: Data sets from the model ``(draws, obs, *shape)``, or their statistics,
+            each of which becomes a variable.
         posterior_predictive: Data drawn given the guide's draws ``(draws, obs, *shape)``; of
             this, and of ``prior_predictive``, at most 100 draws of 256 data are kept.
         observed: The data ``(obs, *shape)``.
-        pit: Where the code that made a simulated datum lies in the guide's distribution,
+        pit: Probability integral transforms of the latents of simulated data under the guide,
             ``(simulations, latent)``, uniform if the guide is calibrated: group prior_sbc.
-        pit_names: Names of its latent dimensions, which are not discrete.
-        pit_log_joint: The same for log p(x, z), ``(simulations,)``.
-        checks: Their arrays make up the group diagnostics, their verdicts its attributes. A
-            dimension or variable that has another length or meaning in an earlier check is
-            called ``<name>_<check>``.
-        names: Names of the latent dimensions; beside the integers as coordinate latent_name.
-        obs: Which rows of the data these are; 0, 1, ... by default.
-        labels: A label of each datum, a coordinate beside obs.
-        attrs: Attributes of the tree: what was fitted, to what, when.
+        pit_names: Names of the latent dimensions of ``pit``, which are not discrete.
+        pit_log_joint: Ranks of log p(x, z) among draws of the guide, ``(simulations,)``.
+        checks: Checks, whose arrays make up the group diagnostics, and whose verdicts are its
+            attributes. A dimension or variable that has another length or meaning in an earlier
+            check is called ``<name>_<check>``.
+        names: Names of the latent dimensions, the coordinate latent_name.
+        obs: Row numbers of the data; 0, 1, ... by default.
+        labels: Labels of the data, the coordinate label along obs.
+        attrs: Attributes of the tree: the model, the data, the time.
     """
     coords = _coordinates(obs=obs, label=labels, latent_name=names)
     few = {name: _head(dim, values) for name, (dim, values) in coords.items()}
@@ -95,7 +95,7 @@ def posterior_tree(
     if draws is not None:
         groups |= _guide_groups(draws, coords)
     if prior is not None:
-        codes = _draw_major(prior, ("obs", "latent"), "codes from the prior")
+        codes = _draw_major(prior, ("obs", "latent"), "latents from the prior")
         groups["prior"] = dataset({"z": codes}, coords)
     if isinstance(prior_predictive, Statistics):
         groups["prior_predictive"] = dataset(_replicated(prior_predictive))
@@ -128,20 +128,19 @@ def mcmc_tree(
     obs: Sequence[int] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
-    """Draws from p(z | x) by MCMC, as a tree whose posterior goes beside that of a guide.
+    """Assemble draws from p(z | x) by MCMC as a tree, to compare with that of a guide.
 
     Args:
-        z: Codes ``(chain, draw, obs, latent)``.
-        sample_stats: By name, each ``(chain, draw, obs)``, or only the first of these; or with
-            dimensions of its own.
-        starts: Where each chain started: "guide" or "prior"; the coordinate init beside chain.
+        z: Latents ``(chain, draw, obs, latent)``.
+        sample_stats: Statistics by name, each ``(chain, draw, obs)`` or with the leading
+            dimensions alone; or a variable with dimensions of its own.
+        starts: Start of each chain, "guide" or "prior": the coordinate init along chain.
         names: Names of the latent dimensions.
-        obs: Which rows of the data these are, as in the guide's tree: so the two are compared
-            datum by datum.
+        obs: Row numbers of the data, as in the guide's tree, so that observations match.
         attrs: Attributes of the tree.
     """
     coords = _coordinates(obs=obs, init=starts, latent_name=names)
-    codes = Variable(("chain", "draw", "obs", "latent"), array(z), "codes from p(z | x)")
+    codes = Variable(("chain", "draw", "obs", "latent"), array(z), "latents from p(z | x)")
     stats = {
         name: value
         if isinstance(value, Variable)
@@ -156,7 +155,7 @@ def mcmc_tree(
 
 
 def to_arviz(tree: xr.DataTree) -> Any:
-    """What the functions of the ArviZ that is installed take.
+    """Convert a tree to the type that the installed ArviZ reads.
 
     Returns:
         ``arviz.InferenceData`` with ArviZ 0.23, the tree itself with 1.x.
@@ -172,7 +171,7 @@ def to_arviz(tree: xr.DataTree) -> Any:
 def as_tree(
     groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None
 ) -> xr.DataTree:
-    """Groups by name as one tree, which says what made it."""
+    """Groups by name as one tree, with library and version as attributes."""
     made_by = {"inference_library": "pyrovae", "inference_library_version": __version__}
     made = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
     made.attrs = {**made_by, **(attrs or {})}
@@ -189,8 +188,8 @@ def dataset(
     Plots of ArviZ 1.x do not work along dimensions that have none.
 
     Args:
-        variables: The arrays, described.
-        coords: Other coordinates; what is of a dimension that no variable has is left out.
+        variables: The arrays with their descriptions.
+        coords: Other coordinates; those along a dimension that no variable has are left out.
         attrs: Attributes of the group.
     """
     data = xr.Dataset(
@@ -205,12 +204,12 @@ def dataset(
 
 
 def array(values: Array) -> NDArray[Any]:
-    """A tensor, or an array, as an array."""
+    """Convert a tensor or an array to an array."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
 def compact(values: Array) -> NDArray[Any]:
-    """Values that are all integers from 0 to 255 as uint8, a quarter of the space.
+    """Convert values that are all integers from 0 to 255 to uint8.
 
     Example:
         >>> compact(np.array([0.0, 255.0])).dtype, compact(np.array([0.5, 1.0])).dtype
@@ -222,12 +221,12 @@ def compact(values: Array) -> NDArray[Any]:
 
 
 def event_dims(name: str, rank: int) -> tuple[str, ...]:
-    """Names that ArviZ gives the dimensions that nobody named: ``x_dim_0``, ``x_dim_1``, ..."""
+    """ArviZ's names of unnamed dimensions: ``x_dim_0``, ``x_dim_1``, ..."""
     return tuple(f"{name}_dim_{i}" for i in range(rank))
 
 
 def _coordinates(obs: Any = None, **others: Any) -> dict[str, Coordinate]:
-    """Those that are given, with the dimensions they belong to."""
+    """Coordinates that are given, each with its dimension."""
     homes = {"label": "obs", "latent_name": "latent", "init": "chain"}
     coords: dict[str, Coordinate] = {} if obs is None else {"obs": ("obs", np.asarray(obs))}
     for name, values in others.items():
@@ -242,13 +241,13 @@ def _head(dim: str, values: Any) -> Coordinate:
 
 
 def _draw_major(values: Array, dims: tuple[str, ...], description: str) -> Variable:
-    """Values ``(draws, *dims)`` as of one chain."""
+    """Values ``(draws, *dims)`` as a variable of one chain."""
     return Variable(("chain", "draw", *dims), array(values)[None], description)
 
 
 def _guide_groups(draws: Draws, coords: Mapping[str, Coordinate]) -> dict[str, xr.Dataset]:
     attrs = {"sampler": "guide", "note": GUIDE_NOTE}
-    codes = _draw_major(draws.z, ("obs", "latent"), "codes from q(z | x)")
+    codes = _draw_major(draws.z, ("obs", "latent"), "latents from q(z | x)")
     densities = {
         "log_prior": _draw_major(draws.log_prior, ("obs",), "log p(z), nats"),
         "log_guide": _draw_major(draws.log_guide, ("obs",), "log q(z | x), nats"),
@@ -293,14 +292,14 @@ def _observed(statistics: Statistics) -> dict[str, Variable]:
 def _calibration(pit: Array | None, pit_log_joint: Array | None) -> dict[str, Variable]:
     found = {}
     if pit is not None:
-        found["z"] = _draw_major(pit, ("latent",), "probability integral transform of the code")
+        found["z"] = _draw_major(pit, ("latent",), "probability integral transform of z")
     if pit_log_joint is not None:
         found["log_joint"] = _draw_major(pit_log_joint, (), "the same of log p(x, z)")
     return found
 
 
 def _lengths(groups: Mapping[str, xr.Dataset]) -> dict[str, int]:
-    """How many data and latent dimensions the tree is about."""
+    """Numbers of data and of latent dimensions in the tree."""
     about = [groups[name].sizes for name in ("posterior", "observed_data") if name in groups]
     return {
         str(dim): size
@@ -329,7 +328,7 @@ def _diagnostics(
             dims = tuple(renamed[dim] for dim in variable.dims)
             found[free] = variable._replace(dims=dims)
     taken = {dim for variable in found.values() for dim in variable.dims}
-    # A variable of the name of a dimension would be its coordinate.
+    # A variable with the name of a dimension would become its coordinate.
     found = {f"{name}_value" if name in taken else name: value for name, value in found.items()}
     fitting = {
         name: (dim, values)

@@ -1,4 +1,4 @@
-"""Whether the guide's intervals hold the code as often as they say, on data with known codes."""
+"""Simulation-based calibration: coverage of the guide's intervals on simulated data."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ MODRAK = "Modrák et al. (2023), arXiv:2211.02383"
 
 @dataclass(frozen=True)
 class Calibration(Check):
-    """Where known codes lie within the guide's distribution of them.
+    """Ranks and z-scores of known latents within the guide's distribution of them.
 
     Attributes:
-        names: Of the latents.
-        pit: Distribution function of q(z_d | x) at the code that x was made from,
+        names: Names of the latents.
+        pit: Distribution function of q(z_d | x) at the latent that x was simulated from,
             ``(simulation, latent)``: uniform if the guide is the posterior.
         pit_log_joint: Rank of log p(x, z) among those of draws from the guide,
-            ``(simulation,)``, scaled to [0, 1]; it sees what no single latent does.
-        z: Code less the guide's mean, in its standard deviations, ``(simulation, latent)``.
-        active: Whether the guide says anything of a latent, ``(latent,)``; of others it is the
-            prior, and always right.
+            ``(simulation,)``, scaled to [0, 1]; sensitive to errors in the joint distribution.
+        z: z-scores, the latent less the guide's mean in units of its standard deviation,
+            ``(simulation, latent)``.
+        active: Whether the guide differs from the prior in a latent, ``(latent,)``; others are
+            always calibrated.
     """
 
     names: list[str]
@@ -72,12 +73,12 @@ class Calibration(Check):
 
     @property
     def covered(self) -> NDArray[Any]:
-        """Whether the central 90 % interval holds the code, ``(simulation, latent)``."""
+        """True where the central 90 % interval holds the latent, ``(simulation, latent)``."""
         return np.abs(self.pit - 0.5) < NOMINAL / 2
 
     @property
     def coverage(self) -> NDArray[Any]:
-        """How often it does, ``(latent,)``."""
+        """Coverage of the central 90 % intervals, ``(latent,)``."""
         return self.covered.mean(0)
 
     @property
@@ -92,7 +93,7 @@ class Calibration(Check):
 
     @property
     def p_values(self) -> NDArray[Any]:
-        """Of Kolmogorov and Smirnov's test that PITs are uniform, each latent's own."""
+        """Kolmogorov-Smirnov p-values for uniform PITs, ``(latent,)``, not adjusted."""
         return np.array([stats.kstest(column, "uniform").pvalue for column in self.pit.T])
 
     def verdict(self) -> Verdict:
@@ -125,7 +126,7 @@ class Calibration(Check):
             "largest mean of z-scores",
             float(self.z_mean[worst]),
             "standard deviations",
-            f"code less the guide's mean, in its standard deviations, of {self.names[worst]}: "
+            f"latent less the guide's mean, in its standard deviations, of {self.names[worst]}: "
             "0 if not shifted",
             error=float(mean_error(self.z)[worst]),
         )
@@ -157,7 +158,7 @@ class Calibration(Check):
     def variables(self) -> dict[str, Variable]:
         both, one = ("simulation", "latent"), ("latent",)
         return {
-            "pit": Variable(both, self.pit, "cdf of q(z_d | x) at the code x was simulated from"),
+            "pit": Variable(both, self.pit, "cdf of q(z_d | x) at the z x was simulated from"),
             "pit_log_joint": Variable(
                 ("simulation",), self.pit_log_joint, "rank of log p(x, z) among guide draws"
             ),
@@ -176,7 +177,7 @@ class Calibration(Check):
             name,
             float(covered.mean()),
             "fraction",
-            f"how often the central {INTERVAL} interval of q(z | x) holds the code that x was "
+            f"how often the central {INTERVAL} interval of q(z | x) holds the latent that x was "
             f"simulated from, of {self.names[latent]}",
             TALTS,
             interval=fraction_interval(int(covered.sum()), len(covered)),
@@ -193,7 +194,7 @@ class Calibration(Check):
         )
 
     def _coverage_grade(self) -> Grade:
-        """The worst of active latents; noise alone is none's fault."""
+        """Grade of the worst deviation from nominal coverage beyond sampling noise."""
         level, worst = 1 - LEVEL / self.active.sum(), 0.0
         for covered in self.covered.T[self.active]:
             low, high = fraction_interval(int(covered.sum()), len(covered), level)
@@ -256,26 +257,26 @@ class Calibration(Check):
 def check_calibration(
     autoencoder: Autoencoder, like: Tensor, simulations: int = SIMULATIONS
 ) -> Calibration:
-    r"""Simulation-based calibration of the encoder.
+    r"""Simulation-based calibration of the guide.
 
     .. math::
         z^* \sim p(z), \quad x \sim p(x \mid z^*), \quad
         u_d = \int_{-\infty}^{z^*_d} q(z_d \mid x) \, \mathrm{d} z_d
 
-    Given x, :math:`z^*` is an exact draw from the posterior: were that the guide, every
-    :math:`u_d` would be uniform. Where the guide's marginals have no distribution function that
-    is known, :math:`z^*_d` is ranked among 99 draws, ties broken at random. So are all angles,
-    counted from the point opposite to their mean direction. Discrete latents count in log p(x, z)
-    alone. It says how the guide fares on the
-    model's own data, which need not be like real ones.
+    Given x, :math:`z^*` is an exact draw from the posterior, so every :math:`u_d` is uniform if
+    the guide is the posterior. Where the distribution function of a marginal of the guide is not
+    known, :math:`z^*_d` is ranked among 99 draws, ties broken at random. So are all angles,
+    counted from the point opposite to their mean direction. Discrete latents enter log p(x, z)
+    alone. The result holds for data from the model, which may differ from real data.
 
     Args:
         autoencoder: Model and guide.
-        like: Data ``(obs, *shape)``, looked at for their shape; as many as there are, in turn.
+        like: Data ``(obs, *shape)`` that give the shape of the simulated data; repeated if there
+            are more simulations.
         simulations: Number of data to simulate.
 
     Raises:
-        DataError: A simulated datum has no finite density.
+        DataError: A simulated observation has no finite density.
         SpecError: The guide is a point; all latents are discrete; there are too few simulations;
             the model observes several sites.
 
@@ -309,8 +310,8 @@ def check_calibration(
     found = Placed(*(torch.cat(column).cpu().double() for column in zip(*parts, strict=True)))
     if not all(column.isfinite().all() for column in found):
         raise DataError(
-            "data simulated from the model have densities or codes that are not finite: its "
-            "parameters are not, or p(x | z) draws what it gives no density to"
+            "data simulated from the model have densities or latents that are not finite: its "
+            "parameters are not, or p(x | z) draws values to which it gives no density"
         )
     ranked = ~local.discrete
     return Calibration(

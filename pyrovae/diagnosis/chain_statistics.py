@@ -25,7 +25,7 @@ def ess(z: NDArray[Any]) -> NDArray[Any]:
 
 
 def _of_scalars(statistic: Any, z: NDArray[Any]) -> NDArray[Any]:
-    """One of ArviZ's statistics, ``(obs, latent)``; of a Dataset both generations know it."""
+    """One of ArviZ's statistics, ``(obs, latent)``, of a Dataset for either generation."""
     import xarray as xr
 
     dims = ("chain", "draw", "obs", "latent")

@@ -1,4 +1,4 @@
-"""Which latent dimensions say anything of the data, and how much all of them say."""
+"""Active latent dimensions and mutual information between data and latents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict
 from pyrovae.programs.autoencoder import Autoencoder
 
-# From N data no more than log N nats can be shown; this far below, a bracket is one.
+# N data show at most log N nats; a lower bound within this many nats of it has saturated.
 MARGIN = 1.0
 
 BURDA = "Burda et al. (2016), arXiv:1509.00519"
@@ -29,7 +29,7 @@ class Bracket(NamedTuple):
     """A lower and an upper bound in nats, with their standard errors.
 
     Attributes:
-        data: How many it is of; the lower bound is at most their logarithm.
+        data: Number of data N; the lower bound is at most log N.
     """
 
     lower: float
@@ -40,13 +40,13 @@ class Bracket(NamedTuple):
 
     @property
     def open(self) -> bool:
-        """Whether there are too few data to see how much there is at most."""
+        """True if the lower bound has saturated, so that the data give no upper bound."""
         return self.lower > math.log(self.data) - MARGIN
 
 
 @dataclass(frozen=True)
 class Collapse(LatentUse, Check):
-    """The use of each dimension of the code, and the information in all of them.
+    """The use of each latent dimension, and the information in all of them.
 
     Attributes:
         per_dim: Lower bound on I(x; z_d) in nats, ``(latent,)``; NaN where the guide's marginals
@@ -69,7 +69,7 @@ class Collapse(LatentUse, Check):
             return Verdict("ok", finding)
         if active:
             return Verdict("WARN", finding, f"{_FEWER.format(active)}; {_MORE}")
-        return Verdict("FAIL", finding, f"the code says nothing of the data: {_MORE}")
+        return Verdict("FAIL", finding, f"the latents say nothing of the data: {_MORE}")
 
     def numbers(self) -> list[Number]:
         counts = [
@@ -115,7 +115,7 @@ class Collapse(LatentUse, Check):
         if self.information is None:
             return []
         low, high, low_error, high_error, data = self.information
-        marginal = "mean KL(q(z | x), p(z)) less I(x; z): how far q(z) is from p(z)"
+        marginal = "mean KL(q(z | x), p(z)) less I(x; z)"
         numbers = [
             Number(
                 "KL",
@@ -166,9 +166,9 @@ _MORE = (
 
 
 def check_collapse(autoencoder: Autoencoder, x: Tensor) -> Collapse:
-    """Which dimensions of the code are active, and how much they say of the data.
+    """Count active latent dimensions and bracket the mutual information I(x; z).
 
-    Works for points as well, whose codes vary or do not; they have no KL and no information.
+    The guide may be a point, which has no KL and no information: only the variance counts then.
 
     Args:
         autoencoder: Model and guide.

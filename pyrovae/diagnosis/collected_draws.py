@@ -1,4 +1,4 @@
-"""What a Pyro model says of draws of its latent sites, collected run by run."""
+"""Values and log-densities of a Pyro model at draws of its latent sites, collected run by run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Variable
 from pyrovae.programs.log_density import log_density
 
-# How many numbers are kept of predictive draws: a hundred of 256 images of 784 pixels.
+# Numbers of predictive draws to keep: a hundred draws of 256 images of 784 pixels.
 PREDICTIVE_VALUES = 100 * 256 * 784
 
 
@@ -26,7 +26,7 @@ class Columns:
     """Values of sites, collected draw by draw.
 
     Args:
-        layouts: What to collect, and how it is laid out.
+        layouts: Layouts of the sites to collect, by name.
         small: Whether to keep integers from 0 to 255 as uint8.
     """
 
@@ -36,7 +36,7 @@ class Columns:
         self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in layouts}
 
     def add(self, draws: int, values: Mapping[str, Tensor]) -> None:
-        """More draws, the values of the sites by name.
+        """Add draws: the values of the sites by name.
 
         Raises:
             SpecError: A site's shape is not always the same.
@@ -57,7 +57,7 @@ class Columns:
     def variables(
         self, sample: tuple[int, ...], description: str, *, names: Mapping[str, str] | None = None
     ) -> dict[str, Variable]:
-        """All of it, under the sites' names or those given instead."""
+        """Collected values, under the sites' names or those given instead."""
         names = names or {}
         return {
             names.get(name, label(name)): self.layouts[name].variable(
@@ -67,17 +67,17 @@ class Columns:
         }
 
     def constant(self, name: str) -> bool:
-        """Whether all draws of a site are the same."""
+        """True if all draws of a site are the same."""
         values = np.concatenate(self._parts[name])
         return bool((values == values[0]).all())
 
 
 class Record:
-    """What a model says of draws, collected.
+    """Values, log-densities and predictive draws of a model, collected.
 
     Args:
-        model: Run at each draw.
-        sites: Its sites.
+        model: Program that is run at each draw.
+        sites: Sites of the model.
         sample: Numbers of chains and draws.
     """
 
@@ -92,7 +92,7 @@ class Record:
         self._drawn = 0
 
     def add(self, draws: int, values: Mapping[str, Tensor]) -> Trace:
-        """Run the model at more draws; the trace."""
+        """Run the model at more draws, and return the trace."""
         trace = self.model.trace(draws, values)
         for columns in (self.latent, self.deterministic):
             columns.add(draws, values_at(trace, columns.layouts))
@@ -108,10 +108,10 @@ class Record:
         return trace
 
     def groups(self, conditional: Mapping[str, str]) -> dict[str, xr.Dataset]:
-        """Posterior, log_likelihood and posterior_predictive.
+        """Groups posterior, log_likelihood and posterior_predictive.
 
         Args:
-            conditional: Names of log-likelihoods, if not those of their sites.
+            conditional: Names of log-likelihoods that differ from those of their sites.
         """
         posterior = self.latent.variables(self.sample, "a latent site")
         posterior |= self.deterministic.variables(self.sample, "a deterministic site")
@@ -126,7 +126,7 @@ class Record:
 
 
 def prior_groups(model: Program, sites: Sites, draws: int) -> dict[str, xr.Dataset]:
-    """Prior and prior_predictive; none of a model that cannot be drawn from."""
+    """Groups prior and prior_predictive; empty for a model that cannot be drawn from."""
     latent = Columns({**sites.latent, **sites.deterministic})
     observed = Columns(sites.observed, small=True)
     kept, done = _affordable(sites, 1, draws), 0
@@ -149,7 +149,7 @@ def prior_groups(model: Program, sites: Sites, draws: int) -> dict[str, xr.Datas
 
 
 def observed_group(trace: Trace, sites: Sites) -> dict[str, xr.Dataset]:
-    """observed_data; none of a model that observes nothing."""
+    """Group observed_data; empty for a model that observes nothing."""
     if not sites.observed:
         return {}
     columns = Columns(sites.observed, small=True)
@@ -161,11 +161,11 @@ def values_at(trace: Trace, names: Iterable[str]) -> dict[str, Tensor]:
     """Values of sites.
 
     Raises:
-        SpecError: The run did not come by one of them.
+        SpecError: A site is missing from the trace.
     """
     return {name: site_of(trace, name)["value"] for name in names}
 
 
 def _affordable(sites: Sites, chains: int, draws: int) -> int:
-    """How many predictive draws are kept of each chain."""
+    """Number of predictive draws to keep of each chain."""
     return min(draws, max(1, PREDICTIVE_VALUES // (sites.observed_numbers * chains)))

@@ -1,4 +1,4 @@
-"""Which of several models gives more to the same data, and whether that can be told."""
+"""Comparison of models by log p(x) on the same data, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from pyrovae.specs.computation import Computation
 
 # Data to measure bound gaps on; fewer where they are annealed, which takes long.
 SIMULATIONS, ANNEALED_SIMULATIONS = 300, 100
-# Differences within so many standard errors are taken for none. So are those of less than so many
-# nats over all data: Sivula, Magnusson, Matamoros and Vehtari (2020), arXiv:2008.10296.
+# Differences within so many standard errors, or of fewer than so many nats over all data, count
+# as none: Sivula, Magnusson, Matamoros and Vehtari (2020), arXiv:2008.10296.
 STANDARD_ERRORS, FEWEST_NATS = 2.0, 4.0
 # With fewer data, the standard error is not to be trusted either (the same).
 FEWEST_DATA = 100
@@ -39,12 +39,13 @@ class Comparison:
     """Several models on the same data, best first; in nats, float64 on the CPU.
 
     Attributes:
-        names: Of the models.
+        names: Names of the models.
         log_prob: Estimate of log p(x), ``(models, data)``.
-        gap: By how much such estimates are too low for data simulated from the model itself, at
-            most, ``(models, simulations)``: upper minus lower bound. NaN where it is not known.
-        weights: Of the mixture of models that predicts best, ``(models,)``.
-        evaluations: Bound and log p(x) of each datum, a model each.
+        gap: Upper minus lower bound on log p(x) of data simulated from the model itself,
+            ``(models, simulations)``: the most by which such estimates are too low. NaN where
+            it is not known.
+        weights: Stacking weights, ``(models,)``.
+        evaluations: Bound and log p(x) of each observation, for each model.
         ais: Whether the estimates are annealed.
     """
 
@@ -72,7 +73,7 @@ class Comparison:
 
     @property
     def difference_error(self) -> Tensor:
-        r"""Standard error of :attr:`difference`, from differences datum by datum.
+        r"""Standard error of :attr:`difference`, from paired differences.
 
         .. math::
             \operatorname{se}_k = \sqrt{\operatorname{Var}_n(\log p_k(x_n) - \log p_1(x_n)) / N}
@@ -91,25 +92,25 @@ class Comparison:
 
     @property
     def rise(self) -> Tensor:
-        """How much higher log p(x) is than with half as many codes, ``(models,)``.
+        """Mean increase of log p(x) from half as many latents to all, ``(models,)``.
 
-        In the mean over data, the very ones; 0 where it is annealed. As much or more is still
-        missing: as much where weights have a variance, as then halving the number of codes
-        doubles the gap.
+        Over the data that are compared; 0 where log p(x) is annealed. At least as much is still
+        missing: exactly as much where the weights have a finite variance, as halving the number
+        of latents then doubles the gap.
         """
         rise = torch.stack([evaluation.rise.mean() for evaluation in self.evaluations])
         return torch.zeros_like(rise) if self.ais else rise.nan_to_num()
 
     def ranked(self, model: int) -> bool:
-        """Whether the best model is known to be better than another."""
+        """True if the best model is better than another beyond doubt."""
         return not self._doubt(model)
 
     def verdicts(self) -> list[str]:
-        """The best model against each of the others, in a sentence."""
+        """A sentence that compares the best model with each of the others."""
         return [self._verdict(model) for model in range(1, len(self.names))]
 
     def notes(self) -> list[str]:
-        """What weakens every verdict."""
+        """Caveats that apply to every verdict."""
         count = self.log_prob.shape[-1]
         if count >= FEWEST_DATA:
             return []
@@ -126,7 +127,7 @@ class Comparison:
         return f"{best} is better than {other} by {self._spelled(model)}"
 
     def _doubt(self, model: int) -> str:
-        """Why the best model may not be better than another, and what to do; empty if it is."""
+        """Reason why two models cannot be ranked, and advice; empty if they can."""
         lead = -self.difference[model].item()
         error = self.difference_error[model].item()
         gap, gap_error = self.mean_gap[model].item(), self.gap_error[model].item()
@@ -147,20 +148,21 @@ class Comparison:
         if not lead - gap > STANDARD_ERRORS * math.hypot(error, gap_error):
             return (
                 f"the estimate for {other} may be too low by {gap:.2f} ± {gap_error:.2f} nats per "
-                f"datum, its bound gap, and the difference is {self._spelled(model)}; {advice}"
+                f"observation, its bound gap, and the difference is {self._spelled(model)}; "
+                f"{advice}"
             )
         rise = self.rise[model].item()
         if not lead - rise > STANDARD_ERRORS * error:
             return (
-                f"the estimate for {other} has risen by {rise:.2f} nats per datum from half as "
-                "many codes, as much may still be missing, and the difference is "
+                f"the estimate for {other} has risen by {rise:.2f} nats per observation from half "
+                "as many latents, as much may still be missing, and the difference is "
                 f"{self._spelled(model)}; {advice}"
             )
         return ""
 
     def _spelled(self, model: int) -> str:
         difference, error = -self.difference[model].item(), self.difference_error[model].item()
-        return f"{difference:.2f} ± {error:.2f} nats per datum"
+        return f"{difference:.2f} ± {error:.2f} nats per observation"
 
 
 def compare(
@@ -173,22 +175,24 @@ def compare(
     progress: bool = False,
     computation: Computation | None = None,
 ) -> Comparison:
-    """Compare models by what they give to data that none of them was fitted to.
+    """Compare models by log p(x) of data that none of them was fitted to.
 
-    Estimates of log p(x) are too low, and for one model more so than for another: what a model
-    seems to lack may be its guide's fault. So each comes with its gap on data from the model
-    itself, whose codes are known, and a model whose gap could make up the difference is not
-    ranked. On data unlike those of the model the gap is larger; so it is looked at as well
-    whether their own estimates still rise with the number of codes.
+    Estimates of log p(x) are lower bounds, tighter for one model than for another, so a model
+    may seem worse because of its guide. Each estimate therefore comes with its gap on data
+    simulated from the model, whose latents are known, and a model whose gap could make up the
+    difference is not ranked. On data unlike those of the model the gap is larger; therefore a
+    model whose own estimate still rises with the number of latents by as much is not ranked
+    either.
 
     Args:
         autoencoders: Two or more by name, on one device.
         x: The data ``(data, *shape)``, as all of them see them.
-        samples: Codes for each datum.
+        samples: Latents for each observation.
         ais: Whether to estimate log p(x) by annealing; needed if a guide is a point.
-        simulations: Number of data to measure the gap on; by default as many as usual.
+        simulations: Number of data to measure the gap on; by default
+            :func:`usual_simulations`.
         progress: Whether to draw progress bars.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: Fewer than two models; some give probabilities and others densities; or a
@@ -220,12 +224,12 @@ def compare(
 
 
 def usual_simulations(*, ais: bool) -> int:
-    """How many data bound gaps are measured on."""
+    """Default number of simulated data to measure bound gaps on."""
     return ANNEALED_SIMULATIONS if ais else SIMULATIONS
 
 
 def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ais: bool) -> None:
-    """Refuse models whose log p(x) are of different things, or cannot be had.
+    """Refuse models whose log p(x) cannot be compared, or cannot be estimated.
 
     Raises:
         SpecError: As :func:`compare`.
@@ -258,9 +262,9 @@ def _gap(
     start: annealing.Start | None,
     computation: Computation | None,
 ) -> Tensor:
-    """Upper minus lower bound of each simulated datum, annealed from a start if there is one.
+    """Upper minus lower bound for simulated data, annealed if a start is given.
 
-    NaN where they cannot be had.
+    NaN where the bounds cannot be computed.
     """
     try:
         if start is None:

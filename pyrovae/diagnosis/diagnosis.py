@@ -48,20 +48,20 @@ Outcome = Check | NotApplicable
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is known of a posterior.
+    """Results of :func:`diagnose`: draws, data and checks.
 
     Attributes:
-        name: What the data are called.
+        name: Name of the data.
         x: The data that were looked at, as the model sees them, ``(obs, *shape)`` on the CPU.
-        labels: Their classes ``(obs,)``, if there are any.
-        draws: Codes from the guide with their log-densities.
-        prior: Data sets from the model with their codes, ``(replicates, obs, ...)``; None of
+        labels: Classes of the data ``(obs,)``, if there are any.
+        draws: Latents from the guide with their log-densities.
+        prior: Data sets from the model with their latents, ``(replicates, obs, ...)``; None for
             programs that observe several sites.
         replicas: Data from the posteriors of the data, ``(replicates, obs, *shape)``; None if the
             model has no distribution of them.
-        codes: A name for each number of a code.
+        codes: Names of the latent dimensions.
         outcomes: The checks, in the order of a report; and those that do not apply.
-        seconds: What each took, by its question.
+        seconds: Seconds of each check, by its question.
     """
 
     name: str
@@ -122,10 +122,10 @@ class Diagnosis:
 
 
 class Questions:
-    """Asks one question after the other.
+    """Checks in order, with their outcomes and times.
 
     Args:
-        tell: Who is told each outcome as soon as it is there.
+        tell: Called with each outcome as soon as it is there.
     """
 
     def __init__(self, tell: Callable[[Outcome], None]) -> None:
@@ -156,18 +156,19 @@ def diagnose(
     tell: Callable[[Outcome], None] = lambda outcome: None,
     computation: Computation | None = None,
 ) -> Diagnosis:
-    """Ask of a fitted autoencoder all that can be asked of its posteriors.
+    """Run all checks of the posteriors of a fitted autoencoder.
 
-    Always the same random numbers; the autoencoder and the caller's stream stay as they were.
+    The random numbers are always the same; neither the autoencoder nor the state of the caller's
+    random numbers changes.
 
     Args:
         autoencoder: Model and guide.
         data: A split, as the model sees it (``autoencoder.contract.apply(splits)``).
-        num: How many of the data to look at.
-        draws: Codes from the guide for each.
+        num: Number of data to look at.
+        draws: Latents from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
-        tell: Who is told each outcome as soon as it is there.
-        computation: How the arithmetic is carried out.
+        tell: Called with each outcome as soon as it is there.
+        computation: Options of compilation and precision.
 
     Raises:
         DataError: There are fewer data than the checks need, or some have no density.
@@ -211,11 +212,11 @@ def diagnose(
 
 
 def cost(autoencoder: Autoencoder, x: Tensor) -> float:
-    """About how many seconds ``full`` adds.
+    """Estimate of the seconds that ``full`` adds.
 
     Args:
         autoencoder: Model and guide.
-        x: The data that are to be looked at.
+        x: The data to be looked at.
     """
     gradients = (
         annealing.gradients(len(x))
@@ -234,7 +235,9 @@ def require_enough(seen: Dataset, draws: int) -> Dataset:
         SpecError: There are too few draws.
     """
     if draws < FEWEST_DRAWS:
-        raise SpecError(f"draws = {draws}: the checks need at least {FEWEST_DRAWS} for each datum")
+        raise SpecError(
+            f"draws = {draws}: the checks need at least {FEWEST_DRAWS} for each observation"
+        )
     if len(seen) < FEWEST_DATA:
         raise DataError(
             f"{seen.name}: {len(seen)} data are too few, the checks need {FEWEST_DATA}"
@@ -245,7 +248,7 @@ def require_enough(seen: Dataset, draws: int) -> Dataset:
 def _bound(
     local: LocalPosterior, drawn: Draws, computation: Computation | None, *, annealed: bool
 ) -> Bound:
-    """The ELBO beside log p(x), which is annealed where there is time for it."""
+    """Compare the ELBO with log p(x), which is annealed if requested and possible."""
     require_density(local)
     elbo, log_prob, _ = bounds(drawn.log_weight)
     if not annealed or local.discrete.any():  # annealing needs gradients

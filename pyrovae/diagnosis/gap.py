@@ -1,4 +1,4 @@
-"""How much of the bound is lost, and whether to the guide's family or to its encoder."""
+"""Decomposition of the inference gap into approximation and amortisation gap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyrovae.parts.families import (
 from pyrovae.parts.guides import Guide
 from pyrovae.programs.autoencoder import Autoencoder
 
-# Draws that choose between the encoder and the refined member, and others that measure the latter.
+# Draws to choose between the encoder's and the refined member, and others to measure the latter.
 TO_CHOOSE, TO_MEASURE = 250, 1000
 # Our own: models of one data set often differ by as little as this.
 WARN, FAIL = 0.5, 2.0
@@ -40,7 +40,7 @@ BETTER_EVIDENCE = (
 
 @dataclass(frozen=True, eq=False)
 class Gap(Check):
-    """What the bound of each datum lacks, in nats; float64 ``(data,)`` on the CPU.
+    """Inference gap of each observation and its two parts, in nats; float64 ``(data,)``, CPU.
 
     Attributes:
         gap: log p(x) - ELBO.
@@ -48,7 +48,7 @@ class Gap(Check):
         amortisation: The ELBO of that member - that of the encoder's.
         kept: Whether no member was found that is better than the encoder's; then
             ``amortisation`` is 0.
-        richer: What to ask for if the family costs most; a clause.
+        richer: Advice if the family costs most, a clause.
     """
 
     question = "inference gap"
@@ -60,7 +60,7 @@ class Gap(Check):
     richer: str
 
     def verdict(self) -> Verdict:
-        """Grades the mean; what to do follows from the larger part."""
+        """Grade of the mean gap; the advice follows from the larger part."""
         gap, gap_error = _estimate(self.gap)
         family, family_error = _estimate(self.approximation)
         encoder, encoder_error = _estimate(self.amortisation)
@@ -90,14 +90,14 @@ class Gap(Check):
             (
                 "approximation gap",
                 self.approximation,
-                "log p(x) - ELBO of the best member of the guide's family for each datum, found "
-                "by local re-optimisation: of a local optimum, so at most this",
+                "log p(x) - ELBO of the best member of the guide's family for each observation, "
+                "found by local re-optimisation: of a local optimum, so at most this",
             ),
             (
                 "amortisation gap",
                 self.amortisation,
-                "ELBO of the best member of the guide's family for each datum - ELBO of the "
-                "encoder's; at least this",
+                "ELBO of the best member of the guide's family for each observation - ELBO of "
+                "the encoder's; at least this",
             ),
         ]
         numbers = []
@@ -114,7 +114,7 @@ class Gap(Check):
         return [*numbers, kept]
 
     def variables(self) -> dict[str, Variable]:
-        """The gap and its two parts, per datum."""
+        """The gap and its two parts, per observation."""
         described = {
             "gap": (self.gap, "log p(x) - ELBO, in nats"),
             "approximation_gap": (
@@ -133,12 +133,12 @@ class Gap(Check):
 
 
 def gradients(obs: int) -> int:
-    """Through how many codes a gradient is taken for so many data: what the check costs."""
+    """Cost of the check: number of latents through which a gradient is taken."""
     return STEPS * DRAWS * obs
 
 
 def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tensor) -> Gap:
-    r"""The inference gap of each datum, and what the family and the encoder have in it.
+    r"""Decompose the inference gap of each observation into the parts of family and encoder.
 
     .. math::
         \underbrace{\log p(x) - \mathcal{L}(q)}_{\text{inference gap}} =
@@ -149,23 +149,23 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
     The model stays as it is, a VampPrior with the guide that it was fitted with. The ELBO is
     that at β = 1.
 
-    The family :math:`\mathcal{Q}` has, for each datum, all that the heads on top of the encoder
-    give, free (:func:`pyrovae.evaluation.refinement.freed`): every normal of the guide's
-    covariance structure, every Laplace, every mixture of as many normals, every von Mises–Fisher
-    distribution. Of a flow it has every location, scale and context, but the weights of its
-    networks stay those that all data share.
+    In the family :math:`\mathcal{Q}`, the outputs of the heads on top of the encoder are free
+    parameters of each observation (:func:`pyrovae.evaluation.refinement.freed`): every normal of
+    the guide's covariance structure, every Laplace, every mixture of as many normals, every von
+    Mises–Fisher distribution. Location, scale and context of a flow are free; the weights of its
+    networks remain shared by all data.
     The member is found by Adam from the encoder's, so it is a local optimum: the approximation
-    gap is at most what is reported, and of a mixture or a flow it may be less.
+    gap is at most what is reported, and for a mixture or a flow it may be less.
 
-    Draws of their own decide whether that member is better than the encoder's, which is kept for
-    the data for which it is not; others measure it, so that neither fit nor choice is rewarded
-    for its luck. What is left of chance is in the standard errors, and may make parts that are
-    zero a little negative.
+    Separate draws decide whether that member is better than the encoder's, which is kept where
+    it is not; further draws measure the ELBO, so that neither the fit nor the choice is biased by
+    its own draws. Sampling error is in the standard errors, and may make parts that are zero a
+    little negative.
 
     Args:
         autoencoder: Model and guide, made of parts.
         x: Data ``(data, *shape)``.
-        elbo: Of the guide, per datum ``(data,)``.
+        elbo: ELBO of the guide, per observation ``(data,)``.
         log_prob: log p(x), or the best estimate of it, ``(data,)``.
 
     Raises:
@@ -180,7 +180,7 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
     if len(x) < 2:
         raise DataError(f"the inference gap needs at least 2 data, here {len(x)}")
     with evaluating(autoencoder, x.device):
-        # Each datum has numbers of its own, so that a few data are fitted like all at once.
+        # Parameters belong to single observations: a chunk is fitted like all data at once.
         size = max(1, chunks.codes(x.device) // DRAWS)
         parts = [_refine(autoencoder, guide, part) for part in x.split(size)]
     refined, kept = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
@@ -190,7 +190,7 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
 
 
 def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
-    """ELBOs of the best members for a few data, and for which the encoder's is no worse."""
+    """ELBOs of the best members for a few data, and where the encoder's is no worse."""
     local = LocalPosterior(autoencoder, x)
     if local.point:
         raise SpecError(
@@ -199,13 +199,13 @@ def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, 
         )
     free = freed(guide, x)
     fit(free, local, STEPS)
-    # Of a NaN as well.
+    # Also where the refined ELBO is NaN.
     kept = ~(mean_elbo(free, local, TO_CHOOSE) > mean_elbo(guide, local, TO_CHOOSE))
     return mean_elbo(free, local, TO_MEASURE), kept
 
 
 def _richer(guide: Guide) -> str:
-    """A family that holds the guide's, or that bends further."""
+    """Advice on a richer family than the guide's."""
     match guide.family:
         case FlowFamily():
             return "more inference.guide.layers, or wider ones,"
@@ -215,7 +215,7 @@ def _richer(guide: Guide) -> str:
             return "more inference.guide.components, or inference.guide.kind 'iaf' or 'spline',"
         case VonMisesFisherFamily():
             return (
-                "no guide of the package on the sphere does better; codes off it, with "
+                "no guide of the package on the sphere does better; latents off it, with "
                 "model.prior.kind 'normal' and inference.guide.kind 'full_rank',"
             )
         case _:

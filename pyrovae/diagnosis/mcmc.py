@@ -1,4 +1,4 @@
-"""The posterior itself, from chains that know nothing of the guide's family, against the guide."""
+"""Hamiltonian Monte Carlo on p(z | x), and comparison of the guide with its chains."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 
 # Vehtari et al. (2021), arXiv:1903.08008: R-hat below 1.01, an effective sample size above 400.
-# Of many scalars some miss that by chance: 0.8 % of 2376 did with 4 chains of 1000 draws, when
-# all was well and the largest R-hat was 1.025. So a few may, and the largest fails only at 1.05.
+# Of many scalars some miss that by chance: 0.8 % of 2376 did with 4 chains of 1000 draws that had
+# converged, with a largest R-hat of 1.025. So a few may, and the check fails only at 1.05.
 GOOD_RHAT, BAD_RHAT, GOOD_ESS, FEW = 1.01, 1.05, 400.0, 0.05
-# Of the guide, in standard deviations and as a fraction; ours.
+# Thresholds for the guide, in standard deviations and as a fraction; ours.
 LARGE_SHIFT, COVERAGE_ERROR = 0.25, 0.05
 INTERVAL = 0.9
 EXACT = {"mean_shift": 0.0, "scale_ratio": 1.0, "guide_coverage": INTERVAL}
-# Of the transitions: where a posterior is easy steps become so long that a few are unstable.
+# Share of transitions: where a posterior is easy, steps become so long that a few are unstable.
 FEW_DIVERGENCES = 1e-3
 GUIDE_DRAWS = 1000
 FEWEST_CHAINS, FEWEST_DRAWS = 4, 4  # two from each start, for an R-hat within; halves of two
@@ -50,17 +50,17 @@ Array = Float64[np.ndarray, "obs latent"]
 
 @dataclass(frozen=True, eq=False)
 class MCMC(Check):
-    """Chains of Hamiltonian Monte Carlo on p(z | x), and the guide beside them.
+    """Chains of Hamiltonian Monte Carlo on p(z | x), compared with the guide.
 
-    An angle is compared on the circle: R-hat and ESS are of the angle from the mean direction of
-    all chains, means and standard deviations of points (cos z, sin z) of the plane, a shift being
-    positive where the guide is ahead, and the guide's central interval is around its own mean
-    direction. Numbers that no draw of chains or guide changes, such as the zeros of a Cholesky
-    factor, are given what exact draws would have in the mean.
+    Angles are compared on the circle. R-hat and ESS are of the angle from the mean direction of
+    all chains. Means and standard deviations are of points (cos z, sin z) of the plane; a shift
+    is positive where the guide is ahead. The guide's central interval is around its own mean
+    direction. Numbers that are constant over all draws of chains and guide, such as the zeros of
+    a Cholesky factor, get the statistics that exact draws would have in the mean.
 
     Attributes:
         rhat: Rank-normalised split R-hat over all chains, ``(obs, latent)``.
-        rhat_guide: The same over the chains that started from the guide.
+        rhat_guide: R-hat over the chains that started from the guide.
         ess: Bulk effective sample size.
         mean_shift: Guide's mean less the chains', in standard deviations of the chains.
         scale_ratio: Guide's standard deviation over the chains'; NaN of a point.
@@ -70,7 +70,7 @@ class MCMC(Check):
         sample_stats: ``(chain, draw, obs)`` each: ``lp``, log p(x, z) as a density of the free
             points that the chains move on; ``acceptance_rate``, ``diverging``, ``step_size``,
             ``energy``.
-        starts: Of each chain, "guide" or "prior".
+        starts: Start of each chain, "guide" or "prior".
     """
 
     question = "chains"
@@ -87,16 +87,16 @@ class MCMC(Check):
 
     @property
     def missed(self) -> Bool[np.ndarray, " obs"]:
-        """Data where chains from the prior found what those from the guide agree is not there."""
+        """True where chains from the guide agree with each other, but not with the others."""
         return np.logical_and(self.rhat.max(-1) >= BAD_RHAT, self.rhat_guide.max(-1) < BAD_RHAT)
 
     @property
     def divergences(self) -> int:
-        """How many transitions went wrong."""
+        """Number of divergent transitions."""
         return int(self.sample_stats["diverging"].sum())
 
     def verdict(self) -> Verdict:
-        """Whether the chains agree, and the guide with them."""
+        """Worse grade of the chains' convergence and of the guide's agreement with them."""
         chains, guide = self._chains_grade(), self._guide_grade()
         advice = [self._chains_advice()] if chains != "ok" else []
         if guide != "ok":
@@ -107,7 +107,7 @@ class MCMC(Check):
         return Verdict(worse(chains, guide), self._finding(), "; ".join(advice))
 
     def numbers(self) -> list[Number]:
-        """Of the chains, then of the guide."""
+        """Statistics of the chains, then of the guide."""
         shift = np.abs(self.mean_shift)
         return [
             Number(
@@ -128,7 +128,7 @@ class MCMC(Check):
                 "smallest ESS",
                 float(self.ess.min()),
                 "",
-                "Of how many independent draws the chains are worth, for the worst scalar.",
+                "Effective sample size of the chains, for the worst scalar.",
                 REFERENCE,
             ),
             Number(
@@ -138,7 +138,7 @@ class MCMC(Check):
                 "Of the data: chains from the guide agree with each other, and those from the "
                 "prior do not agree with them.",
             ),
-            Number("divergences", self.divergences, "", "Transitions whose energy went wrong."),
+            Number("divergences", self.divergences, "", "Transitions whose energy diverged."),
             Number(
                 "mean shift, median",
                 float(np.median(shift)),
@@ -155,7 +155,7 @@ class MCMC(Check):
                 "scale ratio, median",
                 float(np.median(self.scale_ratio)),
                 "",
-                "Guide's standard deviation over that of the chains; below 1 it is too sure.",
+                "Guide's standard deviation over that of the chains; over-confident below 1.",
             ),
             Number(
                 "coverage of the guide",
@@ -166,7 +166,7 @@ class MCMC(Check):
         ]
 
     def variables(self) -> dict[str, Variable]:
-        """What there is for each datum and number of the code; the draws have their own tree."""
+        """Statistics of each observation and latent dimension; draws have their own tree."""
         dims = ("obs", "latent")
         return {
             "rhat": Variable(dims, self.rhat, "R-hat of the chains"),
@@ -228,7 +228,7 @@ class MCMC(Check):
 
 
 class Chains(NamedTuple):
-    """Draws ``(chain, draw, obs, latent)`` float32, and what is known of each; on the CPU."""
+    """Draws ``(chain, draw, obs, latent)`` float32 with their statistics; on the CPU."""
 
     z: Tensor
     sample_stats: dict[str, Tensor]
@@ -243,22 +243,22 @@ def check_mcmc(
     draws: int = 1000,
     computation: Computation | None = None,
 ) -> MCMC:
-    """Sample p(z | x) by Hamiltonian Monte Carlo, and hold the guide against it.
+    """Sample p(z | x) by Hamiltonian Monte Carlo, and compare the guide with the draws.
 
-    Half of the chains start from the prior: such as start from the guide cannot find what the
-    guide does not know of. In the warm-up each finds a step of its own.
+    Half of the chains start from the prior, as chains that start from the guide may not reach
+    modes that the guide misses. The step size of each chain is adapted during warm-up.
 
     Args:
         autoencoder: Model and guide, which may be a point.
         x: Data ``(obs, *shape)`` on the autoencoder's device.
-        chains: For each datum; at least 4.
+        chains: Number of chains for each observation; at least 4.
         warmup: Transitions that are not kept.
-        draws: Transitions that are; at least 4, and 1000 for R-hat to be of use.
-        computation: How the arithmetic is carried out.
+        draws: Transitions that are kept; at least 4, and 1000 for R-hat to be of use.
+        computation: Options of compilation and precision.
 
     Raises:
-        SpecError: Too few chains or draws; codes that no gradient leads through.
-        DataError: Log p(x, z) of a datum is not finite; names it.
+        SpecError: Too few chains or draws; latents without gradients.
+        DataError: Log p(x, z) of an observation is not finite; names it.
 
     References:
         Vehtari et al. (2021), *Rank-normalization, folding, and localization*, arXiv:1903.08008,
@@ -307,7 +307,7 @@ def sample(
     """Draws from p(z | x) of a few data, each chain from its start.
 
     Raises:
-        SpecError: Codes that no gradient leads through.
+        SpecError: Latents without gradients.
     """
     hamiltonian.require_gradient(local)
     coordinates = local.coordinates
@@ -341,7 +341,7 @@ def sample(
 
 
 def gradients(data: int, *, chains: int = 4, warmup: int = 300, draws: int = 1000) -> int:
-    """How many gradients of single codes :func:`check_mcmc` takes: its cost."""
+    """Cost of :func:`check_mcmc`: number of gradients, each of one latent."""
     return data * chains * ((warmup + draws) * hamiltonian.LEAPFROGS + 1)
 
 
@@ -366,7 +366,7 @@ def _guide_draws(local: LocalPosterior) -> Tensor:
 def _compare(
     guide: Tensor, posterior: Tensor, angles: Tensor, point: bool
 ) -> dict[str, NDArray[Any]]:
-    """Draws of the guide against those of the chains, ``(draws, obs, latent)``."""
+    """Compare draws of the guide with those of the chains, ``(draws, obs, latent)``."""
     ours, theirs = on_plane(guide, angles), on_plane(posterior, angles)
     scale = theirs.var(0).sum(-1).sqrt()
     ratio = ours.var(0).sum(-1).sqrt() / scale
@@ -384,7 +384,7 @@ def _compare(
 
 
 def _shift(mean: Tensor, reference: Tensor, angles: Tensor) -> Tensor:
-    """How far a mean is ahead of another, ``(..., 2)`` each; around the circle for angles."""
+    """Signed distance of a mean from another, ``(..., 2)`` each; on the circle for angles."""
     difference = mean - reference
     ahead = reference[..., 0] * mean[..., 1] - reference[..., 1] * mean[..., 0]
     distance = difference.norm(dim=-1)

@@ -1,4 +1,4 @@
-"""How heavy the tails of importance weights are, and what that says of the guide."""
+"""Pareto-smoothed importance weights, and the shape of their tails as a check of the guide."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pyrovae.evaluation.importance import bounds, require_finite
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, percent
 from pyrovae.evaluation.significance import fraction_interval
 
-# Ours: the fraction of data above the threshold where things turn.
+# Ours: grades by the fraction of data above the threshold.
 WARN, FAIL = 0.05, 0.3
-# Fewer have no tail to speak of: 3 √100 = 30, a fifth of 100 = 20.
+# With fewer draws the tail is too short: 3 √100 = 30, a fifth of 100 = 20.
 MIN_DRAWS = 100
 MIN_TAIL = 5
-# Weights that differ by less than a thousandth: as close as those of an exact guide in float32.
+# Log-weights that differ by less are equal: those of an exact guide in float32 differ as much.
 EQUAL = 1e-3
-# Numbers at once in the fit, 40 MB of them.
+# Numbers at once in the fit, 40 MB.
 NUMBERS = 5_000_000
 
 VEHTARI = "Vehtari et al. (2024), arXiv:1507.02646"
@@ -32,12 +32,12 @@ YAO = "Yao et al. (2018), arXiv:1802.02538"
 
 
 class Smoothed(NamedTuple):
-    """Weights whose largest were replaced by quantiles of the tail fitted to them.
+    """Importance weights, the largest replaced by quantiles of the fitted tail.
 
     Attributes:
         log_weight: Normalised to sum to one, ``(draws, obs)``, float64.
         khat: Shape of the tail, ``(obs,)``.
-        degenerate: Whether a datum's weights are all the same, ``(obs,)``.
+        degenerate: Whether an observation's weights are all the same, ``(obs,)``.
     """
 
     log_weight: Float[Tensor, "draws obs"]
@@ -48,22 +48,22 @@ class Smoothed(NamedTuple):
 def smooth(log_weight: Float[Tensor, "draws obs"], tail: int | None = None) -> Smoothed:
     r"""Pareto-smoothed importance weights, all data at once.
 
-    The largest :math:`M` weights of a datum are fitted by a generalised Pareto distribution,
+    A generalised Pareto distribution is fitted to the largest :math:`M` weights of an observation,
 
     .. math::
         p(w) = \frac1\sigma \Big( 1 + k \frac{w - u}{\sigma} \Big)^{-1/k - 1}, \qquad w > u,
         \qquad M = \lceil \min(S / 5, 3 \sqrt S) \rceil
 
-    and replaced by its quantiles, cut at the largest weight. Of weights with a tail of shape
-    :math:`k`, moments up to order :math:`1/k` exist.
+    and they are replaced by its quantiles, truncated at the largest weight. Weights with a tail
+    of shape :math:`k` have moments up to order :math:`1/k`.
 
-    ``khat`` is -inf where the weights are all the same, or where M draws and more share the
-    largest weight: there is no tail. It is inf where fewer than 5 draws are above the others,
-    so that a fit is not possible.
+    ``khat`` is -inf where the weights are all the same, or where M or more draws share the
+    largest weight: there is no tail. It is inf where fewer than 5 draws are above the cutoff,
+    too few for a fit.
 
     Args:
-        log_weight: log p(x, z) - log q(z | x), ``(draws, obs)``; a constant added to a datum's
-            changes nothing.
+        log_weight: log p(x, z) - log q(z | x), ``(draws, obs)``, up to a constant for each
+            observation.
         tail: :math:`M`. ArviZ 1.x rounds it down; by default it is rounded up, as in ArviZ 0.23
             and the authors' own R package loo.
 
@@ -89,7 +89,7 @@ def smooth(log_weight: Float[Tensor, "draws obs"], tail: int | None = None) -> S
     degenerate = relative.min(-1).values > -EQUAL
     ordered, order = relative.sort(-1)
     smoothed = ordered.clone()
-    # What is smaller than the largest by a factor that overflows is no part of a tail.
+    # Weights smaller than the largest by a factor that overflows are no part of a tail.
     cutoff = ordered[:, -tail - 1].clamp(min=math.log(torch.finfo(torch.float64).tiny))
     above = (ordered > cutoff.unsqueeze(-1)).sum(-1)  # fewer than `tail` where weights are equal
     khat = torch.full_like(cutoff, torch.inf)
@@ -105,12 +105,12 @@ def smooth(log_weight: Float[Tensor, "draws obs"], tail: int | None = None) -> S
 
 
 def pareto_k(log_weight: Float[Tensor, "draws obs"]) -> Float[Tensor, " obs"]:
-    """Shape k of the tail of each datum's weights; see :func:`smooth`."""
+    """Shape k of the tail of each observation's weights; see :func:`smooth`."""
     return smooth(log_weight).khat
 
 
 def threshold(draws: int) -> float:
-    r"""The largest shape with which an estimate from so many draws has settled.
+    r"""Largest shape k for which an estimate from so many draws is reliable.
 
     .. math::
         \min(1 - 1 / \log_{10} S, 0.7)
@@ -127,13 +127,13 @@ def threshold(draws: int) -> float:
 
 @dataclass(frozen=True)
 class Weights(Check):
-    """How far the guide is from the posterior, as importance sampling from it feels it.
+    """Tail shapes and effective sample sizes of importance weights.
 
     Attributes:
-        khat: Shape of the tail of each datum's weights, ``(obs,)``.
-        effective_samples: Of how many equally weighted draws they are worth, ``(obs,)``.
-        degenerate: Whether they are all the same, ``(obs,)``.
-        draws: How many there are for each datum.
+        khat: Shape of the tail of each observation's weights, ``(obs,)``.
+        effective_samples: Effective sample size, ``(obs,)``.
+        degenerate: Whether the weights are all the same, ``(obs,)``.
+        draws: Number of draws for each observation.
     """
 
     khat: NDArray[Any]
@@ -145,7 +145,7 @@ class Weights(Check):
 
     @property
     def threshold(self) -> float:
-        """The shape above which a datum's weights are not to be used."""
+        """Shape above which an observation's weights are not to be used."""
         return threshold(self.draws)
 
     @property
@@ -155,25 +155,26 @@ class Weights(Check):
             f"fraction with k-hat > {self.threshold:.2f}",
             self.khat > self.threshold,
             f"data whose weights have tails too heavy for {self.draws} draws; this fraction is "
-            "stable from run to run, while the k-hat of one datum is noisy and only ranks",
+            "stable from run to run, while the k-hat of one observation is noisy and only ranks",
         )
 
     def verdict(self) -> Verdict:
         if self.degenerate.all():
             return Verdict(
-                "ok", "weights constant: the guide is exact (or posterior = prior) for every datum"
+                "ok",
+                "weights constant for all data: the guide is exact (or posterior = prior)",
             )
         fraction = self.above
         grade_ = grade(fraction.value, WARN, FAIL)
         low, high = fraction.interval or (math.nan, math.nan)
         finding = (
             f"{percent(fraction.value)} of {len(self.khat)} data have k-hat > "
-            f"{self.threshold:.2f} ({percent(low)} to {percent(high)}); {self.draws} "
-            f"draws are worth {np.median(self.effective_samples):.0f} at the median"
+            f"{self.threshold:.2f} ({percent(low)} to {percent(high)}); median effective sample "
+            f"size {np.median(self.effective_samples):.0f} of {self.draws} draws"
         )
         if self.degenerate.any():
             finding += (
-                f"; of {self.degenerate.sum()} weights constant: "
+                f"; weights constant for {self.degenerate.sum()}: "
                 "the guide is exact (or posterior = prior)"
             )
         return Verdict(grade_, finding, "" if grade_ == "ok" else _ADVICE)
@@ -203,7 +204,7 @@ class Weights(Check):
                 "median effective draws",
                 float(np.median(self.effective_samples)),
                 "draws",
-                f"(sum w)² / sum w² of {self.draws} draws",
+                f"effective sample size (sum w)² / sum w² of {self.draws} draws",
             ),
         ]
 
@@ -215,7 +216,7 @@ class Weights(Check):
                 "shape of the tail of the importance weights; a ranking of the data only",
             ),
             "effective_samples": Variable(
-                ("obs",), self.effective_samples, "equally weighted draws of the same worth"
+                ("obs",), self.effective_samples, "effective sample size of the weights"
             ),
             "degenerate": Variable(("obs",), self.degenerate, "whether the weights are constant"),
         }
@@ -230,12 +231,12 @@ class Weights(Check):
 _ADVICE = (
     "for these data neither draws from the guide nor their weights stand for p(z | x): choose a "
     "richer inference.guide.kind ('full_rank', 'iaf', 'spline') or a wider encoder, and look at "
-    "the data with the largest k-hat by MCMC; k-hat ranks data, of a single one it is noisy"
+    "the data with the largest k-hat by MCMC; k-hat ranks data, and is noisy for a single one"
 )
 
 
 def check_weights(log_weight: Float[Tensor, "draws obs"]) -> Weights:
-    """Whether draws from the guide, reweighted, stand for the posterior.
+    """Check the guide by the tails of its importance weights.
 
     Args:
         log_weight: log p(x, z) - log q(z | x), ``(draws, obs)``.
@@ -267,15 +268,15 @@ def _tail_length(draws: int) -> int:
 
 
 def _candidates(length: int) -> int:
-    """Over how many values of b the posterior mean is taken."""
+    """Number of values of b over which the posterior mean is taken."""
     return 30 + math.isqrt(length)
 
 
 def _smooth_tails(
     tails: Float[Tensor, "rows length"], cutoff: Float[Tensor, " rows"]
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows length"]]:
-    """Shapes, and tails (ascending log weights above a cutoff) made of quantiles of the fit."""
-    # In units of the cutoff: the shape knows no unit, and small differences keep their digits.
+    """Fitted shapes, and tails (ascending log-weights above a cutoff) replaced by quantiles."""
+    # In units of the cutoff: the shape has no unit, and small differences keep their digits.
     khat, scale = _fit((tails - cutoff.unsqueeze(-1)).expm1())
     length = tails.shape[-1]
     p = (torch.arange(length, dtype=tails.dtype, device=tails.device) + 0.5) / length

@@ -1,4 +1,4 @@
-"""Places of the codes that data were simulated from, in the guide's distributions."""
+"""Probability integral transforms and z-scores of the latents that data were simulated from."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.evaluation.marginals import guide_marginals
 from pyrovae.programs.autoencoder import Autoencoder
 
-# Draws among which a code is ranked where the guide's marginals are not known.
+# Draws among which a latent is ranked where the guide's marginals are not known.
 DRAWS = 99
-# A latent whose guide is the prior: by its means, and by its standard deviation.
+# Relative difference of standard deviations up to which the guide is the prior.
 PRIOR_SCALE = 0.1
 # A standard deviation to divide by where all draws are the same.
 SMALLEST = 1e-12
 
 
 class Placed(NamedTuple):
-    """Codes of simulated data within the guide's distributions of them, ``(data, dims)`` each.
+    """Latents of simulated data relative to the guide's distributions, ``(data, dims)`` each.
 
     Attributes:
-        pit_log_joint: ``(data,)``.
-        z: Code less the guide's mean, in its standard deviations.
-        code: ``(data, dims, 2)``, as points of the plane if they are angles.
-        mean: Of the guide, as ``code``.
-        variance: Of the guide, around that point.
-        noise: Variance of the error of ``mean``; zero where the guide knows it.
+        pit: Probability integral transform, the guide's distribution function at the latent.
+        pit_log_joint: Rank of log p(x, z) among draws of the guide, ``(data,)``.
+        z: Latent less the guide's mean, in its standard deviations.
+        code: Latents ``(data, dims, 2)``, angles as points of the plane.
+        mean: Mean of the guide, as ``code``.
+        variance: Variance of the guide, around ``mean``.
+        noise: Variance of the error of ``mean``; zero where the mean is known exactly.
     """
 
     pit: Tensor
@@ -48,7 +49,7 @@ _Site = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def place(autoencoder: Autoencoder, like: Tensor) -> Placed:
-    """As many simulations as there are data in ``like``."""
+    """Simulate as many data as there are in ``like``, and place their latents."""
     simulated = simulate(autoencoder, like)
     local = LocalPosterior(autoencoder, simulated.x)
     angles = local.angles
@@ -71,7 +72,7 @@ def place(autoencoder: Autoencoder, like: Tensor) -> Placed:
 
 
 def _exact(marginal: Any, code: Tensor) -> _Site | None:
-    """From mean and distribution function, as far as the guide knows its marginals."""
+    """Exact values from the guide's marginal; None if its distribution function is not known."""
     if marginal is None or marginal.support.is_discrete:
         return None
     try:
@@ -84,10 +85,10 @@ def _exact(marginal: Any, code: Tensor) -> _Site | None:
 
 
 def _among_draws(z: Tensor, angles: Tensor) -> _Site:
-    """The same from draws below the code, ``(1 + draws, data, dims)``.
+    """Estimates from draws that follow the latent, ``(1 + draws, data, dims)``.
 
-    An angle has its place between half a turn before and after the mean direction of all of them,
-    the code included: so it could be any of them if the guide is the posterior.
+    Angles are unwrapped around the mean direction of all of them, the latent included: so it is
+    exchangeable with the draws if the guide is the posterior.
     """
     points = on_plane(z[1:].double(), angles)
     z = unwrapped(z.double(), angles)
@@ -100,7 +101,7 @@ def _among_draws(z: Tensor, angles: Tensor) -> _Site:
 
 
 def active(found: Placed) -> Tensor:
-    """Latents of which the guide says other things than the prior."""
+    """Latent dimensions in which the guide differs from the prior."""
     prior_variance = found.code.var(0).sum(-1)
     varies = found.mean.var(0).sum(-1) - found.noise.mean(0) > ACTIVE_VARIANCE * prior_variance
     ratio = (found.variance.mean(0) / prior_variance).sqrt()

@@ -1,4 +1,4 @@
-"""Whether data sets drawn from the model look like the data."""
+"""Prior predictive check: statistics of the data against those of replicated data sets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pyrovae.parts.likelihoods import MultinomialLikelihood
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
 
-# In standard deviations of a datum's statistic: our own, below what Cohen (1988) calls small and
-# at what he calls medium.
+# In standard deviations over observations: our own, below what Cohen (1988) calls small and at
+# what he calls medium.
 WARN, FAIL = 0.1, 0.5
 SIGNIFICANT = 0.05
 FEWEST_REPLICATES = 20  # below, no tail probability is below SIGNIFICANT
-COLUMNS = 20  # of a table, up to which they are looked at one by one, and in pairs
+COLUMNS = 20  # of a table, up to which they are compared one by one, and in pairs
 NAMED, LISTED = 3, 12  # statistics in the finding, and in the table of numbers
 REFERENCE = "Rubin (1984), Annals of Statistics 12; Box (1980), JRSS A 143"
 ADVICE = {
@@ -49,17 +49,17 @@ ADVICE = {
 
 @dataclass(frozen=True, eq=False)
 class Predictive(Check):
-    """Statistics of the data beside those of data sets drawn from the model; float64, CPU.
+    """Statistics of the data and of data sets drawn from the model; float64, CPU.
 
     Attributes:
-        names: Of the statistics.
-        observed: Of the data, ``(statistics,)``; each the mean of a number per datum.
-        replicated: Of data sets from the model, ``(replicates, statistics)``.
+        names: Names of the statistics.
+        observed: Statistics of the data, ``(statistics,)``, each the mean of a number per
+            observation.
+        replicated: Statistics of data sets from the model, ``(replicates, statistics)``.
         effect: Observed - mean of the replicated, in standard deviations of the number per
-            datum, ``(statistics,)``.
-        tail: How often chance puts one replicate among the others as far out, to either side,
-            ``(statistics,)``.
-        adjusted: How often it puts any statistic of a replicate as far out, ``(statistics,)``.
+            observation, ``(statistics,)``.
+        tail: Two-sided tail probability of each statistic, ``(statistics,)``.
+        adjusted: Tail probability adjusted for the number of statistics, ``(statistics,)``.
     """
 
     question = "prior predictive"
@@ -72,14 +72,14 @@ class Predictive(Check):
     adjusted: Tensor
 
     def grades(self) -> list[Grade]:
-        """Of each statistic: by its effect, if that is more than chance."""
+        """Grade of each statistic: by its effect, if that is significant."""
         return [
             grade(abs(effect), WARN, FAIL) if adjusted < SIGNIFICANT else "ok"
             for effect, adjusted in zip(self.effect.tolist(), self.adjusted.tolist(), strict=True)
         ]
 
     def verdict(self) -> Verdict:
-        """Names the statistics that are off, the worst first."""
+        """Grade of the worst statistic; names those that are off, the worst first."""
         grades = self.grades()
         off = [index for index in self._by_effect() if grades[index] != "ok"]
         if not off:
@@ -103,7 +103,7 @@ class Predictive(Check):
         return Verdict(result, finding, ADVICE[self._cause(off[0])])
 
     def numbers(self) -> list[Number]:
-        """Effects, the largest first, as many as one reads."""
+        """The largest effects, in descending order."""
         rows = []
         for index in self._by_effect()[:LISTED]:
             tail, adjusted = self.tail[index].item(), self.adjusted[index].item()
@@ -115,7 +115,7 @@ class Predictive(Check):
                     f"{definition(self.names[index])}: mean of the data, "
                     f"{self.observed[index].item():.4g}, - mean of data sets from the model, "
                     f"{self.replicated[:, index].mean().item():.4g}, in standard deviations of "
-                    f"the number per datum; two-sided tail probability {tail:.3g}, and "
+                    f"the number per observation; two-sided tail probability {tail:.3g}, and "
                     f"{adjusted:.3g} for the largest of all statistics",
                     REFERENCE,
                 )
@@ -147,37 +147,37 @@ class Predictive(Check):
 
 
 def check_predictive(autoencoder: Autoencoder, x: Tensor, replicates: int = 200) -> Predictive:
-    r"""Statistics of the data against those of as many data drawn from p(x), again and again.
+    r"""Compare statistics of the data with those of data sets of the same size from p(x).
 
     .. math::
         T(X) = \frac1N \sum_n t(x_n), \qquad
         d = \frac{T(X) - \operatorname{E} T(X^\text{rep})}{\operatorname{sd} t(x)}, \qquad
         x^\text{rep}_n \sim p(x) = \int p(x \mid z)\, p(z)\, \mathrm{d}z
 
-    The codes of replicates are from the prior. From q(z | x) of the data (the posterior
-    predictive) they would know what they are compared with: reconstructions resemble their data
-    however bad the model is, and tail probabilities crowd in the middle. Single pixels are not
-    compared, as there are many and what matters in an image is what they do together.
+    The latents of replicates are drawn from the prior. Drawn from q(z | x) of the data (the
+    posterior predictive) they would use the data twice: reconstructions resemble their data
+    however bad the model is, and tail probabilities concentrate around 1/2. Single pixels are
+    not compared: they are many, and an image is characterised by their dependence.
 
-    A statistic is the mean over the data of one number per datum (:func:`per_datum`), or its
-    spread, the mean distance of that number from its mean in the set: the first asks for a datum
-    as such, the second for the variety of data. Of a table with few columns it is the columns
-    themselves, and their correlations. It is off if its effect :math:`d` is large and farther
-    out than chance puts any of the statistics together (the maximum over them of the distance in
-    standard deviations of the replicates), whatever their dependence and number.
+    A statistic is the mean over the data of one number per observation (:func:`per_datum`), or
+    its spread, the mean distance of that number from its mean in the set: the first tests single
+    observations, the second their variety. For a table with few columns the statistics are of
+    the columns themselves, and of their correlations. A statistic is off if its effect :math:`d`
+    is large and its distance, in standard deviations of the replicates, is significant against
+    the maximum of these distances over all statistics, whatever their dependence and number.
 
     Data that are binarised anew in every batch are a draw already, and compared as they are. The
     multinomial is a distribution given the total of a row, so the totals of replicates are those
     of the data.
 
     Args:
-        autoencoder: The model; the guide is not looked at, unless a VampPrior does.
+        autoencoder: The model; the guide is used only by a VampPrior.
         x: Data ``(data, *shape)``.
-        replicates: How many data sets are drawn.
+        replicates: Number of data sets to draw.
 
     Raises:
         SpecError: The model observes several sites.
-        DataError: Fewer than two data, or too few replicates to be sure of anything.
+        DataError: Fewer than two data, or too few replicates for a tail probability of 0.05.
 
     References:
         Box (1980), *Sampling and Bayes' Inference in Scientific Modelling and Robustness*, for
@@ -208,7 +208,7 @@ def check_predictive(autoencoder: Autoencoder, x: Tensor, replicates: int = 200)
 
 
 class Moments(NamedTuple):
-    """Of numbers per datum, over the data of a set; float64 ``(*sets, statistics)``."""
+    """Moments of numbers per observation, over a data set; float64 ``(*sets, statistics)``."""
 
     names: list[str]
     mean: Tensor
@@ -216,7 +216,7 @@ class Moments(NamedTuple):
 
 
 def compare(observed: Moments, replicated: Moments) -> Predictive:
-    """One set among many; statistics that are the same in all of them say nothing and go."""
+    """Compare a data set with replicates, without statistics that are the same in all sets."""
     told = (replicated.mean != observed.mean).any(0)
     names = [name for name, tells in zip(observed.names, told.tolist(), strict=True) if tells]
     own, others = observed.mean[told], replicated.mean[:, told]
@@ -227,15 +227,15 @@ def compare(observed: Moments, replicated: Moments) -> Predictive:
 
 
 def tail_probabilities(observed: Tensor, replicated: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Of each statistic by itself, and of the largest of all, ``(statistics,)`` each.
+    r"""Two-sided tail probabilities, raw and adjusted for all statistics, ``(statistics,)`` each.
 
     .. math::
         p_k = 2 \min_{\pm} \frac{1 + \#\{r : \pm T_{rk} \ge \pm T_k\}}{R + 1}, \qquad
         p_k^\text{adjusted} = \frac{1 + \#\{r : \max_l |u_{rl}| \ge |u_k|\}}{R + 1}
 
     :math:`u` are the statistics less their mean and in standard deviations, both over replicates
-    and data together: if the data are from the model, they are one of R + 1 that have nothing to
-    tell them apart, and both probabilities are exact.
+    and data together: if the data are from the model, all R + 1 sets are exchangeable, and both
+    probabilities are exact.
 
     Args:
         observed: ``(statistics,)``.
@@ -254,7 +254,7 @@ def tail_probabilities(observed: Tensor, replicated: Tensor) -> tuple[Tensor, Te
 
 
 class Kind(NamedTuple):
-    """What can be asked of data.
+    """Kind of values, which determines the statistics.
 
     Attributes:
         binary: Zeros and ones only.
@@ -266,10 +266,10 @@ class Kind(NamedTuple):
 
 
 def per_datum(x: Tensor, kind: Kind) -> dict[str, Tensor]:
-    """Numbers ``(data,)`` for each datum of ``(data, *shape)``, by name; see :func:`definition`.
+    """Numbers ``(data,)`` for observations ``(data, *shape)``, by name; see :func:`definition`.
 
-    What is a function of others is left out: bits have a mean, and neighbours. Columns of a table
-    have no order, and so no neighbours.
+    Functions of other numbers are left out: of bits there are only mean and roughness. Columns
+    of a table have no order, and so no roughness.
     """
     values = x.reshape(len(x), -1).double()
     numbers = {}
@@ -289,24 +289,23 @@ def per_datum(x: Tensor, kind: Kind) -> dict[str, Tensor]:
 
 
 def definition(name: str) -> str:
-    """What a statistic is the mean of."""
+    """Definition of the number of which a statistic is the mean."""
     if name.startswith("spread of "):
         inner = name.removeprefix("spread of ")
         return f"distance of {inner} from its mean over the data ({definition(inner)})"
     return {
-        "level": "mean of the values of a datum",
-        "contrast": "standard deviation of the values of a datum",
-        "maximum": "largest value of a datum",
-        "zeros": "share of zeros among the values of a datum",
-        "roughness": "mean absolute difference between neighbouring values of a datum",
+        "level": "mean of the values of an observation",
+        "contrast": "standard deviation of the values of an observation",
+        "maximum": "largest value of an observation",
+        "zeros": "share of zeros among the values of an observation",
+        "roughness": "mean absolute difference between neighbouring values of an observation",
     }.get(name, name)
 
 
 def moments(numbers: dict[str, Tensor]) -> Moments:
-    """Means of numbers per datum, of their distances from these, and of products of columns.
+    """Moments of numbers per observation, of their spreads, and of products of columns.
 
-    The products are of columns in units of their standard deviations, so that their mean is the
-    correlation.
+    The columns of products are standardised, so that the mean of a product is a correlation.
     """
     values = dict(numbers)
     for name, number in numbers.items():
@@ -320,13 +319,13 @@ def moments(numbers: dict[str, Tensor]) -> Moments:
 
 
 def _of_the_set(x: Tensor, kind: Kind, change: Callable[[Tensor], Tensor]) -> Moments:
-    """Moments of the data after a change, made chunk by chunk."""
+    """Moments of the data after a change that is made chunk by chunk."""
     parts = [per_datum(change(part), kind) for part in x.split(chunks.codes(x.device))]
     return moments({name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]})
 
 
 def _replicate(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    """Data from the model, as many as there are."""
+    """Draw as many data from the model as there are in ``x``."""
     drawn = simulate(autoencoder, x)
     if isinstance(autoencoder, VAE) and isinstance(autoencoder.likelihood, MultinomialLikelihood):
         return _words(autoencoder.decode(drawn.z).mean, x.sum(-1)).to(x.dtype)

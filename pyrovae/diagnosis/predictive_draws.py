@@ -12,20 +12,20 @@ from pyrovae.evaluation.local import LocalPosterior, Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
 MOST_DRAWS = 100
-# Of all replicas together: as bytes 20 MB, as real numbers 80 MB.
+# Values of all replicas together: as bytes 20 MB, as real numbers 80 MB.
 MOST_VALUES = 20_000_000
 
 
 def how_many(x: Tensor) -> int:
-    """Replicas of the data ``(obs, *shape)`` that are worth their memory; at least one."""
+    """Number of replicas of the data ``(obs, *shape)`` that memory allows; at least one."""
     return max(1, min(MOST_DRAWS, MOST_VALUES // x.numel()))
 
 
 def posterior_predictive(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tensor:
-    """Data drawn from p(x | z) at codes ``(draws, obs, dims)``: ``(draws, obs, *shape)``.
+    """Data drawn from p(x | z) at latents ``(draws, obs, dims)``: ``(draws, obs, *shape)``.
 
-    On the CPU. Each datum is drawn from its own posterior, which it has helped to find: these
-    show what a reconstruction leaves open, and are too good to test the model with.
+    On the CPU. Each observation is drawn given latents from its own posterior. The draws show
+    the uncertainty of a reconstruction; they use the data twice, and so do not test the model.
 
     Raises:
         SpecError: The model observes no site.
@@ -37,7 +37,7 @@ def posterior_predictive(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tens
 
 
 def prior_predictive(autoencoder: Autoencoder, like: Tensor, replicates: int) -> Simulated:
-    """Whole data sets from the model, as large as ``like``, with their codes; on the CPU.
+    """Data sets from the model, as large as ``like``, with their latents; on the CPU.
 
     Returns:
         z ``(replicates, obs, dims)`` and x ``(replicates, obs, *shape)``.

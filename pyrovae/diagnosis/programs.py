@@ -1,4 +1,4 @@
-"""Any Pyro program: its sites with the names of their dimensions, and many runs of it."""
+"""Sites of any Pyro program, with the names of their dimensions, and many draws from it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from pyrovae.evaluation.results import Variable
 from pyrovae.programs.plates import DRAWS
 from pyrovae.programs.traces import Site, role, sites_by_role
 
-# How many observed numbers draws that are made at once may have: so many that a processor's time
-# goes into arithmetic, and so few that a network's activations take some hundred megabytes.
+# Observed numbers of the draws that are made at once, at most: enough for a processor to spend
+# its time in arithmetic, and few enough that activations take some hundred megabytes.
 NUMBERS_AT_ONCE = 2**21
 TAKEN = ("chain", "draw")
 
 
 class Layout(NamedTuple):
-    """How the values of a site are laid out in an array.
+    """Layout of a site's values in an array.
 
     Attributes:
-        dims: A name for each dimension: those of its plates, then those of an event.
-        sizes: Their lengths.
-        batch: How many of them are not of an event.
-        rank: How many dimensions the batch has in the program, where plates of other sites
-            take room.
+        dims: Names of the dimensions: those of plates, then those of an event.
+        sizes: Lengths of the dimensions.
+        batch: Number of dimensions that are not of an event.
+        rank: Number of batch dimensions in the program, which has some for the plates of other
+            sites as well.
     """
 
     dims: tuple[str, ...]
@@ -45,19 +45,19 @@ class Layout(NamedTuple):
 
     @property
     def per_event(self) -> Layout:
-        """That of log-densities, of which there is one for an event."""
+        """Layout of log-densities, one for each event."""
         return Layout(self.dims[: self.batch], self.sizes[: self.batch], self.batch, self.rank)
 
     def variable(
         self, values: NDArray[Any], sample: tuple[int, ...], description: str
     ) -> Variable:
-        """Values ``(draws, *sizes)`` as ``(*sample, *sizes)``, sample being chains and draws."""
+        """Values ``(draws, *sizes)`` as ``(*sample, *sizes)``; ``sample`` is chains and draws."""
         dims = TAKEN[: len(sample)] + self.dims
         return Variable(dims, values.reshape((*sample, *self.sizes)), description)
 
 
 def layout(name: str, site: Site) -> Layout:
-    """The dimensions of a site of a trace."""
+    """Layout of a site of a trace."""
     shape = tuple(site["value"].shape)
     rank = len(shape) - _event_rank(site, len(shape))
     plates = {frame.dim: frame for frame in site["cond_indep_stack"] if frame.vectorized}
@@ -79,7 +79,7 @@ def layout(name: str, site: Site) -> Layout:
 
 
 def label(name: str) -> str:
-    """A site's or plate's name as it may stand in a file, where a slash means a group."""
+    """Name of a site or plate for a file, in which a slash would mean a group."""
     return name.replace("/", ".")
 
 
@@ -96,10 +96,10 @@ class Program:
     Attributes:
         run: The program.
         args: Its arguments.
-        kwargs: Its arguments by name.
-        nesting: How many dimensions its plates take; that of many draws at once is left of them.
-        vectorize: Whether many draws are made at once, in a plate around it.
-        at_once: How many, then.
+        kwargs: Its keyword arguments.
+        nesting: Number of dimensions of its plates; the plate of draws is left of them.
+        vectorize: Whether many draws are made at once, in a plate around the program.
+        at_once: Number of draws at once if ``vectorize``.
     """
 
     run: Callable[..., Any]
@@ -110,15 +110,15 @@ class Program:
     at_once: int = 1
 
     def trace(self, draws: int = 1, values: Mapping[str, Tensor] | None = None) -> Trace:
-        """One trace of so many draws, some sites having the values that are given."""
+        """Trace of several draws, with given values at some sites."""
         return self._trace(self.run, draws, values)
 
     def predictive(self, draws: int, values: Mapping[str, Tensor] | None = None) -> Trace:
-        """As :meth:`trace`, what is observed being drawn anew."""
+        """Trace as of :meth:`trace`, with observed sites drawn anew."""
         return self._trace(Unobserve()(self.run), draws, values)
 
     def sizes(self, draws: int) -> list[int]:
-        """In how many traces so many draws are made, and how many in each."""
+        """Numbers of draws in each of the traces that make so many draws."""
         size = self.at_once if self.vectorize else 1
         return [min(size, draws - start) for start in range(0, draws, size)]
 
@@ -133,9 +133,10 @@ class Program:
 
 
 class Unobserve(UnconditionMessenger):
-    """Draw what is observed; what is computed stays as it is.
+    """Draw observed sites, and keep deterministic ones.
 
-    Pyro's own would draw a ``pyro.deterministic`` in a plate with the plate's dimension twice.
+    Pyro's own handler would draw a ``pyro.deterministic`` in a plate with the plate's dimension
+    twice.
     """
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -144,7 +145,7 @@ class Unobserve(UnconditionMessenger):
 
 
 class _Given(poutine.messenger.Messenger):
-    """Give latent sites their values; they stay latent."""
+    """Set the values of latent sites, which remain latent."""
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -159,9 +160,9 @@ class Sites(NamedTuple):
     """The sites of a model by role, with their layouts.
 
     Attributes:
-        latent: What is drawn and not observed.
-        observed: What is observed.
-        deterministic: What is recorded.
+        latent: Sites that are drawn and not observed.
+        observed: Observed sites.
+        deterministic: Sites of ``pyro.deterministic``.
         factors: Names of sites that only have a density.
     """
 
@@ -172,17 +173,17 @@ class Sites(NamedTuple):
 
     @property
     def observed_numbers(self) -> int:
-        """How many numbers the data have; one if there are none."""
+        """Number of observed values; one if there are none."""
         return max(1, sum(math.prod(of.sizes) for of in self.observed.values()))
 
     def vectorized(self, program: Program, traces: Iterable[Trace]) -> Program:
-        """The program, made to draw in a plate around those of these traces of it."""
+        """Program that draws in a plate around the plates of these traces of it."""
         at_once = max(1, NUMBERS_AT_ONCE // self.observed_numbers)
         return replace(program, vectorize=True, at_once=at_once, nesting=nesting(traces))
 
     @classmethod
     def of(cls, trace: Trace) -> Sites:
-        """Those of a plain run.
+        """Sites of a plain trace.
 
         Raises:
             SpecError: A plate is subsampled, or is called "chain" or "draw".
@@ -222,7 +223,7 @@ def site_of(trace: Trace, name: str) -> Site:
 
 
 def nesting(traces: Iterable[Trace]) -> int:
-    """How many dimensions the plates of several traces take, from the right."""
+    """Number of dimensions of the plates of several traces, counted from the right."""
     sites = [site for trace in traces for site in sampled(trace).values()]
     frames = [f for site in sites for f in site["cond_indep_stack"] if f.vectorized]
     return max((-frame.dim for frame in frames), default=0)
@@ -248,9 +249,9 @@ def require_vectorisable(trace: Trace, names: Iterable[str]) -> None:
 
 
 def _event_rank(site: Site, rank: int) -> int:
-    """How many dimensions of a site's value are of an event.
+    """Number of event dimensions of a site's value.
 
-    A ``pyro.deterministic`` in a plate says that all are, unless it was told.
+    A ``pyro.deterministic`` in a plate has all dimensions as such, unless its event_dim is given.
     """
     event = site["fn"].event_dim
     if role(site) == "deterministic" and event == rank and plates(site):

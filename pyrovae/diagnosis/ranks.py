@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def uniform_rank(values: Tensor) -> Tensor:
-    """Where the first is among all, ties at random, and uniform within its rank: in (0, 1)."""
+    """Rank of the first among all, ties broken at random, made continuous: in (0, 1)."""
     first, rest = values[0], values[1:]
     below, ties = (rest < first).sum(0), (rest == first).sum(0)
     place = torch.rand(first.shape, dtype=torch.float64, device=first.device)
@@ -26,7 +26,7 @@ def mean_error(z: NDArray[Any]) -> NDArray[Any]:
 def variance_error(z: NDArray[Any]) -> NDArray[Any]:
     """Standard errors of variances over simulations.
 
-    At least those of normals: samples that lack their largest values know too little of it.
+    At least those of normals, as samples that lack large values underestimate the error.
     """
     return np.maximum(((z - z.mean(0)) ** 2).std(0, ddof=1), 2**0.5) / len(z) ** 0.5
 

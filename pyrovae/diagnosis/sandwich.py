@@ -1,4 +1,4 @@
-"""How far an annealed log p(x) can be trusted: bounds from both sides, on the model's own data."""
+"""Bidirectional Monte Carlo: bounds on log p(x) from both sides, on simulated data."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ REFERENCE = "Grosse, Ghahramani and Adams (2015), arXiv:1511.02543"
 
 @dataclass(frozen=True, eq=False)
 class Sandwich(Check):
-    """Bounds on log p(x) of simulated data, whose means lie on either side of it.
+    """Lower and upper bounds on log p(x) of simulated data, valid in the mean.
 
     Attributes:
-        lower: In nats, ``(simulation,)``.
-        upper: In nats, ``(simulation,)``.
-        steps: Temperatures that were annealed through.
-        chains: For each datum.
+        lower: Lower bounds in nats, ``(simulation,)``.
+        upper: Upper bounds in nats, ``(simulation,)``.
+        steps: Number of temperatures.
+        chains: Number of chains for each observation.
     """
 
     question = "log p(x)"
@@ -47,11 +47,11 @@ class Sandwich(Check):
 
     @property
     def gap_error(self) -> float:
-        """Its standard error."""
+        """Standard error of :attr:`gap`."""
         return _error(self.upper - self.lower)
 
     def verdict(self) -> Verdict:
-        """Whether the bounds meet; bounds that cross by much are as bad as such that gape."""
+        """Grade of the absolute distance between the bounds, also if they cross."""
         found = grade(abs(self.gap), WARN_GAP, FAIL_GAP)
         finding = (
             f"bounds on log p(x) of {len(self.lower)} simulated data are {self.gap:.3f} ± "
@@ -82,8 +82,8 @@ class Sandwich(Check):
                 "log p(x), from above",
                 float(self.upper.mean()),
                 "nats",
-                "The same with one chain replaced by one that anneals backwards from the code "
-                f"that the datum was made from; {how}.",
+                "The same with one chain replaced by one that anneals backwards from the latent "
+                f"that the observation was simulated from; {how}.",
                 f"{REFERENCE}; Sobolev and Vetrov (2019), arXiv:1905.03290",
                 _error(self.upper),
             ),
@@ -118,19 +118,19 @@ def check_sandwich(
     start: Start = "guide",
     computation: Computation | None = None,
 ) -> Sandwich:
-    """Bounds on log p(x) from both sides, on data that the model simulates.
+    """Bound log p(x) from both sides, on data simulated from the model.
 
     Args:
         autoencoder: Model and guide.
-        like: As many data are simulated as there are here, in the same shape; at least 2.
-        steps: Temperatures to anneal through.
-        chains: For each datum; at least 2.
-        start: Where chains start; a guide that is a point needs "prior".
-        computation: How the arithmetic is carried out.
+        like: Data that give number and shape of the simulated data; at least 2.
+        steps: Number of temperatures.
+        chains: Number of chains for each observation; at least 2.
+        start: Start of the chains; "prior" if the guide is a point.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: As :func:`pyrovae.evaluation.annealed_importance.bracket`; fewer than 2 data.
-        DataError: The weights of a simulated datum are not finite.
+        DataError: The weights of a simulated observation are not finite.
     """
     if len(like) < 2:
         raise SpecError(f"{len(like)} simulated data: an error of their mean needs at least 2")
@@ -141,7 +141,7 @@ def check_sandwich(
 
 
 def gradients(simulations: int, *, steps: int = 50, chains: int = 16) -> int:
-    """How many gradients of single codes :func:`check_sandwich` takes: its cost."""
+    """Cost of :func:`check_sandwich`: number of gradients, each of one latent."""
     return annealing.gradients(simulations, steps=steps, chains=chains, bracketed=True)
 
 

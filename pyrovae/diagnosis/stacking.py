@@ -1,4 +1,4 @@
-"""How much each of several models should count in a mixture of them."""
+"""Stacking of predictive distributions: weights of models in a mixture."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from pyrovae.errors import DataError
 
-# Nats per datum that are left to gain; and how often to try for them.
+# Nats per observation left to gain at which to stop, and the largest number of steps.
 TOLERANCE, MOST_STEPS = 1e-6, 20_000
 
 
 def stacking_weights(log_prob: Tensor) -> Tensor:
-    r"""The mixture of models that predicts best.
+    r"""Weights of the mixture of models that predicts best.
 
     .. math::
         \operatorname*{arg\,max}_{w \in \Delta} \frac1N \sum_n \log \sum_k w_k\, p_k(x_n)
@@ -25,15 +25,15 @@ def stacking_weights(log_prob: Tensor) -> Tensor:
         g_k = \frac1N \sum_n \frac{p_k(x_n)}{\sum_j w_j\, p_j(x_n)},
 
     which never gets worse. The objective is concave, and no weights are better than w by more
-    than :math:`\max_k \log g_k`: it stops when that is nothing.
+    than :math:`\max_k \log g_k`: iteration stops when that is negligible.
 
     Args:
         log_prob: :math:`\log p_k(x_n)` in nats, ``(models, data)``; :math:`-\infty` where a model
             gives an observation no mass, which leaves that observation to the others.
 
     Returns:
-        float64 ``(models,)``, not negative, summing to one. Models that predict alike share a
-        weight in some way or other.
+        float64 ``(models,)``, not negative, summing to one. How models that predict alike share
+        their weight is arbitrary.
 
     Raises:
         DataError: There is nothing to weigh; a log-density is NaN or :math:`+\infty`; or no model
@@ -62,7 +62,7 @@ def stacking_weights(log_prob: Tensor) -> Tensor:
 
 
 def _require_mass(log_prob: Tensor) -> None:
-    """Refuse log-densities that no mixture of the models can have, or only one of no mass."""
+    """Refuse log-densities that are not valid, and observations without mass in any model."""
     if log_prob.ndim != 2 or not log_prob.numel():
         raise DataError(
             f"log_prob has the shape {tuple(log_prob.shape)}: stacking needs (models, data), at "

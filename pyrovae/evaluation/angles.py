@@ -15,9 +15,9 @@ FULL_TURN = 2 * math.pi
 
 
 def is_angular(distribution: Any) -> bool:
-    """Whether draws are angles, so that a full turn more makes no difference.
+    """True if draws are angles, equal up to full turns.
 
-    Torch and Pyro give such distributions the support of real numbers: the family tells.
+    Decided by the family, since torch and Pyro declare the support as real numbers.
 
     Example:
         >>> is_angular(dist.VonMises(torch.zeros(3), 1.0).to_event(1))
@@ -35,7 +35,7 @@ def is_angular(distribution: Any) -> bool:
 
 
 def is_made_of_angles(distribution: Any) -> bool:
-    """Whether draws are angles, or numbers computed from them."""
+    """True if draws are angles, or are computed from angles."""
     families = VonMises, dist.SineBivariateVonMises, dist.SineSkewed
     return any(isinstance(part, families) for part in parts(distribution))
 
@@ -49,7 +49,7 @@ def parts(distribution: Any) -> Iterator[Any]:
 
 
 def wrapped(angle: Tensor, start: float | Tensor = -math.pi) -> Tensor:
-    """The same angle within the full turn that begins at ``start``."""
+    """Map angles into the full turn that begins at ``start``."""
     return start + torch.remainder(angle - start, FULL_TURN)
 
 
@@ -58,7 +58,7 @@ def mean_direction(z: Tensor, angles: Tensor) -> Tensor:
 
     Args:
         z: Draws ``(draws, ..., dims)``.
-        angles: Which of the numbers are angles, ``(dims,)``.
+        angles: Mask of the numbers that are angles, ``(dims,)``.
     """
     circular = torch.atan2(z.sin().mean(0), z.cos().mean(0))
     return torch.where(angles, circular, z.mean(0))
@@ -67,8 +67,8 @@ def mean_direction(z: Tensor, angles: Tensor) -> Tensor:
 def unwrapped(z: Tensor, angles: Tensor, centre: Tensor | None = None) -> Tensor:
     """Draws ``(draws, ..., dims)`` with each angle less than half a turn from a centre.
 
-    Around their mean direction, which is the default, they can be told apart and averaged like
-    real numbers wherever they are concentrated. All else stays as it is.
+    Around their mean direction, the default, concentrated angles can be compared and averaged
+    like real numbers. Other numbers are unchanged.
     """
     if not angles.any():
         return z
@@ -87,7 +87,7 @@ def on_plane(z: Tensor, angles: Tensor) -> Tensor:
 
 
 def _turns(transform: Any) -> bool:
-    """Whether a map of angles is a rotation or a reflection, and so keeps them angles."""
+    """True if a map of angles is a rotation or a reflection, whose values are angles again."""
     return isinstance(transform, AffineTransform) and bool(
         (torch.as_tensor(transform.scale).abs() == 1).all()
     )

@@ -23,15 +23,15 @@ Start = Literal["guide", "prior"]
 
 PILOT_CHAINS = 4
 PILOT_TRIES = 15  # transitions before the first temperature: the first step is a guess
-PILOT_GAIN = 0.7  # by how much a pilot's step follows its acceptance
+PILOT_GAIN = 0.7  # gain of the adaptation of a pilot's step size to its acceptance
 
 
 class Annealed(NamedTuple):
-    """Annealed estimates per observation, in nats, float64 ``(data,)`` on the CPU.
+    """Annealed estimates of log p(x) per observation, in nats, float64 ``(data,)`` on the CPU.
 
     Attributes:
         log_prob: Estimate of log p(x); in the mean a lower bound.
-        error: Standard error, from how much the chains differ.
+        error: Standard error, from the variance over chains.
     """
 
     log_prob: Tensor
@@ -45,8 +45,8 @@ class Bracket(NamedTuple):
 
     Attributes:
         x: The data ``(data, *shape)``.
-        lower: In the mean below log p(x), ``(data,)``.
-        upper: In the mean above it.
+        lower: Lower bound on log p(x) in the mean, ``(data,)``.
+        upper: Upper bound on log p(x) in the mean, ``(data,)``.
     """
 
     x: Tensor
@@ -74,9 +74,9 @@ def anneal(
     on by a transition of Hamiltonian Monte Carlo at each of the K temperatures in between. For
     any K the mean of w is p(x), without bias, so the mean of the estimate is below log p(x).
 
-    That needs transitions that do not know where the chains are: steps that followed the
-    acceptance of the very chains that are weighed have been seen to put the "bound" above log
-    p(x). Here a pilot run, of other chains, first finds a step per temperature and observation.
+    For this, transitions must not depend on the chains that are weighted: with step sizes adapted
+    to the acceptance of those chains, estimates above log p(x) in the mean were observed. Here a
+    pilot run of other chains first finds a step size per temperature and observation.
 
     Always the same random numbers: two estimates from the same weights agree.
 
@@ -85,13 +85,13 @@ def anneal(
         x: Data ``(data, *shape)`` on the autoencoder's device.
         steps: :math:`K`; 0 is plain importance sampling.
         chains: :math:`M`, at least 2.
-        start: :math:`\pi_0`. From the guide it takes far fewer temperatures; from the prior it
-            finds what the guide does not know of.
-        computation: How the arithmetic is carried out.
+        start: :math:`\pi_0`. The guide needs far fewer temperatures; the prior also covers modes
+            that the guide misses.
+        computation: Options of compilation and precision.
 
     Raises:
-        SpecError: Too few chains; a guide without density to start from; codes that no gradient
-            leads through.
+        SpecError: Too few chains; a guide without density to start from; latents without
+            gradients.
         DataError: The weights of an observation are not finite, or all zero; names the data.
 
     References:
@@ -130,7 +130,7 @@ def bracket(
     A chain that starts there and anneals backwards, through the same transitions, has the
     weight :math:`w^\ast`, written as in :func:`anneal` with the states in their forward order.
 
-    Why: call F(τ) the density of a forward chain τ and B(τ) that of a backward one. Transitions
+    Proof: call F(τ) the density of a forward chain τ and B(τ) that of a backward one. Transitions
     are reversible, so :math:`w(\tau) = p(x) B(\tau) / F(\tau)`. Put the backward chain at random
     among M - 1 forward ones: the density of all is :math:`Q = \frac1M \sum_m B(\tau_m)
     \prod_{l \ne m} F(\tau_l)`, that of M forward ones :math:`P = \prod_m F(\tau_m)`, and
@@ -143,11 +143,11 @@ def bracket(
 
     Args:
         autoencoder: Model and guide.
-        like: As many data are simulated as there are here, in the same shape.
-        steps: Temperatures in between, :math:`K`.
+        like: Data that give number and shape of the simulated data.
+        steps: Number of temperatures in between, :math:`K`.
         chains: :math:`M`, at least 2.
-        start: Where forward chains start.
-        computation: How the arithmetic is carried out.
+        start: Start of the forward chains.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: As :func:`anneal`; the model observes several sites.
@@ -180,11 +180,11 @@ def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> 
         \;\le\; \mathbb{E} \log \frac1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)}
         \Big|_{z_1 = z^\ast}
 
-    Its width says how far estimates with as many samples are off, for data like the model's own.
+    Its width bounds the error of estimates with as many samples, for data like the model's own.
 
     Args:
         autoencoder: Model and guide.
-        like: As many data are simulated as there are here, in the same shape.
+        like: Data that give number and shape of the simulated data.
         samples: :math:`S`, at least 2.
 
     Raises:
@@ -214,14 +214,14 @@ class Path:
 
     Args:
         local: Posteriors of a few data.
-        start: At β = 0.
+        start: Density at β = 0.
         between: :func:`_between` from the start, of any data.
 
     Attributes:
-        scales: Standard deviations at the start and at the end, as far as they are known.
+        scales: Standard deviations at the start and at the end, where known.
 
     Raises:
-        SpecError: A guide without density as the start; codes that no gradient leads through.
+        SpecError: A guide without density as the start; latents without gradients.
     """
 
     def __init__(self, local: LocalPosterior, start: Start, between: Densities) -> None:
@@ -281,9 +281,9 @@ class Schedule(NamedTuple):
     """Settings of an annealing run, fixed before it begins.
 
     Attributes:
-        betas: From 0 to 1, K + 2 of them.
-        steps: Leapfrog step sizes at the K in between, ``(data,)`` each.
-        scales: ``(data, dims)`` each.
+        betas: Inverse temperatures from 0 to 1, K + 2 in number.
+        steps: Leapfrog step sizes at the K temperatures in between, ``(data,)`` each.
+        scales: Standard deviations at these, ``(data, dims)`` each.
     """
 
     betas: list[float]
@@ -329,7 +329,7 @@ def _walk(path: Path, schedule: Schedule, u: Tensor, order: range) -> Tensor:
         log_prob = path.log_prob(schedule.betas[k])
         moved = at(log_prob, point.u)
         gain = moved.log_prob - point.log_prob
-        # A chain without density has no weight already, and infinity less infinity is no number.
+        # A chain without density has weight zero already; infinity less infinity would be NaN.
         log_weight = log_weight + gain.where(~point.log_prob.isneginf(), 0.0)
         if k != order[-1]:
             step = schedule.steps[k - 1].expand(u.shape[:-1])

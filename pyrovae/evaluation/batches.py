@@ -21,6 +21,6 @@ def batches(data: Dataset, device: torch.device, size: int = BATCH) -> Iterator[
 
 
 def observations(data: Dataset, index: Tensor) -> Tensor:
-    """Observations ``(len(index), *shape)``, always with the same random numbers if with any."""
+    """Observations ``(len(index), *shape)``; random bits, if any, are always the same."""
     with seeded(EVALUATION_SEED, data.x.device):
         return data.batch(index)

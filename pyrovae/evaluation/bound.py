@@ -27,8 +27,8 @@ def evaluate(
     Args:
         autoencoder: Model and guide.
         data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
-        objective: What is optimised; by default the ELBO, its KL exact where it can be.
-        beta: Weight of the KL in the loss; the ELBO is at β = 1 whatever it is.
+        objective: Objective of the loss; by default the ELBO, with the exact KL where one exists.
+        beta: Weight of the KL in the loss; the reported ELBO is always at β = 1.
 
     Example:
         >>> from pyrovae import build, load_data

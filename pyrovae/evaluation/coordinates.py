@@ -25,7 +25,7 @@ from pyrovae.evaluation.angles import (
 )
 from pyrovae.parts.distributions.von_mises_fisher import log_area, unit
 
-# By how much the ends of an interval may miss a full turn: 3.14 for π is meant to be one.
+# Tolerance for the length of a full turn, so that 3.14 passes for π.
 TURN_ERROR = 0.01
 # Distributions that torch and Pyro call continuous, though their draws are not, or not all.
 STRAIGHT_THROUGH = (
@@ -36,10 +36,10 @@ ATOMS = (dist.ZeroInflatedDistribution, dist.Empirical)
 
 
 class Coordinates(ABC):
-    """A map from free points u to latents z, with the change of density.
+    """Map from free points u to latents z, with the change of density.
 
     Attributes:
-        dims: Length of the code.
+        dims: Length of the latent.
     """
 
     dims: int
@@ -48,7 +48,7 @@ class Coordinates(ABC):
     def code(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Latents ``(*batch, dims)``, and the log-Jacobian of the map, ``(*batch,)``.
 
-        With the second added to log p(z), it is the log-density of u, in nats.
+        Added to log p(z), the log-Jacobian gives the log-density of u, in nats.
         """
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Real(Coordinates):
     """Latents that are unconstrained already.
 
     Args:
-        dims: Length of the code.
+        dims: Length of the latent.
     """
 
     def __init__(self, dims: int) -> None:
@@ -82,12 +82,11 @@ class Real(Coordinates):
 class Circular(Coordinates):
     """Latents that are angles, equal up to full turns.
 
-    A chain that winds around the circle comes back to where it was, and the length of an arc is
-    that of its angle: no density changes.
+    The map from real numbers to angles keeps lengths, and so densities.
 
     Args:
-        dims: Length of the code.
-        start: Where the turn begins within which codes lie.
+        dims: Length of the latent.
+        start: Start of the turn within which latents lie.
     """
 
     def __init__(self, dims: int, start: float = -math.pi) -> None:
@@ -115,7 +114,7 @@ class Spherical(Coordinates):
         z = u / \lVert u \rVert, \qquad
         p(u) = p(z)\, \frac{e^{-\lVert u \rVert^2 / 2}}{2^{D/2 - 1}\, \Gamma(D/2)}
 
-    The length of u is given the distribution of that of a standard normal vector, independent
+    The length of u has the distribution of the length of a standard normal vector, independent
     of z: so the uniform distribution on the sphere becomes the standard normal.
 
     Args:
@@ -136,11 +135,11 @@ class Spherical(Coordinates):
 
 
 class Constrained(Coordinates):
-    """Latents within a support that torch has a bijection to, such as positive numbers.
+    """Latents within a support to which torch has a bijection, such as positive numbers.
 
     Args:
-        support: Constraint on a code.
-        shape: Event shape of the code.
+        support: Constraint on a latent.
+        shape: Event shape of the latent.
     """
 
     def __init__(self, support: Any, shape: torch.Size) -> None:
@@ -169,7 +168,7 @@ class SideBySide(Coordinates):
 
     Args:
         parts: Coordinates of each.
-        free_dims: How many numbers each has as a free point.
+        free_dims: Dimension of the free point of each.
     """
 
     def __init__(self, parts: Sequence[Coordinates], free_dims: Sequence[int]) -> None:
@@ -205,7 +204,7 @@ class Circle(constraints.Constraint):
     """Support of angles: real numbers, equal up to full turns.
 
     Args:
-        start: Where the turn begins within which draws lie.
+        start: Start of the turn within which draws lie.
     """
 
     def __init__(self, start: float = -math.pi) -> None:
@@ -217,10 +216,10 @@ class Circle(constraints.Constraint):
 
 
 class Unsuited(constraints.Constraint):
-    """A latent that gradient-based moves are not defined for.
+    """Support of a latent for which gradient-based moves are not defined.
 
     Args:
-        why: What is in the way; the end of a sentence that begins with the site.
+        why: Reason, the end of a sentence that begins with the site.
     """
 
     def __init__(self, why: str) -> None:
@@ -231,13 +230,13 @@ class Unsuited(constraints.Constraint):
 def true_support(prior: Any, guide: Any) -> Any:
     """The true support of a site, also where torch or Pyro declare another.
 
-    Angles are said to be real, though their density repeats itself and no chain among real
-    numbers could come to rest; and what is relaxed in the density only is said to be continuous.
+    Angles are declared as real numbers, among which a chain could not converge, as their density
+    is periodic. Discrete draws with a relaxed density are declared as continuous.
 
     Args:
         prior: The model's distribution at the site.
-        guide: The guide's. A uniform distribution over a full turn is one of angles if the guide
-            has angles there.
+        guide: The guide's distribution at the site. A uniform prior over a full turn is one of
+            angles if the guide has angles there.
     """
     if is_angular(prior):
         return Circle()
@@ -270,8 +269,8 @@ def coordinates(supports: dict[str, Any], shapes: dict[str, torch.Size]) -> Coor
         shapes: Event shape of each.
 
     Raises:
-        SpecError: A site is discrete, so that no gradient leads from one code to another, or its
-            support is one that no free points are known for.
+        SpecError: A site is discrete, so that log p(x, z) has no gradient along it, or its
+            support has no known map from free points.
     """
     found = [_of_site(name, support, shapes[name]) for name, support in supports.items()]
     if len(found) == 1:
@@ -291,7 +290,7 @@ def _of_site(name: str, support: Any, shape: torch.Size) -> Coordinates:
         why = support.why
     if why:
         raise SpecError(
-            f"site '{name}' {why}: checks that move through the codes need continuous ones"
+            f"site '{name}' {why}: checks that move through the latents need continuous ones"
         )
     if isinstance(support, Circle):
         return Circular(shape.numel(), support.start)
@@ -305,7 +304,7 @@ def _of_site(name: str, support: Any, shape: torch.Size) -> Coordinates:
     except NotImplementedError:
         raise SpecError(
             f"site '{name}' has the support {support}, and no map to it from real numbers is "
-            "known: checks that move through the codes need one, of torch's biject_to"
+            "known: checks that move through the latents need one, of torch's biject_to"
         ) from None
 
 

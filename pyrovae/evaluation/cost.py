@@ -12,17 +12,18 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder
 
-TRIES = 3  # of which the shortest counts: what is done for the first time takes longer
+TRIES = 3  # of which the shortest counts: the first takes longer
 
 
 def seconds_per_gradient(autoencoder: Autoencoder, x: Tensor) -> float:
     """Seconds per gradient of log p(x, z), and of log q(z | x), for a single latent.
 
-    Many at once, as annealing and chains take them; a step of HMC costs little beside.
+    Measured on many latents at once, as in annealing and chains; the rest of an HMC step costs
+    little.
 
     Args:
         autoencoder: Model and guide.
-        x: The data that are to be looked at, of which a few will do.
+        x: Data, of which a few are used.
     """
     with evaluating(autoencoder, x.device):
         local = LocalPosterior(autoencoder, x[: chunks.data(x.device)])
@@ -37,8 +38,6 @@ def _seconds(local: LocalPosterior, z: Tensor) -> float:
         z = z.detach().requires_grad_()
         log_prob = local.log_joint(z) if local.point else local.log_joint(z) + local.log_guide(z)
         (gradient,) = torch.autograd.grad(log_prob.sum(), z, allow_unused=True)
-    # Discrete latents have none.
-    (
-        log_prob if gradient is None else gradient
-    ).sum().item()  # a GPU has done it only when something is asked of it
+    # Discrete latents have no gradient.
+    (log_prob if gradient is None else gradient).sum().item()  # waits for a GPU
     return time.perf_counter() - started

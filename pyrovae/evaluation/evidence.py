@@ -54,7 +54,7 @@ def log_evidence(
         data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
         samples: :math:`K`.
         progress: Whether to draw a progress bar.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Raises:
         SpecError: The guide is a point, from which nothing can be sampled.
@@ -74,7 +74,7 @@ def log_evidence(
 
     recurring = CompiledOnDemand(draw, autoencoder, computation)
     parts = []
-    bar = tqdm(total=len(data), unit="datum", disable=not progress, file=sys.stderr)
+    bar = tqdm(total=len(data), unit="obs", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:
         for x in batches(data, device, chunks.data(device)):
             log_weight, _ = weigh(recurring, x, samples)

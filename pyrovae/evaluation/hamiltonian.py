@@ -1,8 +1,8 @@
 r"""Hamiltonian Monte Carlo for many posteriors at once, one chain per row.
 
 Points u are ``(chains, data, dims)``, free (see :mod:`pyrovae.evaluation.coordinates`), and one
-gradient of the sum of their log-densities moves all of them. Nothing is shared between rows: each
-has its step, and is accepted or not by itself.
+gradient of the sum of their log-densities moves all of them. Rows share nothing: each has its own
+step size, and is accepted or rejected by itself.
 
 References:
     Neal (2011), *MCMC using Hamiltonian dynamics*, arXiv:1206.1901; Hoffman and Gelman (2014),
@@ -47,12 +47,12 @@ class Point(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """One transition of every chain; all fields but the point are ``(chains, data)``.
+    """Transition of every chain; all fields but the point are ``(chains, data)``.
 
     Attributes:
         point: Current points of the chains.
         acceptance: Probability of accepting the proposal, whether or not it was accepted.
-        diverging: Whether the energy of the proposal was wrong by more than 1000 nats.
+        diverging: Whether the energy error of the proposal was more than 1000 nats.
         energy: Energy of the current points, momentum included.
     """
 
@@ -66,7 +66,7 @@ def at(log_prob: LogDensity, u: Tensor) -> Point:
     """Log-density and gradient at u; -inf where u is not finite."""
     finite = u.isfinite().all(-1)
     with torch.enable_grad():
-        # Some programs fail on NaN. The point itself stays lost, or it could be accepted later.
+        # Some programs fail on NaN. log p(u) stays -inf, so that the point is never accepted.
         within = u.detach().where(finite.unsqueeze(-1), torch.zeros_like(u)).requires_grad_()
         value = log_prob(within)
         (gradient,) = torch.autograd.grad(value.sum(), within)
@@ -88,13 +88,13 @@ def leapfrog(
         \dot u = \sigma \odot r, \quad \dot r = \sigma \odot \nabla \log p(u)
 
     Momenta are in units in which each is standard normal: the mass is :math:`1/\sigma^2`. The
-    map keeps volumes, and with the momentum turned round it leads back.
+    map preserves volume, and is reversed by negating the momentum.
 
     Args:
         log_prob: Log p(u) up to a constant.
-        point: Where to begin.
+        point: Start of the trajectory.
         momentum: :math:`r`, of the shape of u.
-        step: ``(chains, data)``, in units of the scale.
+        step: Step sizes ``(chains, data)``, in units of the scale.
         scale: :math:`\sigma`, broadcast with u: about the standard deviations of p.
         leapfrogs: Number of steps.
     """
@@ -117,11 +117,11 @@ def transition(
 
     Args:
         log_prob: Log p(u) up to a constant.
-        point: Where the chains are, from :func:`at` with the same density.
-        step: Longest step ``(chains, data)`` in units of the scale; must not depend on where
-            the chains are.
+        point: Current points of the chains, from :func:`at` with the same density.
+        step: Longest step ``(chains, data)`` in units of the scale; must not depend on the
+            current points.
         scale: About the standard deviations of p, broadcast with u.
-        leapfrogs: Steps of a trajectory.
+        leapfrogs: Number of steps of a trajectory.
     """
     momentum = torch.randn_like(point.u)
     jitter = SHORTEST_STEP + (1 - SHORTEST_STEP) * torch.rand_like(point.log_prob)
@@ -142,7 +142,7 @@ def posterior_density(local: LocalPosterior) -> LogDensity:
     Raises:
         SpecError: A latent site is discrete.
     """
-    local.coordinates  # noqa: B018 - says now what is wrong with the codes
+    local.coordinates  # noqa: B018 - raises now if a latent is not suited
     return partial(log_posterior, local)
 
 
@@ -153,14 +153,15 @@ def log_posterior(local: LocalPosterior, u: Tensor) -> Tensor:
 
 
 class Densities:
-    """A kind of log-density of free points, to be evaluated batch by batch.
+    """Log-density of free points, for batch after batch.
 
-    Value and gradient come at once, by :class:`~pyrovae.compute.compiled.CompiledOnDemand`.
+    Value and gradient are computed together, by
+    :class:`~pyrovae.compute.compiled.CompiledOnDemand`.
 
     Args:
-        log_prob: Of a local posterior, free points, and settings that are tensors.
+        log_prob: Function of a local posterior, free points, and settings that are tensors.
         autoencoder: Model and guide.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
     """
 
     def __init__(
@@ -175,7 +176,7 @@ class Densities:
 
     def of(self, local: LocalPosterior, *settings: Tensor) -> LogDensity:
         """The density for a few data; it can be differentiated once."""
-        self._local = local  # any would do: the data are given to it
+        self._local = local  # any: the data are replaced
         differentiate = partial(self.recurring, local.x, *settings)
         return partial(_WithGradient.apply, differentiate)
 
@@ -206,7 +207,7 @@ class _WithGradient(torch.autograd.Function):
 def guide_scale(local: LocalPosterior) -> Tensor:
     """Standard deviations of the guide in free coordinates, ``(data, dims)``.
 
-    A point has none: those of the prior stand for them.
+    Those of the prior if the guide is a point.
     """
     draw = local.draw_prior if local.point else local.draw_guide
     return spread(local.coordinates, draw(SCALE_DRAWS))
@@ -225,7 +226,7 @@ def require_gradient(local: LocalPosterior) -> None:
         SpecError: A latent is discrete, or log p(x | z) does not depend on z in a way that can be
             differentiated.
     """
-    _ = local.coordinates  # of discrete latents there are none
+    _ = local.coordinates  # raises for discrete latents
     with torch.enable_grad():
         z = local.draw_prior(1).detach().requires_grad_()
         value = local.log_model(z)[1].sum()
@@ -235,7 +236,7 @@ def require_gradient(local: LocalPosterior) -> None:
     if gradient is None:
         raise SpecError(
             f"{local.autoencoder.source}log p(x | z) has no gradient with respect to z: checks "
-            "that move through the codes need a decoder that can be differentiated, without "
+            "that move through the latents need a decoder that can be differentiated, without "
             "detach(), torch.no_grad() or NumPy between z and x"
         )
 
@@ -254,8 +255,8 @@ class DualAveraging:
         target: :math:`\delta`.
 
     Attributes:
-        step: For the next transition of the warm-up.
-        averaged: For what comes after it.
+        step: Step sizes for the next transition of the warm-up.
+        averaged: Step sizes for transitions after the warm-up.
 
     References:
         Hoffman and Gelman (2014), arXiv:1111.4246, section 3.2, with their constants.

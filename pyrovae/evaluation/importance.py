@@ -42,8 +42,8 @@ def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
 
     Raises:
         DataError: A weight is not finite; names the data.
-        SpecError: The guide is a point. Its draws are all the same, and weights would be too:
-            as they are where a guide is exact.
+        SpecError: The guide is a point, whose weights would be constant, as those of an exact
+            guide are.
     """
     with evaluating(autoencoder, x.device):
         require_density(LocalPosterior(autoencoder, x[:1]))
@@ -53,7 +53,7 @@ def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
 
 
 def draw_codes(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
-    """As :func:`draw_weighted`, for points too: of these the "weights" are log p(x, z)."""
+    """Draw as :func:`draw_weighted`, also from points, whose "weights" are log p(x, z)."""
     with evaluating(autoencoder, x.device):
         rows = [_draw_chunks(autoencoder, part, draws) for part in x.split(chunks.data(x.device))]
     return Draws(*(torch.cat(column, dim=1) for column in zip(*rows, strict=True)))
@@ -79,7 +79,7 @@ def weigh(draw: Callable[..., Sequence[Tensor]], x: Tensor, draws: int) -> tuple
     """Log w and log p(x | z) of draws from the guide, ``(draws, data)``, in bounded memory.
 
     Args:
-        draw: From data and a number ``draws`` to codes with their log-densities.
+        draw: Function of data and a number ``draws`` that returns latents with log-densities.
         x: A few data.
         draws: Number of latents for each observation.
     """

@@ -15,9 +15,9 @@ from pyrovae.evaluation.marginals import guide_marginals
 from pyrovae.objectives.requirements import pairs
 from pyrovae.programs.autoencoder import Autoencoder
 
-# Each code is scored under each datum: this many data, fewer where a density is dear.
+# Each latent is scored under each observation: so many data, or fewer if densities are costly.
 DATA, DATA_IF_DEAR = 1000, 200
-# Numbers at once: 16 MB of them in float64.
+# Numbers at once: 16 MB in float64.
 NUMBERS = 2_000_000
 
 
@@ -25,9 +25,9 @@ class Information(NamedTuple):
     """Bounds on I(x; z) in nats, on the CPU, from ``len(local)`` observations.
 
     Attributes:
-        lower: For each code, a term of the lower bound, ``(data,)``; at most log(data).
-        upper: For each code, a term of the upper bound, ``(data,)``.
-        per_dim: For each code and dimension, a term of the lower bound on I(x; z_d),
+        lower: Terms of the lower bound, one for each latent, ``(data,)``; at most log(data).
+        upper: Terms of the upper bound, one for each latent, ``(data,)``.
+        per_dim: Terms of the lower bound on I(x; z_d) for each latent and dimension,
             ``(data, dims)``; NaN where the marginals of the guide are not known.
     """
 
@@ -39,8 +39,8 @@ class Information(NamedTuple):
 def affordable(autoencoder: Autoencoder, x: Tensor) -> int:
     """Number of observations for which all pairwise densities are computed: 1000, or 200.
 
-    A flow has to be inverted for each pair of code and observation, and a program that cannot draw
-    several particles at once runs its encoder for each pair.
+    A flow has to be inverted for each pair of latent and observation, and a program that cannot
+    draw several particles at once runs its encoder for each pair.
     """
     dear = not autoencoder.vectorisable or any(
         isinstance(pair.q, TransformedDistribution) for pair in pairs(autoencoder, x[:2]).values()
@@ -56,11 +56,10 @@ def mutual_information(local: LocalPosterior) -> Information:
         \;\lesssim\; I(x; z) \;\lesssim\;
         \frac1N \sum_i \log \frac{q(z_i \mid x_i)}{\frac{1}{N-1} \sum_{j \ne i} q(z_i \mid x_j)}
 
-    Both hold in the mean over data sets. The left one is at most log N, however much more there
-    is.
+    Both hold in the mean over data sets. The left one is at most log N, whatever the information.
 
     Args:
-        local: The data, no more than one wants squared.
+        local: Posteriors of the data; the cost is quadratic in their number.
 
     References:
         Poole et al. (2019), *On Variational Bounds of Mutual Information*, arXiv:1905.06922,

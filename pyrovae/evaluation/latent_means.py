@@ -21,13 +21,13 @@ ACTIVE_VARIANCE = 0.01
 def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
     """Means of q(z | x), latent sites side by side, ``(data, dims)`` on the CPU.
 
-    Where a guide's distribution has no mean that torch knows, one draw stands for it.
+    A single draw where torch knows no mean of the guide's distribution.
     """
     device = autoencoder.device
     few = observations(data, torch.arange(1)).to(device)
     with evaluating(autoencoder, device):
         sites = autoencoder.traces(few).latent
-        # Filled in place: many small tensors that are kept would hold the memory between them.
+        # Filled in place: keeping many small tensors would fragment memory.
         found = torch.empty(len(data), means(autoencoder, few, sites).shape[1], dtype=few.dtype)
         start = 0
         for x in batches(data, device):
@@ -37,9 +37,9 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
 
 
 def means(autoencoder: Autoencoder, x: Tensor, sites: Sequence[str]) -> Tensor:
-    """As :func:`codes`, for a batch ``(batch, *shape)``, in the current mode of the programs.
+    """Means as of :func:`codes`, for a batch ``(batch, *shape)``, in the programs' current mode.
 
-    From the guide alone: the decoder has no say in them.
+    Runs the guide alone, without the decoder.
 
     Args:
         autoencoder: Model and guide.

@@ -24,7 +24,7 @@ from pyrovae.programs.traces import Site
 
 # Ours, in nats: as small as the variance of an active dimension's mean.
 ACTIVE_KL = 0.01
-# Runs of the guide that means and KL are averaged over, where no closed form gives them.
+# Runs of the guide over which means and KL are averaged where there is no closed form.
 RUNS = 50
 PRIOR_DRAWS = 2000
 MIN_DATA = 20
@@ -38,11 +38,11 @@ class LatentUse:
         names: Names of the dimensions.
         kl: Mean of each dimension's KL in nats, ``(latent,)``; NaN where guide or prior does not
             factorise.
-        mean_variance: Variance of E[z_d | x] over the data, ``(latent,)``; of an angle that of
+        mean_variance: Variance of E[z_d | x] over the data, ``(latent,)``; for an angle that of
             the mean of (cos z_d, sin z_d).
         prior_variance: Variance of z_d, or of that point, under the prior, ``(latent,)``.
-        total_kl: Mean of the KL of the whole code, in nats; NaN for a point.
-        kl_error: Its standard error.
+        total_kl: Mean of the KL over all dimensions, in nats; NaN for a point.
+        kl_error: Standard error of ``total_kl``.
     """
 
     names: list[str]
@@ -71,7 +71,7 @@ class LatentUse:
 def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
     """Variance of the posterior means, and KL, of each latent dimension.
 
-    Works for points as well, whose codes vary or do not; they have no KL.
+    The guide may be a point, which has no KL: only the variance counts then.
 
     Args:
         autoencoder: Model and guide.
@@ -91,7 +91,7 @@ def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
         parts = [_moments(few, part) for part in x.split(chunks.codes(x.device))]
         moments = Moments(*(torch.cat(column) for column in zip(*parts, strict=True)))
         prior_variance = _prior_variance(few, x)
-    noise = moments.noise.mean(0)  # of the means, where they are of draws
+    noise = moments.noise.mean(0)  # of means that are estimated from draws
     return LatentUse(
         names=few.names,
         kl=moments.kl_per_dim.mean(0).numpy(),
@@ -108,9 +108,9 @@ class Moments(NamedTuple):
     Attributes:
         mean: E[z | x], ``(data, dims, 2)``, as points of the plane, where angles are on the
             circle and other numbers on the line.
-        noise: Variance of the error of ``mean``, ``(data, dims)``; zero where the guide knows it.
+        noise: Variance of the error of ``mean``, ``(data, dims)``; zero where it is exact.
         kl: KL from the prior, ``(data,)``; NaN for a point.
-        kl_per_dim: The same for each dimension, ``(data, dims)``; NaN where it is no sum.
+        kl_per_dim: KL of each dimension, ``(data, dims)``; NaN where the KL is not their sum.
     """
 
     mean: Tensor
@@ -160,7 +160,7 @@ def _prior_variance(local: LocalPosterior, x: Tensor) -> Tensor:
     """Prior variance of each latent dimension: in closed form, else of draws."""
     angles = local.angles
     found = list(pairs(local.autoencoder, x[:2]).values())
-    # Of several, one may depend on another; and one on a discrete latent of the model alone.
+    # One of several sites may depend on another, or on a discrete latent of the model alone.
     if len(found) == 1 and found[0].closes and not angles.any():
         with suppress(NotImplementedError):
             first, second = found[0].p.variance.double().reshape(2, -1).cpu()

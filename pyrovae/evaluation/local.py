@@ -50,14 +50,14 @@ class Draws(NamedTuple):
 
 
 class LocalPosterior:
-    r"""The posteriors of the observations in a batch, one by one.
+    r"""Posteriors of the observations in a batch, each by itself.
 
-    The decoder gives p(x, z) exactly, which is p(z | x) up to p(x); the guide is what is to be
-    judged by it. Sites keep β out: what is fitted with a β is judged as the model it is.
+    p(x, z) is exact, and p(z | x) up to the factor p(x); the guide is compared with it. β does
+    not enter: a model that was fitted with a β is evaluated at β = 1.
 
-    Codes are ``(draws, data, dims)``, latent sites one after the other, and log-densities
-    float64 ``(draws, data)``: each value's in the programs' own precision, their sums in double
-    precision, since a large image has thousands of them. Nothing is seeded here, nor is any
+    Latents are ``(draws, data, dims)``, latent sites one after the other, and log-densities
+    float64 ``(draws, data)``: of each value in the programs' own precision, and summed in double
+    precision, since a large image has thousands of values. Nothing is seeded here, nor is any
     mode set: see :func:`pyrovae.compute.modes.evaluating`.
 
     Args:
@@ -66,7 +66,7 @@ class LocalPosterior:
 
     Attributes:
         shapes: Shape of each latent site for one observation.
-        dims: Length of the code.
+        dims: Number of latent dimensions.
         point: Whether the guide has no density.
     """
 
@@ -97,7 +97,7 @@ class LocalPosterior:
         return len(self.x)
 
     def of(self, x: Tensor) -> LocalPosterior:
-        """The same for other observations; no program is run."""
+        """Local posteriors of other observations; no program is run."""
         other = copy.copy(self)
         other.x = x
         return other
@@ -173,7 +173,7 @@ class LocalPosterior:
         if self._auxiliary:
             raise SpecError(
                 f"the guide has auxiliary sites, {', '.join(self._auxiliary)}, so its density at "
-                "codes that it did not draw is not known: checks by importance weights need none"
+                "latents that it did not draw is not known: checks by importance weights need none"
             )
         guide = self._run(self.autoencoder.guide, len(z), self._split(z))
         return self._log_prob(guide, self._guide, len(z))
@@ -243,7 +243,7 @@ class Simulated(NamedTuple):
     """Data simulated from the model, with the latents that generated them.
 
     Attributes:
-        z: Codes from p(z), ``(data, dims)``; given x, an exact draw from p(z | x).
+        z: Latents from p(z), ``(data, dims)``; given x, an exact draw from p(z | x).
         x: Data from p(x | z), ``(data, *shape)``.
     """
 

@@ -14,8 +14,8 @@ from pyrovae.parts.distributions.kl import marginals
 def guide_marginals(local: LocalPosterior) -> dict[str, Any]:
     """Marginals of each latent site given x, ``(data, dims)``; None where unknown.
 
-    Of a site that the guide draws given another, the distribution in a trace is that given the
-    other as well: such a one is None too. Two runs of the guide tell.
+    None as well for a site that the guide draws given another one, since its distribution in a
+    trace is a conditional. Two runs of the guide are compared to find such sites.
     """
     first, second = (poutine.trace(local.autoencoder.guide).get_trace(local.x) for _ in range(2))
     found: dict[str, Any] = {}

@@ -20,8 +20,8 @@ class Layout(NamedTuple):
 
     Attributes:
         sites: Names of the latent sites.
-        dims: Of those whose KL is a sum over dimensions, how many.
-        kl_kind: For each latent site, how its KL is had.
+        dims: Number of dimensions of each site whose KL is a sum over dimensions.
+        kl_kind: How the KL of each latent site is computed.
     """
 
     sites: tuple[str, ...]
@@ -41,15 +41,15 @@ class BoundSummary:
 
     Attributes:
         count: Number of data.
-        elbo: At β = 1; reconstruction minus KL.
+        elbo: ELBO at β = 1, reconstruction minus KL.
         standard_error: Standard error of ``elbo``, over data.
         reconstruction: Mean of log p(x | z).
-        kl: Over all latent sites.
-        kl_per_site: For each latent site.
-        kl_per_dim: For each latent dimension, sites one after the other; None when some
+        kl: KL over all latent sites.
+        kl_per_site: KL of each latent site.
+        kl_per_dim: KL of each latent dimension, sites one after the other; None when some
             site's KL is not a sum over its dimensions.
         kl_kind: For each latent site, whether ``kl`` is "exact", "sampled", or of a "point".
-        loss: What was optimised, at the β of the time.
+        loss: Loss at the current β.
     """
 
     count: int
@@ -66,8 +66,8 @@ class BoundSummary:
     def of(cls, totals: Tensor, layout: Layout, count: int) -> BoundSummary:
         """The summary of :func:`sums` ``(batches, width)`` over ``count`` observations.
 
-        The variance is that within batches and that of their means, so that no digits are lost
-        where the bound is large beside its spread.
+        The variance is the sum of that within batches and that of their means, which is accurate
+        also where the bound is large compared with its spread.
         """
         totals = totals.reshape(-1, totals.shape[-1])
         weight, loss, *_ = totals.sum(0).tolist()
@@ -96,9 +96,9 @@ def sums(loss: Tensor, terms: ELBOTerms, weights: Tensor | None = None) -> Tenso
     reconstruction, KL of each site, KL of each dimension of the sites that have them.
 
     Args:
-        loss: Per observation, as optimised; weights do not change it.
+        loss: Loss per observation, to which the weights do not apply.
         terms: Terms of the bound.
-        weights: How many data each observation stands for, ``(data,)``; one by default.
+        weights: Importance weight of each observation, ``(data,)``; one by default.
     """
     elbo, count = terms.elbo, len(terms.reconstruction)
     share = torch.ones_like(elbo) if weights is None else weights.double()

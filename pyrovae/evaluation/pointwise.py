@@ -21,28 +21,28 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities
 from pyrovae.specs.computation import Computation
 
-# Of annealing, where nothing else is asked for.
+# Defaults of annealing.
 STEPS, CHAINS = 50, 16
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per observation, in nats at β = 1, float64 ``(data,)`` on the CPU.
+    """Bound and log p(x) per observation, in nats at β = 1, float64 ``(data,)`` on the CPU.
 
     Attributes:
-        elbo: Reconstruction minus KL. Of a guide that is a point it is log p(x, z) there, no
-            bound.
-        reconstruction: Mean of log p(x | z) over codes from the guide.
-        kl: KL of the guide from the prior; of a point, -log p(z).
-        kl_kind: Whether ``kl`` is "exact", "sampled" from the same codes, or of a "point".
-        samples: Number of codes for each observation.
+        elbo: Reconstruction minus KL. For a guide that is a point, log p(x, z) there, which is
+            no bound.
+        reconstruction: Mean of log p(x | z) over latents from the guide.
+        kl: KL of the guide from the prior; for a point, -log p(z).
+        kl_kind: Whether ``kl`` is "exact", "sampled" from the same latents, or of a "point".
+        samples: Number of latents for each observation.
         log_prob: log p(x), importance-weighted; in the mean a lower bound. NaN if the guide is a
             point, from which nothing can be sampled.
         effective_samples: Effective sample size; NaN likewise.
-        rise: How much higher it is than with half as many codes; NaN likewise, or if there is
-            but one code.
-        annealed: log p(x) by annealing, where it was asked for.
-        annealed_error: Its standard error, from how much chains differ.
+        rise: Increase of ``log_prob`` from half as many latents to all; NaN likewise, or if there
+            is only one latent.
+        annealed: log p(x) by annealing, if requested.
+        annealed_error: Standard error of ``annealed``, from the variance over chains.
     """
 
     elbo: Tensor
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def point(self) -> bool:
-        """Whether the guide is a point."""
+        """True if the guide is a point."""
         return self.kl_kind == "point"
 
 
@@ -92,8 +92,8 @@ def evaluate_pointwise(
         samples: :math:`K`.
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
-        progress: What to call a progress bar on stderr; no bar if empty.
-        computation: How the arithmetic is carried out.
+        progress: Title of a progress bar on stderr; no bar if empty.
+        computation: Options of compilation and precision.
 
     Raises:
         DataError: A density is not finite; names the data.
@@ -110,7 +110,7 @@ def evaluate_pointwise(
 
     recurring = CompiledOnDemand(draw, autoencoder, computation)
     parts = []
-    bar = tqdm(total=len(x), unit="datum", desc=progress, disable=not progress, file=sys.stderr)
+    bar = tqdm(total=len(x), unit="obs", desc=progress, disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, x.device), bar:
         for part in x.split(chunks.data(x.device)):
             parts.append(_judge(autoencoder, recurring, part, samples))
@@ -142,7 +142,7 @@ def annealed(
 
 
 def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
-    """Whether p(x | z) gives probabilities to data, rather than densities.
+    """True if p(x | z) is a probability, rather than a density.
 
     Raises:
         SpecError: The model observes sites of both sorts.
@@ -197,10 +197,10 @@ def _at_the_point(local: LocalPosterior) -> Evaluation:
 
 
 def _exact_kl(autoencoder: Autoencoder, x: Tensor) -> Tensor | None:
-    """KL ``(data,)`` in closed form.
+    """KL ``(data,)`` in closed form; None with several sites.
 
-    Of several sites, one's KL may depend on what was drawn at another: a mean over many draws is
-    better than what is exact for one of them.
+    The KL at one of several sites may depend on the draw at another: a mean over many draws is
+    then better than the exact value for a single draw.
     """
     sites = densities([autoencoder.traces(x)], len(x), sampled=False).latent
     (first, *others) = sites.values()

@@ -17,8 +17,8 @@ from pyrovae.parts.networks import Encoder
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
 
-# On digits within 0.01 nats of five times as many steps with four times as many draws. What is
-# lost to the noise of the gradients is about 0.001 nats per dimension of the code.
+# On digits within 0.01 nats of five times as many steps with four times as many draws. The noise
+# of the gradients costs about 0.001 nats per latent dimension.
 STEPS, DRAWS, RATE = 400, 16, 0.05
 
 
@@ -26,7 +26,7 @@ class Free(Encoder):
     """Free parameters for each observation, in place of a network.
 
     Args:
-        value: Where they start, ``(data, outputs)``.
+        value: Initial values, ``(data, outputs)``.
     """
 
     def __init__(self, value: Tensor) -> None:
@@ -40,11 +40,11 @@ class Free(Encoder):
 
 
 def freed(guide: Guide, x: Tensor) -> Guide:
-    """The guide with parameters for each observation of ``x``, ``(data, *shape)``, and no others.
+    """Copy of the guide with free parameters for each observation of ``x``, ``(data, *shape)``.
 
-    It starts as the guide is at ``x``. Free are the encoder's features, which for a flow are the
-    context, and what each head of the family makes of them. The latter could be reached through
-    the former only where there are as many features as outputs, and no faster.
+    Initially it agrees with the guide at ``x``. Free are the encoder's features, the context of a
+    flow, and the outputs of each head of the family. Features alone would reach all outputs only
+    where there are as many features as outputs, and no faster.
     """
     features = guide.encoder(x)
     family = copy.deepcopy(guide.family).requires_grad_(False)
@@ -58,14 +58,14 @@ def encoded_guide(autoencoder: Autoencoder) -> Guide:
     """The guide of the autoencoder, if its encoder can be replaced by free parameters.
 
     Raises:
-        SpecError: It is a program, or no encoder with a family.
+        SpecError: The guide is a program, or is not an encoder with a family.
     """
     guide = autoencoder.posterior if isinstance(autoencoder, VAE) else None
     if isinstance(guide, Guide):
         return guide
     raise SpecError(
-        "the guide is a program without an encoder that could be set free for each datum, so "
-        "the best member of its family cannot be sought: give it a guide made of parts, or "
+        "the guide is a program without an encoder that could be set free for each observation, "
+        "so the best member of its family cannot be sought: give it a guide made of parts, or "
         "judge it by the gap as a whole, log p(x) - ELBO"
     )
 
@@ -74,7 +74,7 @@ def fit(free: Guide, local: LocalPosterior, steps: int) -> None:
     """Maximise the ELBO of each observation by Adam, with decaying steps.
 
     Args:
-        free: Of :func:`freed`; changed in place.
+        free: Guide from :func:`freed`; changed in place.
         local: The model's p(x, z) of the same data.
         steps: Number of steps.
     """
@@ -94,7 +94,7 @@ def fit(free: Guide, local: LocalPosterior, steps: int) -> None:
 
 
 def mean_elbo(guide: Guide, local: LocalPosterior, draws: int) -> Tensor:
-    """The ELBO of each observation under any guide, ``(data,)`` in nats, a mean over draws."""
+    """ELBO of each observation under any guide, ``(data,)`` in nats, a mean over draws."""
     sizes = chunks.draws(len(local), draws, local.x.device)
     return torch.cat([_log_weight(guide, local, size) for size in sizes]).mean(0)
 

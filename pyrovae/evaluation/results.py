@@ -11,12 +11,12 @@ Grade = Literal["ok", "WARN", "FAIL"]
 
 
 class Verdict(NamedTuple):
-    """An answer in a line.
+    """Result of a check in a line.
 
     Attributes:
-        grade: Whether to go on, to be careful, or to stop.
-        finding: The numbers, in words.
-        advice: What to do about it; empty where nothing need be done.
+        grade: "ok", "WARN" or "FAIL".
+        finding: The principal numbers, in words.
+        advice: What to do about it; empty if nothing need be done.
     """
 
     grade: Grade
@@ -28,13 +28,13 @@ class Number(NamedTuple):
     """A number of the report.
 
     Attributes:
-        name: As it is written in the field.
-        value: NaN where it could not be had.
+        name: Name in the literature.
+        value: Value; NaN where it could not be computed.
         unit: "nats", "fraction", "", ...
-        definition: What it is, in a sentence.
-        reference: Who says so, with an arXiv id; empty for our own.
+        definition: Definition, in a sentence.
+        reference: Reference, with an arXiv id; empty for our own numbers.
         error: Standard error, where there is one.
-        interval: An interval that holds it, 95 % unless the definition says other, where known.
+        interval: Interval, of 95 % unless the definition says otherwise, where there is one.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Variable(NamedTuple):
     """An array with named dimensions: "obs", "latent", "chain", "draw", "simulation", ...
 
     Attributes:
-        dims: A name for each axis.
+        dims: Name of each axis.
         values: The array.
-        description: What it is, with its unit.
+        description: Description, with the unit.
     """
 
     dims: tuple[str, ...]
@@ -61,17 +61,17 @@ class Variable(NamedTuple):
 
 
 class Check(ABC):
-    """A question about a posterior, answered.
+    """Check of a posterior: verdict, numbers and arrays.
 
     Attributes:
-        question: What is asked, in a word or two; the heading in report and terminal.
+        question: Subject in a word or two, the heading in report and terminal.
     """
 
     question: str
 
     @abstractmethod
     def verdict(self) -> Verdict:
-        """The answer in a line, and what to do about it."""
+        """Grade, finding and advice."""
 
     @abstractmethod
     def numbers(self) -> list[Number]:
@@ -86,8 +86,8 @@ class NotApplicable(NamedTuple):
     """A check that does not apply.
 
     Attributes:
-        question: That of the check.
-        why: What is in the way, and what would do instead; a sentence.
+        question: Subject of the check.
+        why: Reason and remedy, a sentence.
     """
 
     question: str

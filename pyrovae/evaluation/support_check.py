@@ -20,12 +20,12 @@ from pyrovae.programs.traces import Site, sites_by_role
 def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     """Refuse data outside the support of p(x | z).
 
-    Asked of the values that the sites of the model observe, which need not be the data as they
-    are, and of no value that a mask hides.
+    Checked are the values at the observed sites of the model, which need not be the data
+    themselves; masked values are not checked.
 
     Args:
-        autoencoder: Its model observes the data.
-        data: As the model sees them.
+        autoencoder: Autoencoder whose model observes the data.
+        data: The data, as the model sees them.
 
     Raises:
         DataError: Names a value outside the support, and what to choose.
@@ -35,7 +35,7 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
         first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
         sites = list(_observed(autoencoder, first).values())
         if len(sites) == 1 and sites[0]["value"] is first and sites[0]["mask"] is None:
-            # The data as they are: their support is known without a run of the decoder for each.
+            # The data themselves: one run gives the support of all of them.
             observed = ({"": {**sites[0], "value": x}} for x in batches(data, device))
         else:
             observed = (_observed(autoencoder, x) for x in batches(data, device))
@@ -70,6 +70,6 @@ def _outside(site: Site) -> float | None:
 
 
 def _shown(mask: Tensor | bool | None, event_dim: int, support: Constraint) -> Tensor:
-    """A mask with the dimensions of a constraint's answer."""
+    """Mask with the dimensions of the result of a constraint's check."""
     shown = torch.tensor(mask is not False) if not isinstance(mask, Tensor) else mask.bool()
     return shown.reshape(shown.shape + (1,) * (event_dim - support.event_dim))

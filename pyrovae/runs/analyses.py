@@ -64,7 +64,7 @@ class AnalysisContext:
 
     @property
     def progress(self) -> bool:
-        """Whether to show a progress bar."""
+        """True if a progress bar is to be shown."""
         return self.display.bars
 
     def refits(

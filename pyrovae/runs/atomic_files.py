@@ -1,4 +1,4 @@
-"""Atomic writes: files that are either as they were or complete."""
+"""Atomic writes: a file is either unchanged or complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file that atomically replaces another once it is complete."""
+    """Temporary file that atomically replaces another once it is complete."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
         yield temporary

@@ -14,8 +14,8 @@ from typing import get_args
 from pyrovae.errors import PyrovaeError
 from pyrovae.specs.computation import Compile
 
-# Threads that spin while they wait are there at once for the next operation, and take the cores
-# from each other as soon as anything else runs on the machine.
+# Threads that spin while they wait start the next operation at once, but compete for the cores as
+# soon as anything else runs on the machine.
 SPINS, SPINS_WHEN_BUSY = 30_000, 2000
 
 
@@ -23,11 +23,11 @@ def run(program: Callable[[], int]) -> int:
     """Run a command; report a user's error in one sentence on stderr.
 
     Args:
-        program: Returns an exit status. It imports torch itself, so that a mistake in the
-            arguments is answered before that.
+        program: Returns an exit status. It imports torch itself, so that mistakes in the
+            arguments are reported before.
 
     Returns:
-        Its exit status, or 2 for an input that cannot work, or 130 if interrupted.
+        The program's exit status, or 2 for an input that cannot work, or 130 if interrupted.
     """
     # OpenMP reads this when torch loads it.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS if _is_idle() else SPINS_WHEN_BUSY))
@@ -36,10 +36,10 @@ def run(program: Callable[[], int]) -> int:
     except PyrovaeError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except BrokenPipeError:  # whoever read the output has gone; say nothing more to it
+    except BrokenPipeError:  # the reader of the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a folder taken away
+    except OSError as error:  # a full disk, a deleted folder
         sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
         return 2
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ def run(program: Callable[[], int]) -> int:
 
 
 def _is_idle() -> bool:
-    """Whether less than half of the machine was in use during the last minute."""
+    """True if less than half of the machine was in use during the last minute."""
     return os.getloadavg()[0] < (os.cpu_count() or 1) / 2
 
 
@@ -57,7 +57,7 @@ def spelled(name: str, arguments: Sequence[str] | None) -> str:
 
     Args:
         name: Name of the command, such as "train".
-        arguments: Its arguments; None for those of this process.
+        arguments: Arguments of the command; None for those of this process.
 
     Example:
         >>> spelled("train", ["vae", "--output", "a run"])
@@ -68,7 +68,7 @@ def spelled(name: str, arguments: Sequence[str] | None) -> str:
 
 
 def command_parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """A parser that leaves out what is not asked for; what is usual is written in the options."""
+    """Parser that leaves out options that are not given; their defaults are in the dataclasses."""
     return argparse.ArgumentParser(
         prog=f"python -m pyrovae.{name}",
         description=description,

@@ -76,7 +76,7 @@ def _require_same_data(
     """Refuse runs with different data.
 
     Raises:
-        DataError: Says what is different.
+        DataError: Names the difference.
     """
     for name, run, observed in zip(names[1:], opened[1:], seen[1:], strict=True):
         if observed.x.equal(seen[0].x):

@@ -29,7 +29,7 @@ from pyrovae.runs.options import DiagnoseOptions
 from pyrovae.runs.writing import versions
 from pyrovae.specs.computation import Computation
 
-PAGE_DPI = 130  # sharp at the width of the page, and all of it below a megabyte
+PAGE_DPI = 130  # sharp at the width of the page, with a page below a megabyte
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Examination:
     Attributes:
         run: The run diagnosed.
         diagnosis: The result.
-        command: The line that does it again.
+        command: Command line that reproduces it.
         notes: Notes for the reader.
     """
 
@@ -62,7 +62,7 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
     require_enough(run.data.test.first(options.num), options.draws)
     observed = run.first(options.num)
     folder = _folder(options, run)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
+    (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     display.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
     if options.full:
         seconds = cost(run.autoencoder, observed.x)
@@ -88,9 +88,9 @@ def write(found: Examination, folder: Path, started: float) -> Examination:
     """Write ``report.html``, the trees for ArviZ, ``numbers.json`` and ``figures/``.
 
     Args:
-        found: What is written about.
-        folder: Where to, with a folder ``figures`` in it.
-        started: When the examination began, by ``time.monotonic``.
+        found: The diagnosis and its subject.
+        folder: Output folder, which contains a folder ``figures``.
+        started: Start of the examination, by ``time.monotonic``.
 
     Returns:
         The examination, with a note on what could not be drawn.
@@ -144,7 +144,7 @@ def _extremes(found: Examination, folder: Path) -> Picture:
 
 
 def _kept(drawn: checks.CaptionedFigure, folder: Path, name: str) -> Picture:
-    """The figure, drawn once for the page and for a file."""
+    """Draw the figure once for the page and for a file."""
     path = folder / "figures" / f"{file_name(name)}.png"
     drawn.figure.savefig(path, dpi=PAGE_DPI)
     return Picture(path, drawn.caption, drawn.figure.get_suptitle())

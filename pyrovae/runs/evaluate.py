@@ -27,7 +27,7 @@ class EvaluatedRun:
 
     Attributes:
         run: The run.
-        evaluation: Values of the observations.
+        evaluation: Bound and log p(x) of the observations.
         bits: Bits per dimension ``(data,)``, for images with a discrete likelihood.
         notes: Notes for the reader.
         file: The JSON file; a CSV file lies beside it.

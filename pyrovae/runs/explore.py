@@ -25,18 +25,19 @@ PAGE_DPI = 130  # sharp at the width of the page
 def explore_run(options: ExploreOptions, command: str, display: Display) -> list[Result]:
     """Analyse a run's latent space, show the findings, and write them to a folder.
 
-    Each look is written as soon as it is done; those that do not apply do not stop the others.
+    Each analysis is written as soon as it is done; one that does not apply does not stop the
+    others.
 
     Raises:
-        PyrovaeError: A run or data that cannot be opened, or a look that was asked for and does
-            not apply.
+        PyrovaeError: A run or data that cannot be opened, or a requested analysis that does not
+            apply.
     """
     run = load_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
     observed = run.first(options.num or min(len(run.data.test), FEW))
     folder = _folder(options, run)
-    folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is said now
+    folder.mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     notes = [*run.notes, *filter(None, [observed.note])]
     asked = AnalysisContext(run, observed, options, folder, display)
     display.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")

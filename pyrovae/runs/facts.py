@@ -37,7 +37,7 @@ class DataFacts(_Facts):
 
     Attributes:
         source: Name, or absolute path.
-        root: Where named data sets lay.
+        root: Folder of named data sets.
         fingerprint: Fingerprint of the data as the model saw them.
         shape: Shape of one observation.
         levels: Largest intensity; None for real values.
@@ -66,10 +66,10 @@ class RunFacts(_Facts):
         device: Device of the training.
         computation: Mode of the computation.
         objective: Title of the objective.
-        kl: For each latent site, how its KL is reported.
+        kl: How the KL of each latent site is computed.
         warnings: Warnings of the fit.
         test: Bound on the test data, once finished.
-        weights: Epochs and validation ELBOs of the kept and of the best weights, once finished.
+        weights: Epochs and validation ELBOs of the kept and the best weights, once finished.
         figures: Names of the figures.
     """
 
@@ -115,11 +115,11 @@ class RunFacts(_Facts):
             raise CheckpointError(f"{path} is damaged: {key}: {first['msg']}") from None
 
     def with_changes(self, changes: Mapping[str, Any]) -> RunFacts:
-        """The facts with some of them replaced."""
+        """Copy of the facts with some of them replaced."""
         return self.model_copy(update=dict(changes))
 
     def to_json(self) -> str:
-        """The text of ``run.json``: the facts that are known."""
+        """Text of ``run.json``: the facts that are known."""
         return json.dumps(self.model_dump(exclude_unset=True), indent=2)
 
 
@@ -129,7 +129,7 @@ def is_run(folder: Path) -> bool:
 
 
 def model_file(folder: Path) -> Path:
-    """The file that declares the run's model: a program, or a specification."""
+    """File that declares the run's model: a program, or a specification."""
     program = folder / PROGRAM
     return program if program.is_file() else folder / MODEL
 

@@ -29,7 +29,7 @@ from pyrovae.runs.loading import Observations, Run, load_run
 from pyrovae.runs.options import HeldOutOptions
 from pyrovae.runs.writing import versions
 
-# Seconds from which on it is said beforehand how long it will take.
+# Seconds from which on the duration is announced.
 LONG = 30.0
 
 
@@ -58,7 +58,7 @@ def announce(
 
 def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais: bool) -> float:
     few, codes = x[: chunks.data(x.device)], min(samples, chunks.PER_DATUM)
-    evaluate_pointwise(autoencoder, few, 1)  # what is done for the first time takes longer
+    evaluate_pointwise(autoencoder, few, 1)  # the first evaluation takes longer
     start = time.perf_counter()
     evaluate_pointwise(autoencoder, few, codes)
     seconds = (time.perf_counter() - start) / len(few) * samples / codes
@@ -84,7 +84,7 @@ def facts_of(run: Run, found: Evaluation, options: HeldOutOptions, command: str)
         "seed": EVALUATION_SEED,
         "samples": found.samples,
         "annealing": {"steps": STEPS, "chains": CHAINS} if options.ais else None,
-        "unit": "nats per datum, of the model at beta = 1",
+        "unit": "nats per observation, of the model at beta = 1",
     }
 
 

@@ -30,10 +30,9 @@ class Observations(NamedTuple):
     """The first test observations, as the model sees them.
 
     Attributes:
-        x: ``(data, *shape)``, on the autoencoder's device; bits that are drawn at random are
-            always the same.
+        x: Data ``(data, *shape)``, on the autoencoder's device; random bits are always the same.
         labels: Classes ``(data,)`` on the CPU, if there are any.
-        note: Empty, or that there are fewer than were asked for.
+        note: Note that there are fewer than requested; else empty.
     """
 
     x: Tensor
@@ -48,13 +47,13 @@ class Run:
     Attributes:
         folder: Folder of the run.
         name: Name of the folder.
-        autoencoder: With its weights, in evaluation mode, on its device.
+        autoencoder: Autoencoder with its weights, in evaluation mode, on its device.
         data: The data as the model sees them.
-        inference: How it was fitted.
+        inference: The inference's specification.
         facts: The content of ``run.json``.
         fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts.data``.
-        notes: What a reader of any result must know, a sentence each: that the run is not
-            finished, that the data have changed.
+        notes: Notes for the reader of any result, a sentence each, such as that the run is not
+            finished, or that the data have changed.
     """
 
     folder: Path
@@ -108,18 +107,18 @@ def load_run(
 ) -> Run:
     """Load a run from its folder: autoencoder, data and facts.
 
-    An unfinished run is opened with the weights of the end of an epoch, and a note says so.
+    An unfinished run is loaded with the weights of the end of an epoch, and a note says so.
 
     Args:
-        folder: As written by ``python -m pyrovae.train``.
-        data: Name or path of other data, to look at the model on; by default the run's own.
-        data_root: Where named data sets lie; by default where they lay for the run.
+        folder: Folder written by ``python -m pyrovae.train``.
+        data: Name or path of other data for the model; by default the run's own.
+        data_root: Folder of named data sets; by default that of the run.
         device: "auto", "cpu" or "cuda".
 
     Raises:
         CheckpointError: The folder is not a run's, is damaged, has no weights yet, or was made
             by a newer version.
-        DataError: The data are gone, or are not what the model takes.
+        DataError: The data are missing, or do not fit the model.
         SpecError: There is no such device, or a program cannot be run.
     """
     folder = Path(folder)
@@ -164,7 +163,7 @@ def _inference(folder: Path) -> InferenceSpec:
 
 
 def _weights(folder: Path, inference: InferenceSpec) -> Weights:
-    """The kept weights; for an unfinished run, those it would keep if it ended now."""
+    """Kept weights; for an unfinished run, those that it would keep if it ended now."""
     finished = folder / WEIGHTS
     if finished.is_file():
         return Weights(finished, ())
@@ -221,12 +220,12 @@ def other_data(run: Run, source: str | Path, data_root: str | Path | None = None
     """Other data, as the run's model sees them.
 
     Args:
-        run: Whose model is to see them.
+        run: Run of the model.
         source: Name or path.
-        data_root: Where named data sets lie; by default where they lay for the run.
+        data_root: Folder of named data sets; by default that of the run.
 
     Raises:
-        DataError: There are none, or they are not what the model takes.
+        DataError: The data are missing, or do not fit the model.
     """
     stored = _of_its_shape(run.folder, run.facts, str(source), data_root)
     seen = run.autoencoder.contract.apply(stored)
@@ -250,13 +249,13 @@ def _of_its_shape(
 def open_autoencoder(
     folder: Path, weights: Path, data: Splits, inference: InferenceSpec
 ) -> Autoencoder:
-    """The autoencoder of a run with weights from a file, on the CPU.
+    """Autoencoder of a run with weights from a file, on the CPU.
 
     Args:
         folder: Folder of the run.
         weights: The file.
-        data: For programs by hand, which are run on a few of them.
-        inference: How it was fitted.
+        data: Data on which handwritten programs are run once.
+        inference: The inference's specification.
     """
     program = folder / PROGRAM
     with seeded(inference.seed):
@@ -270,7 +269,7 @@ def open_autoencoder(
 def _differences(
     facts: RunFacts, seen: Splits, fingerprint: str, *, chosen: bool
 ) -> tuple[str, ...]:
-    """Differences from when the model was fitted."""
+    """Differences from the data that the model was fitted to."""
     known, levels = facts.data, seen.train.levels
     if fingerprint == known.fingerprint:
         return ()

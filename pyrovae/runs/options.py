@@ -18,7 +18,7 @@ class DataOptions:
 
     Attributes:
         data: Name or path of the data; by default the run's own.
-        data_root: Folder of named data sets; by default where they lay for the run.
+        data_root: Folder of named data sets; by default that of the run.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -36,7 +36,7 @@ class HeldOutOptions(DataOptions):
         samples: Number of latents drawn for each observation.
         num: Number of test observations; all by default.
         ais: Whether log p(x) is also estimated by annealed importance sampling.
-        compile: Whether to compile what is repeated.
+        compile: Whether to compile repeated computations.
     """
 
     runs: Sequence[Path]
@@ -75,7 +75,7 @@ class DiagnoseOptions(DataOptions):
         num: Number of test observations.
         draws: Number of latents drawn for each.
         output: Folder to write to; by default ``RUN/diagnosis``.
-        compile: Whether to compile what is repeated.
+        compile: Whether to compile repeated computations.
     """
 
     run: Path

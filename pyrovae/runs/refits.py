@@ -26,20 +26,20 @@ def refit(
 ) -> Autoencoder:
     """Fit the run's model under another inference, or load an earlier such fit.
 
-    Under its own inference, the run is its own refit. Any other is a run like it, in a folder of
-    its own; one that was interrupted goes on.
+    Under its own inference, the run is its own refit. Any other refit is an ordinary run in a
+    folder of its own, which is resumed if it was interrupted.
 
     Args:
-        run: Gives the model and, by default, the data.
-        inference: How to fit, resolved.
+        run: Run with the model and, by default, the data.
+        inference: Resolved specification of the inference.
         folder: Folder of the refit.
-        display: Where to show the training.
+        display: Display of the training.
         data: Other data, as the model sees them.
 
     Raises:
         SpecError: The model is a program, which comes with a guide of its own.
-        CheckpointError: The folder has a run that is another one.
-        KeyboardInterrupt: It was interrupted; what was done is kept.
+        CheckpointError: The folder holds another run.
+        KeyboardInterrupt: The fit was interrupted; finished steps are kept.
     """
     declaration = run.autoencoder.declaration
     if declaration is None:
@@ -78,7 +78,7 @@ def _require_same(folder: Path, known: RunFacts, inference: InferenceSpec, data:
     """Refuse a folder that holds another run than the refit wanted.
 
     Raises:
-        CheckpointError: It is another one.
+        CheckpointError: The folder holds another run.
     """
     file = folder / INFERENCE
     same = file.is_file() and file.read_text(encoding="utf-8") == to_toml(inference)

@@ -16,17 +16,17 @@ from pyrovae.specs.files import find, read
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run, before anything of it is built.
+    """Specification of a run.
 
     Attributes:
-        model: The model's specification, or the Python file it is written in.
+        model: The model's specification, or the Python file that defines it.
         model_name: Name of the model.
         inference: The inference's specification.
         inference_name: Name of the inference.
         data: Name or path of the data.
         data_root: Folder of named data sets.
         output: Folder to write to, None for a new one under ``runs/``.
-        resume: Folder of the run to go on with.
+        resume: Folder of the run to resume.
         device: "auto", "cpu" or "cuda".
         computation: Options of compilation and precision.
     """
@@ -91,7 +91,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class _Usual:
-    """What holds where nothing else is asked for; in a run that goes on, as it was begun."""
+    """Values of options that are not given: defaults, or those of the resumed run."""
 
     model_file: str = "vae"
     model: str | None = None
@@ -116,10 +116,10 @@ class _Usual:
 
 
 def require_empty(output: Path | None) -> None:
-    """Refuse to write where something is already.
+    """Refuse an output folder that is not empty.
 
     Raises:
-        SpecError: The folder is none, or is not empty.
+        SpecError: The path is not a folder, or the folder is not empty.
     """
     if output is None or not output.exists() or _empty(output):
         return

@@ -1,4 +1,4 @@
-"""A training run from beginning to end: build, announce, fit, evaluate, draw."""
+"""Training run from beginning to end: build, announce, fit, evaluate, draw."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TrainedRun:
     Attributes:
         folder: Folder of the run.
         training: The training as it ended.
-        signal: The signal that interrupted it, if one did.
+        signal: The signal that interrupted it, if any.
         test: Bound on the test data; None if interrupted.
     """
 
@@ -78,12 +78,12 @@ def train(
 
     Args:
         request: The request.
-        command: The line that asks for it.
-        display: Where to show plan, progress and result.
-        data: What the request's name of the data stands for, if it is loaded already.
+        command: The command line.
+        display: Display of plan, progress and result.
+        data: The data of the request, if they are loaded already.
 
     Raises:
-        PyrovaeError: An input that cannot work, or a divergence; a sentence.
+        PyrovaeError: An input that cannot work, or a divergence.
     """
     training = prepare(request, data)
     run, state = begin_or_resume(request, training, command)
@@ -103,7 +103,7 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
     """Restore the training from a run's checkpoint.
 
     Raises:
-        CheckpointError: The state is not one of such a training.
+        CheckpointError: The state does not fit the training.
     """
     try:
         training.load_state_dict(state)
@@ -138,7 +138,7 @@ def fit(training: Training, run: RunWriter, progress: Sequence[Callback]) -> Non
     """Train, keeping the run's folder and the display up to date.
 
     Raises:
-        DivergenceError: Names step, site and parameter, and where the last good state is.
+        DivergenceError: Names step, site and parameter, and the folder of the last good state.
     """
     try:
         training.run([run, *progress])
@@ -156,7 +156,7 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
     """Load the data, unless given, and build autoencoder and training.
 
     Raises:
-        PyrovaeError: Data, parts or device that cannot be had, or do not fit.
+        PyrovaeError: Data, parts or device that are not available, or do not fit.
     """
     device = choose_device(request.device)
     if data is None:

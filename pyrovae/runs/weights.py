@@ -1,4 +1,4 @@
-"""Weights in a file together with the declaration of their model."""
+"""Files of weights, together with the declaration of their model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
     """Write the weights and their declaration as one safetensors file.
 
     Args:
-        autoencoder: One from :func:`pyrovae.build` can be had back by :func:`load`; of others
+        autoencoder: One from :func:`pyrovae.build` can be restored by :func:`load`; for others
             (from parts, or handwritten) the file holds the weights alone.
         path: The file, usually ``*.safetensors``; replaced if it exists.
     """
@@ -41,9 +41,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> VAE:
     """Load the autoencoder from a file written by :func:`save`, or from a run's folder.
 
     Args:
-        path: A ``.safetensors`` file, or a run's folder; from that, the weights the run's
-            results are of (``weights.safetensors``).
-        device: Where the parameters go, wherever they were fitted.
+        path: A ``.safetensors`` file, or a run's folder, whose kept weights are loaded
+            (``weights.safetensors``).
+        device: Device of the parameters, wherever they were fitted.
 
     Raises:
         CheckpointError: The file is missing, damaged, or holds weights without a declaration.
@@ -81,7 +81,7 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
 
 
 def _as_they_are(autoencoder: Autoencoder) -> dict[str, Tensor]:
-    """Location 0 and scale 1, for weights of a version that fitted them to data as they are."""
+    """Location 0 and scale 1, for weights of a version that did not standardise data."""
     return {
         f"{name}.{key}": value
         for name, module in autoencoder.named_modules(remove_duplicate=False)

@@ -52,7 +52,7 @@ class Identity(NamedTuple):
 
     @classmethod
     def of(cls, training: Training) -> Identity:
-        """The identity of a training that is about to begin, or to go on."""
+        """Identity of a training that is about to begin, or to be resumed."""
         return cls(declarations(training), training.splits.fingerprint())
 
 
@@ -72,12 +72,12 @@ class RunWriter(Callback):
     """Callback that writes the run's folder.
 
     ``checkpoint.pt`` is the whole state, replaced atomically after each epoch and on
-    interruption; the rest is for people and their tools. Nothing in it is a pickle that has
-    to be trusted: weights are safetensors, and the state is read with ``weights_only=True``.
+    interruption; the other files are for users and their tools. No file is a pickle that has to
+    be trusted: weights are safetensors, and the state is read with ``weights_only=True``.
 
     Args:
-        folder: Where to write; must exist.
-        identity: What the run is of; whoever resumes it must come with the same.
+        folder: Output folder; must exist.
+        identity: Identity of the run, which must agree if it is resumed.
     """
 
     def __init__(self, folder: Path, identity: Identity) -> None:
@@ -127,7 +127,7 @@ class RunWriter(Callback):
 
 
 def new_folder(wanted: Path | None, *words: str) -> Path:
-    """A fresh folder: the one wanted, or ``runs/<time>-<word>-<word>``.
+    """Make a new folder: the given one, or ``runs/<time>-<word>-<word>``.
 
     Raises:
         PyrovaeError: The folder cannot be made.
@@ -153,7 +153,7 @@ def _made(folder: Path) -> Path | None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records of ``metrics.jsonl``; a last line that was cut off is left out."""
+    """Records of ``metrics.jsonl``, without a last line that was cut off."""
     path = folder / METRICS
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -165,10 +165,10 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
-    """The state in ``checkpoint.pt``, for :meth:`pyrovae.Training.load_state_dict`.
+    """State in ``checkpoint.pt``, for :meth:`pyrovae.Training.load_state_dict`.
 
     Raises:
-        CheckpointError: It is missing, damaged or truncated, or is of another run.
+        CheckpointError: The file is missing, damaged or truncated, or belongs to another run.
     """
     saved = _load_checkpoint(folder / CHECKPOINT)
     for name, text in identity.declarations.items():
@@ -187,7 +187,7 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no {path} to resume from")
     try:
-        # torch writes check sums and does not look at them.
+        # torch writes check sums, but does not verify them.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -195,7 +195,7 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except PyrovaeError:
         raise
-    except Exception as error:  # zipfile and torch raise whatever the damage makes them raise
+    except Exception as error:  # damage may make zipfile and torch raise anything
         raise CheckpointError(f"{path} is damaged or truncated: {reason(error)}") from None
     if not isinstance(saved, dict) or saved.keys() != {*Identity._fields, "state"}:
         raise CheckpointError(f"{path} is not the checkpoint of a run")

@@ -22,11 +22,12 @@ def check_once(
 ) -> tuple[Objective, Layout]:
     """Check data and programs; return the objective and the layout of its report.
 
-    The loop then does without Pyro's own checks.
+    The loop then runs without Pyro's own checks.
 
     Raises:
         DataError: Data outside the support of p(x | z).
-        SpecError: An objective that cannot be had, or a program whose sites do not fit.
+        SpecError: An objective that these programs do not permit, or a program whose sites do
+            not fit.
     """
     for split in splits:
         check_support(autoencoder, split)
@@ -34,14 +35,14 @@ def check_once(
     few = splits.train.batch(torch.arange(2)).to(device)
     try:
         objective = build_objective(spec, autoencoder, few, len(splits.train))
-        for checked in (False, True):  # our sentences, then whatever Pyro has to say
+        for checked in (False, True):  # our messages come before Pyro's
             with evaluating(autoencoder, device), pyro.validation_enabled(checked):
                 _, terms = objective.loss_and_terms(autoencoder, few)
     except ProgramError:
         raise
     except PyrovaeError as error:
         raise SpecError(f"{autoencoder.source}{error}") from None
-    except Exception as error:  # Pyro raises whatever a program does wrong
+    except Exception as error:  # Pyro passes on any error of a program
         raise SpecError(f"{autoencoder.source}{reason(error)}") from error
     return objective, Layout.of(terms)
 
@@ -51,10 +52,10 @@ def require_batches_that_train(
 ) -> None:
     """Refuse batches of one observation where training needs more.
 
-    As with batch normalisation, which has no variance then.
+    Batch normalisation does, for its variance.
 
     Raises:
-        SpecError: Says which batch size would do.
+        SpecError: Names a batch size that works.
     """
     count = len(data)
     if size > 1 and count % size != 1:
@@ -70,7 +71,7 @@ def require_batches_that_train(
             pyro.validation_enabled(False),
         ):
             objective.loss_and_terms(autoencoder, alone)
-    except Exception as error:  # networks raise whatever they like
+    except Exception as error:  # networks may raise anything
         others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
         choice = next((b for b in others if b > 1 and count % b != 1), 2)
         raise SpecError(

@@ -20,12 +20,12 @@ from pyrovae.programs.autoencoder import Autoencoder
 # Var E[z_d | x] <= E[z_d | x]² <= 2 KL under a standard normal prior, so that a dimension below
 # this is inactive by the rule of Burda et al. (2016) as well.
 NATS_PER_DIM = ACTIVE_VARIANCE / 2
-# Many dimensions that each say next to nothing may together say something.
+# Many dimensions, each of negligible information, may together have some.
 MOST_NATS = 0.1
-# A guide whose family does not hold the prior keeps a KL: 0.048 nats in each dimension of a normal
-# guide under a Laplace prior, 0.051 of a von Mises-Fisher in three. Untrained guides have more.
+# Smallest KL of a guide whose family does not contain the prior: 0.048 nats in each dimension of
+# a normal under a Laplace prior, 0.051 of a von Mises-Fisher in three. Untrained guides have more.
 FLOOR_PER_DIM = 0.06
-# Each of these codes is scored under each of their observations; of fewer the estimate is noise.
+# Each of these latents is scored under each of their observations; fewer leave only noise.
 DATA, MIN_DATA = 64, 20
 # A plateau from which a fit escapes lasts a few hundred steps, if the learning rate is sensible.
 STEPS, SHARE, MIN_EPOCHS = 1000, 0.2, 5
@@ -34,16 +34,16 @@ STEPS, SHARE, MIN_EPOCHS = 1000, 0.2, 5
 class CollapseWatch:
     """Counter of consecutive epochs without information in the latents.
 
-    The posterior has collapsed if it said nothing for ``window`` epochs, the KL not growing all
-    the while, as it does in a fit that leaves a plateau. The window is a fifth of the budget or
-    1000 steps, whichever is shorter, and at least five epochs.
+    The posterior has collapsed if its information was negligible for ``window`` epochs, unless
+    the KL kept growing, as it does in a fit that leaves a plateau. The window is a fifth of the
+    budget or 1000 steps, whichever is shorter, and at least five epochs.
 
     Args:
-        budget: How long training lasts.
+        budget: Length of the training.
 
     Attributes:
-        nats: Those of the last epochs, ``window`` at most; empty if the last epoch had a code
-            that said something.
+        nats: Information in the last epochs, ``window`` at most; empty if that of the last epoch
+            was not negligible.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -53,7 +53,7 @@ class CollapseWatch:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the epochs so far show a collapse."""
+        """True if the epochs so far show a collapse."""
         return len(self.nats) == self.window and self.nats[-1] <= 2 * self.nats[0]
 
     def see(self, nats: float | None) -> None:
@@ -64,17 +64,17 @@ class CollapseWatch:
 def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: BoundSummary) -> float | None:
     r"""Information of a latent about its observation, in nats, if negligible; else None.
 
-    They are bounded by the KL from the prior,
+    The information is bounded by the KL from the prior,
 
     .. math::
         I(x; z) = \mathbb{E}_x \operatorname{KL}(q(z \mid x), q(z))
         \le \mathbb{E}_x \operatorname{KL}(q(z \mid x), p(z)),
 
-    and next to none if that is at most 0.005 in each latent dimension. A guide whose family does
-    not hold the prior has a KL above zero even where x changes nothing: up to 0.06 nats for each
-    dimension, :math:`I(x; z)` itself is estimated. (Not above that: a guide that has not learned
-    yet says nothing either, and has not collapsed.) The code of a guide that is a point has
-    neither; it says nothing if it is the same for all observations.
+    and negligible if that is at most 0.005 nats in each latent dimension. A guide whose family
+    does not contain the prior has a positive KL even if it does not depend on x: up to 0.06 nats
+    for each dimension, :math:`I(x; z)` itself is estimated. (Not above that: a guide that has not
+    learned yet has no information either, and has not collapsed.) For a guide that is a point,
+    the information is negligible if the latent is the same for all observations.
 
     Args:
         autoencoder: Model and guide.
@@ -127,5 +127,5 @@ def _information(autoencoder: Autoencoder, data: Dataset) -> float:
     try:
         with evaluating(autoencoder, device):
             return mutual_information(LocalPosterior(autoencoder, x)).lower.mean().item()
-    except Exception:  # no training ends because a program can be fitted and not be examined
+    except Exception:  # a program that cannot be examined may still be fitted
         return math.nan

@@ -12,7 +12,7 @@ from pyrovae.compute.capture import tensors_of
 from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.training.step import Step
 
-# So many that their launch costs little beside them, and an interruption waits for few.
+# Enough for their launch to cost little, and few enough for an interruption not to wait long.
 STEPS = 16
 WARM_UPS = 3
 
@@ -20,18 +20,18 @@ WARM_UPS = 3
 class Replay:
     """Optimiser steps recorded as a CUDA graph and replayed with other data.
 
-    The kernels of a step of a small VAE take less time than Python needs to name them. A replay
-    names them all at once: gathering the data, drawing bits, loss, gradients, clipping, update
-    and sums, for each of the steps, and nothing waits in between.
+    The kernels of a step of a small VAE take less time than Python needs to launch them. A replay
+    launches them all at once, for each of the steps: gathering the data, drawing bits, loss,
+    gradients, clipping, update and sums.
 
     Args:
-        step: What is recorded. Its tensors are as they were after the recording.
-        size: Data in a batch.
-        count: Steps at once.
-        record: Runs a function and returns what does the same again; by default a CUDA graph.
+        step: Step to record. Recording leaves its tensors unchanged.
+        size: Batch size.
+        count: Number of steps at once.
+        record: Runs a function and returns one that repeats it; by default a CUDA graph.
 
     Attributes:
-        data: How many data a replay takes.
+        data: Number of observations in a replay.
 
     References:
         `CUDA graphs <https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs>`_ in
@@ -63,7 +63,7 @@ class Replay:
         """Take the steps.
 
         Args:
-            index: The data of all of them, one after the other, ``(data,)``.
+            index: Indices of the observations of all steps, one after the other, ``(data,)``.
             settings: Settings of each step.
         """
         self._index.copy_(index)
@@ -71,7 +71,7 @@ class Replay:
         tally = self._step.tally
         seen = tally.count
         self._again()
-        tally.count = seen + self.data  # the graph knows nothing of it
+        tally.count = seen + self.data  # not part of the graph
         self._step.written = settings[-1]
 
     def _run(self) -> None:

@@ -18,7 +18,7 @@ from pyrovae.programs.traces import Site, density_sites
 def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
     """Name the first site and the first parameter of a batch that are not finite.
 
-    To be called right after ``backward()``, with the random stream that the step had.
+    Call it right after ``backward()``, with the random stream of the step.
     """
     traces = autoencoder.traces(x)
     found = [*_sites("guide", traces.guide), *_sites("model", traces.model)]

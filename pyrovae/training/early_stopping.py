@@ -18,12 +18,12 @@ class Best(NamedTuple):
 
 
 def is_better(elbo: float, best: float, spec: InferenceSpec) -> bool:
-    """Whether a validation ELBO is the best so far, by ``min_delta`` at least."""
+    """True if a validation ELBO is the best so far, by ``min_delta`` at least."""
     stop = spec.early_stopping
     return elbo > best + (stop.min_delta if stop else 0.0)
 
 
 def out_of_patience(epoch: int, best: int, spec: InferenceSpec) -> bool:
-    """Whether ``patience`` epochs have passed since the best one."""
+    """True if ``patience`` epochs have passed since the best one."""
     stop = spec.early_stopping
     return stop is not None and epoch - best >= stop.patience

@@ -12,9 +12,9 @@ from pyrovae.specs.computation import Computation
 from pyrovae.training.cuda_graph import Replay
 from pyrovae.training.step import Step
 
-# Steps from which on it takes less time than it saves. Capturing takes a second or two and saves
-# a millisecond of each step. Compiling takes some ten seconds and saves another on a CPU; on a
-# GPU, where a CUDA graph has spared the launches already, tenths of that.
+# Number of steps from which it saves more time than it takes. Capturing takes a second or two and
+# saves a millisecond per step. Compiling takes some ten seconds and saves another millisecond on a
+# CPU; on a GPU, where a CUDA graph saves the launches already, tenths of that.
 CAPTURING_PAYS = 2000
 COMPILING_PAYS, COMPILING_PAYS_ON_A_GPU = 5000, 200_000
 
@@ -23,7 +23,7 @@ class Execution(NamedTuple):
     """The chosen execution of the steps.
 
     Attributes:
-        summary: What it is, and why no other; a line.
+        summary: Description and reason, a line.
         replay: Several steps at once, on a GPU.
     """
 
@@ -34,13 +34,13 @@ class Execution(NamedTuple):
 def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> Execution:
     """Capture the steps where it pays.
 
-    It depends on the whole training and not on how much of it is left, so that a run that is
-    resumed goes the way that it began.
+    The choice depends on the whole training, not on how much of it is left, so that a resumed run
+    continues as it began.
 
     Args:
-        step: Gets its captured forms.
-        computation: What is wished for.
-        sizes: How many steps the whole training takes with batches of each size, the most common
+        step: Step to capture, in place.
+        computation: The requested computation.
+        sizes: Number of steps of the whole training with batches of each size, the most common
             size first.
     """
     if computation.compile == "off":
@@ -64,7 +64,7 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
         return Execution(summary)
     try:
         replay = Replay(step, size)
-    except RuntimeError as error:  # torch's word for whatever CUDA does not let be recorded
+    except RuntimeError as error:  # raised for whatever CUDA cannot record
         return Execution(f"{summary}; not as a CUDA graph: {reason(error)}")
     return Execution(f"{summary}; {replay.count} steps in one CUDA graph", replay)
 

@@ -33,16 +33,16 @@ def fit(
     Args:
         autoencoder: Autoencoder to fit, in place, on its own device.
         data: The data as loaded.
-        inference: How to fit; by default what the autoencoder was declared with.
+        inference: Specification of the inference; by default that of the declaration.
         callbacks: Hooks that training calls.
-        computation: How the arithmetic is carried out.
+        computation: Options of compilation and precision.
 
     Returns:
         Training and validation records, epoch by epoch.
 
     Raises:
         DivergenceError: The loss or a gradient is not finite.
-        SpecError: The objective asked for cannot be had for these programs.
+        SpecError: These programs do not permit the objective.
 
     Example:
         >>> from pyrovae import InferenceSpec, build, load_data

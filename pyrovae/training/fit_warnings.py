@@ -18,11 +18,11 @@ class FitWarning:
     """A warning: finding, numbers and advice.
 
     Attributes:
-        kind: What is wrong.
+        kind: Kind of the problem.
         epoch: Finished epochs when it was noticed.
-        numbers: What shows it, in nats per observation if not said otherwise.
-        finding: The same in words.
-        advice: What to try.
+        numbers: Evidence, in nats per observation unless the name says otherwise.
+        finding: The evidence in words.
+        advice: Remedies to try.
     """
 
     kind: Kind
@@ -40,8 +40,8 @@ def posterior_collapse(
         "posterior_collapse",
         epoch,
         {"epochs": float(epochs), "nats": nats},
-        f"the posterior has collapsed: for {epochs} epochs the code has said at most "
-        f"{nats:.2g} nats of an observation, and the decoder does without it",
+        f"the posterior has collapsed: for {epochs} epochs the latents have had at most "
+        f"{nats:.2g} nats of information on an observation, and the decoder ignores them",
         f"unless there is no structure in the data to be found, try {_instead(autoencoder, spec)}",
     )
 
@@ -100,8 +100,8 @@ def _instead(autoencoder: Autoencoder, spec: InferenceSpec) -> str:
     declaration = autoencoder.declaration
     if declaration is None:
         options += [
-            "a decoder that can do less without its code, and that does not start at the mean of "
-            "the data"
+            "a decoder that can do less without the latents, and that does not start at the mean "
+            "of the data"
         ]
     else:
         if declaration.model.output_bias == "data_mean":

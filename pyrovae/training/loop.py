@@ -40,9 +40,9 @@ from pyrovae.training.resampling import drawing_probabilities, importance
 from pyrovae.training.step import Step
 from pyrovae.training.weight_comparison import Judgement, judged
 
-# Data up to this size (4 GiB) live on the device, and no worker process brings them there.
+# Data up to this size (4 GiB) are kept on the device, without worker processes.
 RESIDENT = 2**32
-# Every so many steps one looks whether the numbers are finite still.
+# Number of steps between checks for non-finite values.
 CHECK_EVERY = 100
 
 
@@ -68,20 +68,20 @@ class Callback:
 class Training:
     """An autoencoder in training.
 
-    The state is the weights, the optimiser's moments, one number of finished steps (epoch, β
-    and learning rate are functions of it), the random stream, what early stopping and warnings
-    remember, and, if the data are resampled, their chances in the current epoch: those were
-    computed with the weights as they were when it began.
+    The state consists of the weights, the optimiser's moments, the number of finished steps
+    (epoch, β and learning rate are functions of it), the random stream, the state of early
+    stopping and warnings, and, if the data are resampled, their drawing probabilities in the
+    current epoch, which were computed with the weights at its beginning.
 
     Args:
         autoencoder: Autoencoder to fit, on its device.
         splits: Data; the autoencoder's contract is applied to them.
-        spec: How to fit.
-        computation: How the arithmetic is carried out.
+        spec: Specification of the inference.
+        computation: Options of compilation and precision.
 
     Attributes:
-        warnings: What went badly: while training what was noticed, after :meth:`conclude` what
-            is wrong with the weights that are kept.
+        warnings: Warnings that the fit goes badly; after :meth:`conclude`, those that concern the
+            weights that are kept.
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class Training:
         self.warnings: list[FitWarning] = []
         self.probabilities: Tensor | None = None
         self.interrupted = False
-        # Looking at each loss makes a GPU wait for it, and has no place in a graph. So the sums
-        # are looked at now and then, and when they are not finite, the epoch is repeated from
-        # its start step by step with checks, which locates the first that is not.
+        # A check of each loss would make a GPU wait, and cannot be part of a graph. So the sums
+        # are checked now and then. If they are not finite, the epoch is repeated from its start
+        # step by step with checks, to locate the first non-finite value.
         self.anomaly_mode = False
         self.execution = Execution("none left to take")
 
@@ -134,7 +134,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or early stopping ends the training."""
+        """True if the budget is spent, or early stopping ends the training."""
         waited = out_of_patience(self.epoch, self.best.epoch, self.spec)
         return waited or self.step >= self.budget.steps
 
@@ -273,7 +273,7 @@ class Training:
         """Take the next step, or several at once; return the number of observations used.
 
         Args:
-            order: The data of the epoch that are left, in their order.
+            order: Indices of the remaining observations of the epoch, in order.
         """
         replay = self.execution.replay
         if replay is not None and len(order) >= replay.data and not self.anomaly_mode:
@@ -302,7 +302,7 @@ class Training:
         if not z.isfinite().all():
             x = self.splits.train.batch((~z.isfinite().all(1)).nonzero()[:1, 0]).to(self.device)
             culprit = find_divergence(self.autoencoder, x)
-            raise self._divergence(self.step + 1, "code of a datum", culprit)
+            raise self._divergence(self.step + 1, "latent of an observation", culprit)
         return drawing_probabilities(z, spec)
 
     def _take_watched_step(self, index: Tensor) -> None:
@@ -375,7 +375,7 @@ class Training:
         return {name: value.clone() for name, value in self.autoencoder.state_dict().items()}
 
     def _is_finite(self) -> bool:
-        """Whether the epoch's losses and the weights after it are finite."""
+        """True if the epoch's losses and the weights after it are finite."""
         numbers = [self.tally.loss, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
 

@@ -17,16 +17,16 @@ from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSp
 class Optimiser:
     r"""Adam and its relatives, fused over all parameters by torch's functional forms.
 
-    ``torch.optim.Adam`` does the same behind bookkeeping for groups, hooks and lazy state, which
+    ``torch.optim.Adam`` does the same with bookkeeping for groups, hooks and lazy state, which
     at the size of a VAE costs as much as the arithmetic; and it keeps the gradients.
 
     Args:
-        spec: Which, and its constants.
+        spec: Optimiser and its constants.
         parameters: Parameters to optimise, in place.
 
     Attributes:
         first: First moments, one for each parameter.
-        second: Second moments; of Adamax, running maxima.
+        second: Second moments; running maxima for Adamax.
 
     References:
         Kingma and Ba (2015), *Adam*, arXiv:1412.6980; Loshchilov and Hutter (2019), *Decoupled
@@ -48,8 +48,8 @@ class Optimiser:
         """Take one step.
 
         Args:
-            gradients: One for each parameter.
-            rate: The learning rate; on a GPU a tensor there.
+            gradients: Gradient of each parameter.
+            rate: Learning rate; on a GPU, a tensor on the same device.
         """
         moments = (self.parameters, list(gradients), self.first, self.second)
         spec = self.spec

@@ -9,7 +9,7 @@ from torch import Tensor
 def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     """Permutation of the observations for an epoch, ``(count,)``, by seed and epoch alone.
 
-    So that an epoch can be entered in the middle, and is the same on every device.
+    An epoch can therefore be entered in the middle, and is the same on every device.
     """
     return torch.randperm(count, generator=_generator(seed, epoch))
 
@@ -17,7 +17,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
 def drawn_order(seed: int, epoch: int, probabilities: Tensor) -> Tensor:
     """As many draws with replacement as there are observations, ``(data,)``.
 
-    Given the probabilities, a function of seed and epoch alone, so that an epoch can be entered
+    Given the probabilities, a function of seed and epoch alone: an epoch can therefore be entered
     in the middle.
     """
     count, generator = len(probabilities), _generator(seed, epoch)

@@ -13,22 +13,22 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Record:
-    """One line of ``metrics.jsonl``: a split at the end of an epoch, in nats per observation.
+    """Line of ``metrics.jsonl``: a split at the end of an epoch, in nats per observation.
 
     Attributes:
         epoch: Finished epochs.
         step: Finished optimiser steps.
         split: "train" (mean over the epoch, the weights moving), "validation" or "test". Where the
             training data are resampled, all but ``loss`` are weighted back to the data.
-        elbo: At β = 1; ``reconstruction - kl``.
+        elbo: ELBO at β = 1, ``reconstruction - kl``.
         reconstruction: Mean of log p(x | z).
-        kl: Over all latent sites.
-        kl_per_site: For each latent site.
-        kl_per_dim: For each latent dimension, where the KL is a sum over them.
+        kl: KL over all latent sites.
+        kl_per_site: KL of each latent site.
+        kl_per_dim: KL of each latent dimension, where the KL is a sum over them.
         kl_kind: For each latent site, whether ``kl`` is "exact", "sampled", or of a "point".
-        loss: What was optimised.
-        beta: Applied in the last step.
-        seconds: Since training began, interruptions left out.
+        loss: Loss that is optimised.
+        beta: β of the last step.
+        seconds: Seconds since training began, without interruptions.
     """
 
     epoch: int
@@ -46,7 +46,7 @@ class Record:
 
     @classmethod
     def of(cls, summary: BoundSummary, **where: Any) -> Record:
-        """A summary with its place in training."""
+        """Record from a summary and its place in training."""
         numbers = asdict(summary)
         del numbers["count"], numbers["standard_error"]
         return cls(**where, **numbers)

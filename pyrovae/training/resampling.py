@@ -5,9 +5,9 @@ r"""Resampling of the training data by the inverse density of their latents.
     r(x) = \frac{1}{\hat q(z(x)) + \alpha}
 
 where z(x) is the mean of q(z | x), :math:`\hat q` a density of such means in units of its own mean
-over the data, and u the share of the draws that goes to all data alike: 0 in the paper, but then
-whatever is dense enough is hardly ever drawn. Data whose codes are rare come up more often, and
-nobody has to name them.
+over the data, and u the share of the draws that are uniform over the data: 0 in the paper, but
+then data in dense regions are hardly ever drawn. Data with rare latents are drawn more often,
+without labels of groups.
 
 References:
     Amini, Soleimany, Schwarting, Bhatia and Rus (2019), *Uncovering and Mitigating Algorithmic
@@ -33,23 +33,22 @@ from pyrovae.specs.resampling import (
 )
 
 LANDMARKS = 2000
-"""Codes that the kernel density is made of, at most."""
+"""Largest number of latents in the kernel density."""
 
 CHUNK = 1000
-"""Codes compared with all landmarks at once."""
+"""Number of latents compared with all landmarks at once."""
 
 
 def drawing_probabilities(codes: Tensor, spec: ResamplingSpec) -> Tensor:
     """Drawing probability of each observation, float64 ``(data,)``, from its latents.
 
     Dimensions that do not vary with the data (a variance below 0.01, as in
-    :func:`pyrovae.evaluation.latent_means.active_dimensions`) are left out: their values are
-    noise, in whose tails an observation is by accident. Where no dimension is left, all chances
-    are equal.
+    :func:`pyrovae.evaluation.latent_means.active_dimensions`) are left out, since rare values of
+    noise mean nothing. If no dimension is left, all probabilities are equal.
 
     Args:
         codes: Means of q(z | x), ``(data, dims)``, finite, on the CPU.
-        spec: Which density, α and u.
+        spec: Kind of the density, α and u.
     """
     codes = codes.double()
     active = codes[:, codes.var(0, correction=0) > ACTIVE_VARIANCE]
@@ -73,13 +72,13 @@ def histogram_probabilities(codes: Tensor, bins: int, alpha: float) -> Tensor:
         p_d(x) = \frac{1}{\hat q_d(z_d(x)) + \alpha}
 
     where :math:`\hat q_d` is a histogram between the smallest and the largest value. The paper
-    writes a product over dimensions, its authors' published course takes the maximum, and so do
-    we: a product over many dimensions all but picks a single observation.
+    has a product over dimensions. We take the maximum, as its authors do in their course: a
+    product over many dimensions concentrates on a single observation.
 
     Args:
-        codes: ``(data, dims)``; no dimension may be constant.
+        codes: Latents ``(data, dims)``; no dimension may be constant.
         bins: Number of bins of each histogram, equally wide.
-        alpha: In units of the mean of :math:`\hat q_d` over the data.
+        alpha: α, in units of the mean of :math:`\hat q_d` over the data.
 
     References:
         Amini et al. (2019), as above, section 3.3; *MIT 6.S191: Introduction to Deep Learning*,
@@ -99,14 +98,14 @@ def kernel_probabilities(codes: Tensor, bandwidth: float, alpha: float) -> Tenso
         \hat q(z_i) \propto \sum_{j \ne i} \exp -\frac{\lVert z_i - z_j \rVert^2}{2 h^2 s^2},
         \qquad s^2 = \frac1D \sum_d \operatorname{Var} z_d
 
-    A group of data may have a region of its own in the space of codes although none of its
-    dimensions alone is unusual; the histograms of :func:`histogram_probabilities` cannot see it.
+    A group of data may have a region of its own in latent space although none of its dimensions
+    alone is unusual; the histograms of :func:`histogram_probabilities` cannot see it.
 
     Args:
-        codes: ``(data, dims)``; of more than 2000 as many, evenly spread, stand for all in the
-            sum.
-        bandwidth: :math:`h`, in units of the codes' scale s.
-        alpha: In units of the mean of :math:`\hat q` over the data.
+        codes: Latents ``(data, dims)``; of more than 2000, the sum is over 2000 that are evenly
+            spread.
+        bandwidth: :math:`h`, in units of the latents' scale s.
+        alpha: α, in units of the mean of :math:`\hat q` over the data.
     """
     count = len(codes)
     scale = bandwidth * codes.var(0, correction=0).mean().sqrt()
@@ -121,7 +120,7 @@ def kernel_probabilities(codes: Tensor, bandwidth: float, alpha: float) -> Tenso
 def importance(probabilities: Tensor) -> Tensor:
     r"""Importance weight of each observation when drawn, ``(data,)``: :math:`1 / (n p)`.
 
-    The mean of any function of draws, weighted by it, is in expectation that over the data.
+    The weighted mean of any function over draws has as its expectation the mean over the data.
     """
     return 1 / (len(probabilities) * probabilities)
 

@@ -22,23 +22,23 @@ from pyrovae.training.optimisers import Optimiser
 
 
 class Step:
-    """One step: batch, loss, gradients, clipping, update, and running sums for reports.
+    """Optimiser step: batch, loss, gradients, clipping, update, and running sums for reports.
 
-    All that changes from step to step lies in tensors that are written in place: so a step can
-    be captured once and done again as it is.
+    Everything that changes from step to step is in tensors that are written in place, so that a
+    step can be captured once and repeated.
 
     Args:
         autoencoder: Model and guide, on their device.
         objective: The loss.
         data: The training data, as the model sees them.
-        spec: How to fit.
+        spec: Specification of the inference.
         layout: Layout of the reported sums.
         precision: Precision of the networks.
 
     Attributes:
-        settings: β, learning rate, and what the objective changes by itself, ``(3,)``.
-        written: What is in them, as numbers; None if unknown.
-        importance: What each observation counts for in reports, ``(data,)``; None if all the same.
+        settings: β, learning rate, and the setting of the objective, ``(3,)``.
+        written: Current values of ``settings``, as numbers; None if unknown.
+        importance: Weight of each observation in reports, ``(data,)``; None if all are equal.
         captured: Loss and gradients as graphs, by size of the batch.
     """
 
@@ -69,7 +69,7 @@ class Step:
 
     @property
     def is_resident(self) -> bool:
-        """Whether the data are on the device of the programs."""
+        """True if the data are on the device of the programs."""
         return self.data.x.device.type == self.device.type
 
     def settings_at(self, step: int, budget: Budget) -> tuple[float, float, float]:
@@ -99,7 +99,7 @@ class Step:
 
     def differentiate(self, x: Tensor, weights: Tensor | None = None) -> list[Tensor]:
         """The batch's :func:`sums`, and the gradient of the loss for each parameter."""
-        # Reports are of the data, whatever was drawn; the loss is so only if that was asked for.
+        # Reports are weighted back to the data; the loss only if the specification says so.
         resampling = self.spec.resampling
         charged = weights if resampling and resampling.importance_weights else None
         with networks_in(self.precision, self.networks):
@@ -114,7 +114,7 @@ class Step:
 
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
         """Update the parameters and the running sums."""
-        # A number that lies on the CPU anyway is no tensor to wait for.
+        # A number on the CPU needs no tensor.
         rate = self.rate if self.rate.is_cuda else self.rate.item()
         self.optimiser.update(gradients, rate)
         self.tally.add(total, count)
@@ -123,7 +123,7 @@ class Step:
         """Capture loss and gradients for batches of a size; compile them if requested.
 
         Raises:
-            CaptureError: That is not possible.
+            CaptureError: They cannot be captured.
         """
         examples = []
         with seeded(0, self.device):  # bits are drawn
@@ -137,9 +137,9 @@ class Step:
 
 
 def clipped(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
-    """Gradients scaled down together until their norm is at most ``limit``.
+    """Gradients scaled down by a common factor, to a norm of at most ``limit``.
 
-    As ``torch.nn.utils.clip_grad_norm_`` does in place.
+    ``torch.nn.utils.clip_grad_norm_`` does the same in place.
 
     References:
         Pascanu, Mikolov and Bengio (2013), *On the difficulty of training recurrent neural

@@ -16,7 +16,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 
 DATA, PARTS = 1000, 20
 STANDARD_ERRORS = 2.0
-# In nats; a smaller difference is of no consequence, however certain it is.
+# In nats; a smaller difference is negligible, however significant it is.
 LEAST = 0.1
 
 
@@ -24,8 +24,8 @@ class Judgement(NamedTuple):
     """Loss and ELBO of weights, in nats per observation, on equally large parts of the data.
 
     Attributes:
-        elbo: At β = 1, of each part.
-        loss: As optimised, with the settings of the last step, of each part.
+        elbo: ELBO of each part, at β = 1.
+        loss: Loss of each part, with the settings of the last step.
     """
 
     elbo: list[float]
@@ -37,10 +37,10 @@ class Judgement(NamedTuple):
         return math.fsum(self.elbo) / len(self.elbo)
 
     def worse_than(self, other: Judgement) -> bool:
-        """Whether these weights are worse beyond noise, by the loss *and* by the ELBO.
+        """True if these weights are worse beyond noise, by the loss *and* by the ELBO.
 
-        By both, since the ELBO at β = 1 is not what every objective maximises, and a loss that
-        early stopping left half-way was not optimised with the settings of the last step.
+        By both, since not every objective maximises the ELBO at β = 1, and with early stopping
+        the loss may not have been optimised with the settings of the last step.
         """
         negated = [-value for value in self.elbo], [-value for value in other.elbo]
         return _greater(self.loss, other.loss) and _greater(*negated)
@@ -54,8 +54,8 @@ def judged(
     Args:
         autoencoder: Model and guide.
         data: A split, as the model sees it.
-        objective: What is optimised.
-        beta: The one of the last step.
+        objective: Objective of the loss.
+        beta: β of the last step.
     """
     rows = data.rows[:DATA]
     parts = min(PARTS, len(rows))
@@ -67,9 +67,9 @@ def judged(
 
 
 def _greater(first: list[float], second: list[float]) -> bool:
-    """Whether the mean is greater, by two standard errors of the difference, or is doubled.
+    """True if the mean is greater by two standard errors of the difference, or is doubled.
 
-    Numbers that are not finite are greater than all that are.
+    Non-finite numbers count as greater than all finite ones.
     """
     a, b = (torch.tensor(values, dtype=torch.float64) for values in (first, second))
     if not a.isfinite().all():

@@ -191,7 +191,7 @@ def comparison(
 def test_a_clear_difference_is_said() -> None:
     found = comparison(lead=12.3, spread=22.0)
     assert found.ranked(1)
-    assert found.verdicts() == ["a is better than b by 12.30 ± 1.10 nats per datum"]
+    assert found.verdicts() == ["a is better than b by 12.30 ± 1.10 nats per observation"]
     assert found.notes() == []
 
 

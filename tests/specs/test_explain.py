@@ -68,7 +68,11 @@ IN_INFERENCE: dict[str, tuple[str, list[str]]] = {
     "optional kind's key": ("[resampling]\nkind = 'kernel'\nbins = 3", ["no key 'bins'"]),
     "a loss that is no sum": (
         "[resampling]\nkind = 'kernel'\nimportance_weights = true\n[objective]\nkind = 'tc'",
-        ["inference.resampling.importance_weights", "'tc'", "'elbo', 'enumerated', 'iwae' or 'renyi'"],
+        [
+            "inference.resampling.importance_weights",
+            "'tc'",
+            "'elbo', 'enumerated', 'iwae' or 'renyi'",
+        ],
     ),
     "optional table": ("early_stopping = 3", ["early_stopping = 3", "[early_stopping]"]),
     "key of an optional table": (

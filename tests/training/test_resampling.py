@@ -433,7 +433,7 @@ def test_codes_that_are_not_finite_end_training_with_a_sentence(
         for parameter in training.autoencoder.parameters():
             parameter.fill_(torch.nan)
     with pytest.raises(
-        DivergenceError, match="epoch 1, step 1: the code of a datum is not finite"
+        DivergenceError, match="epoch 1, step 1: the latent of an observation is not finite"
     ):
         training.run()
 
