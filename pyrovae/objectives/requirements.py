@@ -182,7 +182,8 @@ def _neither_drawn_nor_listed(pair: Pair) -> str | None:
 def _no_closed_form(pair: Pair) -> str | None:
     if not pair.closes:
         return (
-            "the guide draws in another order than the model, so no closed form of the KL is right"
+            "no closed form of the KL is right where the guide draws in another order than the "
+            "model, or where p(z) depends on a discrete latent of the model alone,"
         )
     return "the KL has no closed form" if pair.exact_kl is None else None
 

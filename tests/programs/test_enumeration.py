@@ -26,6 +26,7 @@ from pyrovae.objectives import (
     Objective,
     RenyiBound,
     SampledELBO,
+    build_objective,
 )
 from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.programs.autoencoder import Formulas
@@ -33,6 +34,7 @@ from pyrovae.programs.densities import densities
 from pyrovae.programs.enumeration import enumerated
 from pyrovae.programs.traces import Traces
 from pyrovae.specs.computation import Computation
+from pyrovae.specs.objectives import ELBOSpec
 from pyrovae.training.loop import Training
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -191,6 +193,37 @@ def test_with_discrete_latents_alone_the_loss_is_pyros(x: Tensor) -> None:
     _, terms = EnumeratedELBO().loss_and_terms(pair, x)
     torch.testing.assert_close(terms.elbo, (log_q.exp() * (log_joint - log_q)).sum(1), **EXACT)
     assert terms.kl_kind == {"k": "exact"}
+
+
+def test_a_class_given_another_is_averaged_with_both_probabilities(x: Tensor) -> None:
+    """The data depend on the second class alone, whose probability depends on the first."""
+
+    class Two(ByTheGuide):
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("j", self.prior())
+                k = pyro.sample("k", self.prior())
+                pyro.sample("x", self.p_x(x.new_zeros(DIMS), k), obs=x)
+
+        def guide(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                j = pyro.sample("j", dist.Categorical(logits=self.classes(x)))
+                logits = self.means.T[0] * j.unsqueeze(-1)
+                pyro.sample("k", dist.Categorical(logits=logits))
+
+    pair = Two()
+    loss = EnumeratedELBO().differentiable_loss(pair.model, pair.guide, x)
+    pyros = TraceEnum_ELBO(max_plate_nesting=1)
+    expected = pyros.differentiable_loss(pair.model, config_enumerate(pair.guide), x)
+    torch.testing.assert_close(loss, expected, **EXACT)
+
+
+def test_no_closed_form_is_taken_given_a_class_of_the_model_alone(x: Tensor) -> None:
+    """KL(q(z | x), p(z | k)) is known for each k, and is not KL(q(z | x), p(z))."""
+    pair = ByTheModel()
+    assert isinstance(build_objective(ELBOSpec(kl="auto"), pair, x), SampledELBO)
+    with pytest.raises(SpecError, match="depends on a discrete latent of the model alone"):
+        build_objective(ELBOSpec(kl="analytic"), pair, x)
 
 
 def test_the_particles_of_a_summed_class_agree(x: Tensor) -> None:
