@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     add("run", type=Path, metavar="RUN", help="the folder of a run")
     add("--full", action="store_true",
         help="also anneal, re-optimise and run chains: minutes, announced beforehand")  # fmt: skip
-    add("--data", metavar="NAME|PATH", help="other data to look at (the run's own test data)")
+    add("--data", metavar="NAME|PATH", help="other data to diagnose on (the run's own test data)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
     add("--num", type=count, metavar="N", help="number of test observations (256)")
     add("--draws", type=count, metavar="S", help="latents drawn for each (1000)")

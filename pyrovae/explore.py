@@ -11,7 +11,7 @@ from pyrovae.exploration.names import ANALYSES, USUAL
 from pyrovae.runs.command_line import command_parser, count, fraction, run, spelled, weight
 
 DESCRIPTION = """\
-See what the latent space of a fitted run has learned. Writes for each look a picture and its
+See what the latent space of a fitted run has learned. Writes for each analysis a picture and its
 numbers as JSON, and all of them on one page, report.html."""
 
 
@@ -20,13 +20,13 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "explore",
         DESCRIPTION,
-        epilog="what there is to look at:\n"
+        epilog="analyses:\n"
         + "\n".join(f"  {name:<15} {what}" for name, what in ANALYSES.items()),
     )
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the folder of a run")
     add("what", nargs="*", metavar="WHAT", help=f"see below ({' '.join(USUAL)})")
-    add("--data", metavar="NAME|PATH", help="other data to look at (the run's own)")
+    add("--data", metavar="NAME|PATH", help="other data to analyse (the run's own)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
     add("--num", type=count, metavar="N", help="number of test observations (500)")
     add("--datum", type=int, metavar="N",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
 from pyrovae.diagnosis.arviz_tree import event_dims
-from pyrovae.errors import SpecError
+from pyrovae.errors import PyrovaeError, SpecError, reason
 from pyrovae.evaluation.results import Variable
 from pyrovae.programs.plates import DRAWS
 from pyrovae.programs.traces import Site, role, sites_by_role
@@ -127,9 +126,19 @@ class Program:
     ) -> Trace:
         if values is not None:
             program = _Given(values)(program)
-        plate = pyro.plate(DRAWS, draws, dim=-1 - self.nesting)
-        with plate if self.vectorize else nullcontext():
+        if not self.vectorize:
             return poutine.trace(program).get_trace(*self.args, **self.kwargs)
+        try:
+            with pyro.plate(DRAWS, draws, dim=-1 - self.nesting):
+                return poutine.trace(program).get_trace(*self.args, **self.kwargs)
+        except (PyrovaeError, NotImplementedError):
+            raise
+        except Exception as error:  # whatever an operation raises at shapes it does not take
+            raise SpecError(
+                "vectorize=True runs a program for many draws at once, in a dimension on the "
+                f"left, and this one fails on that: {reason(error)}; leave vectorize=True out, or "
+                "let the program broadcast"
+            ) from error
 
 
 class Unobserve(UnconditionMessenger):

@@ -277,7 +277,7 @@ def outcome(found: Check | NotApplicable) -> str:
     return f"{lines}\n{_wrapped('', '', f'→ {advice}')}" if advice else lines
 
 
-def look(found: Result) -> str:
+def analysis(found: Result) -> str:
     """Return the title of an analysis and its summary."""
     return _wrapped(found.name, "", found.summary())
 

@@ -36,7 +36,7 @@ def render(folder: Path, title: str, names: Sequence[str], versions: Mapping[str
         versions: Versions of Python, PyTorch, ..., by name.
     """
     files = [folder / f"{name}.json" for name in names]
-    looks = [_shown(file) for file in files if file.is_file()]
+    analyses = [_shown(file) for file in files if file.is_file()]
     return (
         environment()
         .get_template("exploration.html.jinja")
@@ -44,8 +44,10 @@ def render(folder: Path, title: str, names: Sequence[str], versions: Mapping[str
             title=title,
             date=date.today().isoformat(),
             versions=versions,
-            looks=looks,
-            tables=[(look.title, look.numbers) for look in looks if look.numbers],
+            analyses=analyses,
+            tables=[
+                (analysis.title, analysis.numbers) for analysis in analyses if analysis.numbers
+            ],
         )
     )
 

@@ -46,18 +46,20 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
     for name in options.what or USUAL:
         started = time.monotonic()
         try:
-            look = ANALYSES[name](asked)
+            analysis = ANALYSES[name](asked)
         except (DataError, SpecError) as error:
             refused.append(f"{name}: {error}" if options.what else f"no {name}: {error}")
             continue
-        _write(look, asked, command, notes, time.monotonic() - started)
-        display.say(console.look(look.finding))
-        found.append(look.finding)
+        _write(analysis, asked, command, notes, time.monotonic() - started)
+        display.say(console.analysis(analysis.finding))
+        found.append(analysis.finding)
     page = folder / "report.html"
     write_atomically(page, render(folder, run.name, list(ANALYSES), versions()).encode())
     if refused and options.what:
         raise SpecError("\n".join(refused))
-    display.say(console.written([*refused, *notes], f"{page} and, for each look, .json and .png"))
+    display.say(
+        console.written([*refused, *notes], f"{page} and, for each analysis, .json and .png")
+    )
     return found
 
 
@@ -70,17 +72,17 @@ def _folder(options: ExploreOptions, run: Run) -> Path:
 
 
 def _write(
-    look: Analysis, asked: AnalysisContext, command: str, notes: Sequence[str], seconds: float
+    analysis: Analysis, asked: AnalysisContext, command: str, notes: Sequence[str], seconds: float
 ) -> None:
     """Write the figures of an analysis, then its numbers, which name them."""
-    finding, folder = look.finding, asked.folder
+    finding, folder = analysis.finding, asked.folder
     pictures = []
-    for number, drawn in enumerate(look.drawn):
+    for number, drawn in enumerate(analysis.drawn):
         file = f"{finding.name}{f'-{number + 1}' if number else ''}.png"
         drawn.figure.savefig(folder / file, dpi=PAGE_DPI)
         alt = drawn.figure.get_suptitle()
         pictures.append({"file": file, "caption": drawn.caption, "alt": alt})
-    pictures += [animation._asdict() for animation in look.animations]
+    pictures += [animation._asdict() for animation in analysis.animations]
     content = {
         "name": finding.name,
         "title": finding.title,

@@ -340,6 +340,26 @@ def mcmc() -> MCMC:
     return runs
 
 
+def test_a_program_that_does_not_broadcast_says_so() -> None:
+    tables = torch.randn(3, 4)
+
+    def model(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            both = torch.cat([z.unsqueeze(-1), x.unsqueeze(-1)], -1)  # x has no draws
+            loc = both @ tables[:2, 0]
+            pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+
+    def guide(x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 0.7))
+
+    x = torch.zeros(3)
+    assert pyrovae.from_pyro_svi(model, guide, x, num_draws=3) is not None
+    with pytest.raises(SpecError, match=r"vectorize=True runs a program for many draws.*fails"):
+        pyrovae.from_pyro_svi(model, guide, x, num_draws=3, vectorize=True)
+
+
 def test_mcmc(mcmc: MCMC, vectorize: bool) -> None:
     result = pyrovae.from_pyro_mcmc(mcmc, vectorize=vectorize)
     z = result["posterior"]
