@@ -217,7 +217,8 @@ DENSITY = Requirement(
 )
 REPARAMETERISED = Requirement(
     _at_any_site(_not_reparameterised),
-    "inference.objective.kind 'elbo' with kl 'auto' or 'sampled'",
+    "inference.objective.kind 'elbo' with kl 'auto' or 'sampled', or 'enumerated', which sums "
+    "discrete latents",
 )
 ENUMERABLE = Requirement(
     _at_any_site(_neither_drawn_nor_listed),
