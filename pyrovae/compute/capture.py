@@ -144,7 +144,7 @@ def _sample(function: Function, state: nn.Module, inputs: Sequence[Tensor]) -> l
 
 
 def _close(first: Tensor, second: Tensor) -> bool:
-    """Whether outputs agree, up to sums in another order."""
+    """True if outputs agree, up to sums in another order."""
     first, second = first.nan_to_num(), second.nan_to_num()
     return bool((first - second).norm() <= 1e-3 * second.norm())
 
@@ -211,7 +211,7 @@ def _tensor(graph: GraphModule, name: str) -> Tensor:
 
 
 def _same(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Whether two lists hold the same tensors, or others, made on the way, of equal values."""
+    """True if two lists hold the same tensors, or others made on the way of equal values."""
     return len(first) == len(second) and all(
         a.data_ptr() == b.data_ptr() or torch.equal(a, b)
         for a, b in zip(first, second, strict=True)

@@ -1,4 +1,4 @@
-"""Where the work of a command tells how it goes on: nowhere, or in the terminal."""
+"""Display of the progress of a command: nowhere, or in the terminal."""
 
 from __future__ import annotations
 
