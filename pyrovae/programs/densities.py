@@ -247,15 +247,14 @@ def _joint(trace: Trace, names: Iterable[str], own: Sequence[Site], reduced: Red
     return total(reduced.average(factor.value) for factor in left)
 
 
-def _marginal(trace: Trace, names: Iterable[str], reduced: Reduced) -> dict[str, Tensor]:
+def _marginal(traces: Traces, names: Iterable[str], reduced: Reduced) -> dict[str, Tensor]:
     """Log-densities of the sites that depend on a latent of the model alone.
 
     Each is given the ones before it, so that their sum is the joint log-density.
     """
-    names = list(names)
-    own = own_latents(trace, names)
+    trace, own = traces.model, traces.own
     found: dict[str, Tensor] = {}
-    for name in names if own else ():
+    for name in names:
         if depends(log_density(trace.nodes[name]).shape, own):
             before = _joint(trace, found, own, reduced)
             found[name] = _joint(trace, [*found, name], own, reduced) - before
@@ -265,7 +264,7 @@ def _marginal(trace: Trace, names: Iterable[str], reduced: Reduced) -> dict[str,
 def _sites(traces: Traces, reduced: Reduced, sampled: bool) -> dict[str, SiteDensity]:
     """Contributions of all sites of one run of both programs."""
     observed = sites_by_role(traces.model, "observed", "factor")
-    marginal = _marginal(traces.model, [*traces.latent, *observed], reduced)
+    marginal = _marginal(traces, [*traces.latent, *observed], reduced) if traces.own else {}
     found = {
         name: _latent(traces, name, reduced, sampled, marginal.get(name)) for name in traces.latent
     }
@@ -342,9 +341,10 @@ def closes(traces: Traces, name: str) -> bool:
     on auxiliary sites of the guide or on a discrete latent of the model alone.
     """
     site: Site = traces.model.nodes[name]
-    own = own_latents(traces.model, traces.latent)
     return (
-        traces.in_order(name) and not traces.auxiliary and not depends(site["fn"].batch_shape, own)
+        traces.in_order(name)
+        and not traces.auxiliary
+        and not depends(site["fn"].batch_shape, traces.own)
     )
 
 

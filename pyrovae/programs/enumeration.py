@@ -28,8 +28,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
-from pyro import poutine
+from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyrovae.errors import SpecError
@@ -70,41 +71,61 @@ def enumerated_dim(site: Site) -> int:
     return int(site["infer"]["_enumerate_dim"])
 
 
-def enumerated(program: Callable[..., Any], guide: Trace | None = None) -> Callable[..., Any]:
-    """A program whose discrete latents are enumerated.
+class Enumeration(EnumMessenger):
+    """Handler that enumerates the discrete latents of a program.
 
     Sites that cannot be enumerated are drawn as before, as are the missing values of an
-    ``obs_mask``.
+    ``obs_mask``. Pyro's own handler would do its accounts at every site of every program.
 
     Args:
-        program: Model or guide.
         guide: The guide's trace that a model is replayed against, whose latents it takes.
 
     Raises:
         SpecError: When run, if there are more than 10⁶ combinations of values.
     """
-    given: Mapping[str, Site] = {} if guide is None else guide.nodes
-    dims = [enumerated_dim(site) for site in given.values() if is_summed(site)]
-    count = [1]
 
-    def config(site: Site) -> Any:
-        name, fn = site["name"], site["fn"]
-        free = site["type"] == "sample" and not site["is_observed"] and name not in given
-        if not free or name.endswith("_unobserved") or not can_enumerate(fn):
-            return {}
-        count[0] *= fn.enumerate_support(expand=False).shape[0]
-        if count[0] > MOST_STATES:
-            raise SpecError(
-                f"the discrete latents up to '{name}' have {count[0]:,} combinations of values, "
-                f"more than the {MOST_STATES:,} that can be summed: draw some of them in the guide"
-            )
-        return {"enumerate": "parallel"}
+    def __init__(self, guide: Trace | None = None) -> None:
+        self.given: Mapping[str, Site] = {} if guide is None else guide.nodes
+        summed = [site for site in self.given.values() if is_summed(site)]
+        self.states = math.prod(map(_states, summed))
+        super().__init__(min(map(enumerated_dim, summed), default=-PLATES) - 1)
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if self._is_free(msg):
+            self.states *= msg["fn"].enumerate_support(expand=False).shape[0]
+            if self.states > MOST_STATES:
+                raise SpecError(
+                    f"the discrete latents up to '{msg['name']}' have {self.states:,} "
+                    f"combinations of values, more than the {MOST_STATES:,} that can be summed: "
+                    "draw some of them in the guide"
+                )
+            msg["infer"] = {**msg["infer"], "enumerate": "parallel"}
+            super()._pyro_sample(msg)
+        elif "_markov_scope" in msg["infer"]:
+            super()._pyro_sample(msg)
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if "_enumerate_dim" in msg["infer"] or "_markov_scope" in msg["infer"]:
+            super()._pyro_post_sample(msg)
+
+    def _is_free(self, msg: Any) -> bool:
+        """True for a discrete latent that nothing else gives a value to."""
+        return not (
+            msg["done"]
+            or msg["is_observed"]
+            or msg["name"] in self.given
+            or not can_enumerate(msg["fn"])
+            or msg["name"].endswith("_unobserved")
+            or site_is_subsample(msg)
+        )
+
+
+def enumerated(program: Callable[..., Any], guide: Trace | None = None) -> Callable[..., Any]:
+    """The program under :class:`Enumeration`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        count[0] = math.prod(map(_states, filter(is_summed, given.values())))
-        first = min(dims, default=-PLATES) - 1
-        with poutine.enum(first_available_dim=first):
-            return poutine.infer_config(program, config)(*args, **kwargs)
+        with Enumeration(guide):
+            return program(*args, **kwargs)
 
     return run
 
@@ -124,6 +145,8 @@ def averaged(value: Tensor, guide: Sequence[Enumerated], event_dim: int = 0) -> 
         guide: Its enumerated latents, in order.
         event_dim: Number of dimensions of an event.
     """
+    if not guide:
+        return value
     share, dims = torch.zeros((), device=value.device), list[int]()
     batch = value.shape[: value.ndim - event_dim]
     for dim, log_q, _ in reversed(guide):

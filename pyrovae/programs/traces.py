@@ -12,7 +12,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 
 from pyrovae.parts.distributions.kl import is_point
-from pyrovae.programs.enumeration import enumerated
+from pyrovae.programs.enumeration import enumerated, own_latents
 
 # A site of a trace: "fn", "value", "log_prob", ... Pyro's own type for it is too narrow.
 Site = Any
@@ -86,6 +86,11 @@ class Traces:
         """
         drawn = sites_by_role(self.guide, "latent")
         return [name for name in sites_by_role(self.model, "latent") if name in drawn]
+
+    @cached_property
+    def own(self) -> list[Site]:
+        """Enumerated latents that the model draws and the guide does not."""
+        return own_latents(self.model, self.latent)
 
     @cached_property
     def auxiliary(self) -> list[str]:
