@@ -18,11 +18,12 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Reduced, log_densities
-from pyrovae.programs.enumeration import enumerated
+from pyrovae.programs.enumeration import can_enumerate, enumerated
 from pyrovae.programs.plates import DRAWS, Plates
 from pyrovae.programs.traces import (
     Site,
     density_sites,
+    missing_values,
     observed_sites,
     sites_by_role,
 )
@@ -259,10 +260,12 @@ def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
     """
     with torch.no_grad():
         trace = poutine.trace(poutine.uncondition(autoencoder.model)).get_trace(like)
-        with seeded(0, like.device):
-            latent = autoencoder.traces(like[:2]).latent
     drawn = sites_by_role(trace, "latent")
     observed = [name for name in drawn if _site(trace, name)["infer"].get("was_observed")]
+    latent = [name for name in drawn if name not in missing_values(trace)]
+    if any(can_enumerate(drawn[name]["fn"]) for name in latent if name not in observed):
+        with torch.no_grad(), seeded(0, like.device):  # the model alone may draw some of them
+            latent = autoencoder.traces(like[:2]).latent
     sites = [name for name in drawn if name in latent or name in observed]
     values = _values(trace, sites)
     if len(observed) != 1 or values[observed[0]].numel() != like.numel():

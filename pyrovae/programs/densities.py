@@ -341,11 +341,9 @@ def closes(traces: Traces, name: str) -> bool:
     on auxiliary sites of the guide or on a discrete latent of the model alone.
     """
     site: Site = traces.model.nodes[name]
-    return (
-        traces.in_order(name)
-        and not traces.auxiliary
-        and not depends(site["fn"].batch_shape, traces.own)
-    )
+    if traces.auxiliary or depends(site["fn"].batch_shape, traces.own):
+        return False
+    return traces.in_order(name)
 
 
 def _closed_or_sampled(
