@@ -88,3 +88,17 @@ def test_nothing_is_unpickled_without_restraint(trees: dict[str, ast.Module]) ->
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "pickle.load"}
     }
     assert [load for load, words in loads.items() if "weights_only=True" not in words] == []
+
+
+def test_shapes_are_checked_wherever_they_are_written(
+    texts: dict[str, str], pytestconfig: pytest.Config
+) -> None:
+    checked = pytestconfig.getini("addopts")
+    (modules,) = (word.partition("=")[2] for word in checked if "jaxtyping" in word)
+    written = [
+        "pyrovae." + path.removesuffix(".py").replace("/", ".")
+        for path, text in texts.items()
+        if "jaxtyping" in text
+    ]
+    prefixes = tuple(modules.split(","))
+    assert [name for name in written if not name.startswith(prefixes)] == []
