@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
+from pyrovae.data.variables import KNOWN, as_variables, without_unknown
 from pyrovae.errors import DataError
 
 FEWEST = 10
 """Fewest observations that can be split; a tenth of fewer is no validation or test set."""
-
-Array = NDArray[Any]
 
 
 class Stored(NamedTuple):
@@ -33,6 +32,7 @@ def from_arrays(
     *,
     factors: Array | Tensor | None = None,
     factor_names: Sequence[str] | None = None,
+    variables: Mapping[str, Array | Tensor] | None = None,
     name: str = "array",
     maximum: float | None = None,
 ) -> Splits:
@@ -54,6 +54,9 @@ def from_arrays(
         factors: Known factors of variation ``(n, factors)``, each value an integer;
             ``pyrovae.exploration.factors`` scores latents against them.
         factor_names: Their names; by default "factor 1", "factor 2", ...
+        variables: Further variables by name, with a row for each observation, which programs may
+            take as arguments. Of ``x`` or a variable ``y``, values are unknown where ``x_known``
+            or ``y_known`` is false, and whatever stands there has no effect.
         name: Name of the data in messages and reports.
         maximum: Largest intensity a value can take, if the table above guesses wrong.
 
@@ -62,7 +65,13 @@ def from_arrays(
             or lie beyond ``maximum``, another number of axes, or labels or factors that do not
             fit.
     """
-    stored = store(with_channels_first(as_numpy(x), name), name)
+    values = as_numpy(x)
+    others = {key: as_numpy(value) for key, value in (variables or {}).items()}
+    if (known := others.get("x" + KNOWN)) is not None:
+        values = without_unknown("x", {**others, "x": values}, name)
+        if known.shape == values.shape:
+            others["x" + KNOWN] = with_channels_first(known, name)
+    stored = store(with_channels_first(values, name), name)
     if maximum is not None:
         check_range(stored.values, maximum, name)
     n = len(stored.values)
@@ -73,20 +82,8 @@ def from_arrays(
         rows=permuted_rows(n),
         maximum=stored.maximum if maximum is None else maximum,
         factors=None if factors is None else as_factors(as_numpy(factors), factor_names, n, name),
+        variables=as_variables(others, n, name),
     )
-
-
-def as_numpy(x: Array | Tensor) -> Array:
-    """Values as a numpy array, in place if they can be."""
-    if isinstance(x, Tensor):
-        x = x.detach().cpu()
-        return (x.float() if x.is_floating_point() else x).numpy()
-    return np.asarray(x)
-
-
-def as_tensor(values: Array) -> Tensor:
-    """Values as a tensor, in place if they are contiguous and may be written to."""
-    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def with_channels_first(x: Array, name: str) -> Array:
@@ -139,18 +136,6 @@ def store_floats(x: Array, name: str) -> Stored:
     check_finite(values, name)
     is_unit_image = values.ndim == 4 and values.min() >= 0 and values.max() <= 1
     return Stored(values, 1.0 if is_unit_image else None)
-
-
-def check_finite(values: Array, name: str) -> None:
-    """Refuse values that are not finite, saying how many there are and where the first is."""
-    finite = np.isfinite(values)
-    if finite.all():
-        return
-    first = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), finite.shape))
-    raise DataError(
-        f"{name} holds {finite.size - np.count_nonzero(finite)} values that are NaN or infinite "
-        f"in single precision, the first in observation {first[0]} at {first[1:]}: replace them"
-    )
 
 
 def check_range(values: Array, maximum: float, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from pyrovae.data.binarise import binarise
 from pyrovae.data.dataset import Binarisation, Dataset, Splits
+from pyrovae.errors import DataError
 from pyrovae.specs.likelihoods import Interval
 
 
@@ -16,6 +17,7 @@ class Contract:
 
     Attributes:
         binarisation: Kind of binarisation of intensities, or "none".
+        variables: Names of the variables that the programs take beside the observations.
         interval: Scale of intensities 0..m that stay grey: "counts" leaves them, "unit" divides
             them by m, "open_unit" puts level k at (k + 1/2) / (m + 1), the middle of its bin in
             (0, 1). Real values, and bits, stay as they are.
@@ -23,15 +25,26 @@ class Contract:
 
     binarisation: Binarisation = "none"
     interval: Interval = "counts"
+    variables: tuple[str, ...] = ()
 
     def apply(self, splits: Splits) -> Splits:
         """The data as the model sees them; applying twice changes nothing more.
 
         Raises:
-            DataError: Binarisation of data without a largest intensity.
+            DataError: Binarisation of data without a largest intensity, or data that lack a
+                variable.
         """
         splits = binarise(splits, self.binarisation)
-        return Splits(*(self._moved(split) for split in splits))
+        return Splits(*(self._moved(self._asked(split)) for split in splits))
+
+    def _asked(self, split: Dataset) -> Dataset:
+        for name in self.variables:
+            if name not in split.variables:
+                raise DataError(
+                    f"{split.name} has no variable {name}, which the programs take: it has "
+                    + ", ".join(["x", *split.variables])
+                )
+        return replace(split, asked=self.variables) if self.variables else split
 
     def _moved(self, split: Dataset) -> Dataset:
         m = split.maximum or 1.0

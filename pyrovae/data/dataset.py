@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyrovae.data.batch import Batch
 from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
@@ -43,12 +44,14 @@ class Dataset:
         x: Stored observations, ``(stored, *shape)``, uint8 or float32. Images are
             ``(channels, height, width)``, tables ``(columns,)``.
         rows: Indices of the stored observations in this split, ``(n,)`` int64.
-        labels: Classes of the stored observations, ``(stored,)`` int64, never seen by a model.
+        labels: Classes of the stored observations, ``(stored,)`` int64.
         maximum: Largest intensity a value can take, such as 255; ``None`` if real-valued.
         binarisation: Kind of binarisation of grey values; ``"dynamic"`` draws anew in every batch.
         divisor: Divisor of intensities that stay grey; 1 leaves counts as they are.
         offset: Added to them before the division.
         factors: Factors of variation of the stored observations, if known.
+        variables: Further variables of the stored observations by name, ``(stored, *shape)``.
+        asked: Names of the variables that are in a batch, which are those that the programs take.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Dataset:
     divisor: float = 1.0
     offset: float = 0.0
     factors: KnownFactors | None = None
+    variables: Mapping[str, Tensor] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of observations in this split."""
@@ -82,21 +87,24 @@ class Dataset:
             return 1.0
         return None if self.maximum is None else (self.maximum + self.offset) / self.divisor
 
-    def batch(self, index: Tensor) -> Tensor:
-        r"""Observations ``rows[index]`` as float32 ``(len(index), *shape)``, on the data's device.
+    def batch(self, index: Tensor) -> Batch:
+        r"""Observations ``rows[index]`` on the data's device, with the variables asked for.
 
-        Intensities are counts between 0 and ``maximum``, unless ``offset`` and ``divisor`` move
-        them. With dynamic binarisation every call draws anew from the global random stream of
-        that device,
+        The observations ``x`` are float32 ``(len(index), *shape)``. Intensities are counts
+        between 0 and ``maximum``, unless ``offset`` and ``divisor`` move them. With dynamic
+        binarisation every call draws anew from the global random stream of that device,
 
         .. math::
             x \sim \operatorname{Bernoulli}(\text{intensity} / \text{maximum}).
         """
-        expected = self._expected(index)
-        if self.binarisation != "dynamic":
-            return expected
-        # As torch.bernoulli, which on a CPU takes three times as long.
-        return (torch.rand_like(expected) < expected).to(expected.dtype)
+        x = self._expected(index)
+        if self.binarisation == "dynamic":
+            # As torch.bernoulli, which on a CPU takes three times as long.
+            x = (torch.rand_like(x) < x).to(x.dtype)
+        if not self.asked:
+            return Batch(x)
+        stored = self._stored(index)
+        return Batch(x, {name: self.variables[name][stored] for name in self.asked})
 
     def mean(self) -> Tensor:
         """The mean observation as the model sees it, float64 ``shape``, on the data's device.
@@ -139,9 +147,13 @@ class Dataset:
         """The same observations with ``change`` applied to every tensor."""
         labels = None if self.labels is None else change(self.labels)
         known = self.factors
-        factors = None if known is None else replace(known, classes=change(known.classes))
         return replace(
-            self, x=change(self.x), rows=change(self.rows), labels=labels, factors=factors
+            self,
+            x=change(self.x),
+            rows=change(self.rows),
+            labels=labels,
+            factors=None if known is None else replace(known, classes=change(known.classes)),
+            variables={name: change(values) for name, values in self.variables.items()},
         )
 
     def _expected(self, index: Tensor) -> Tensor:
@@ -176,7 +188,8 @@ class Splits(NamedTuple):
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, over stored values, labels and rows of the three splits.
 
-        Known factors are not part of it: no model is fitted to them, nor chosen by them. It does
+        Variables that programs ask for are part of it. Known factors are not: no model is fitted
+        to them, nor chosen by them. It does
         not depend on the device, nor on whether the splits share a store.
         """
         digest = functools.cache(digest_of)
@@ -184,6 +197,8 @@ class Splits(NamedTuple):
         for split in self:
             for tensor in (split.x, split.labels, split.rows):
                 total.update(b"absent" if tensor is None else digest(tensor))
+            for name in split.asked:
+                total.update(name.encode() + digest(split.variables[name]))
         return total.hexdigest()
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyrovae.data.arrays import Array, from_arrays
+from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
+from pyrovae.data.values import Array
 from pyrovae.errors import DataError
 
 if TYPE_CHECKING:

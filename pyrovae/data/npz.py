@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from pyrovae.data.arrays import Array
+from pyrovae.data.values import Array
 from pyrovae.errors import DataError
 
 UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)

@@ -6,11 +6,16 @@ from pathlib import Path
 
 from numpy.lib.npyio import NpzFile
 
-from pyrovae.data.arrays import Array, from_arrays
+from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.npz import open_npz, read_member, read_npy
+from pyrovae.data.values import Array
+from pyrovae.data.variables import KNOWN
 from pyrovae.errors import DataError
+
+OBSERVATIONS = "x"
+"""Name under which an ``.npz`` file keeps the observations beside further variables."""
 
 LABEL_KEYS = ("labels", "y", "target")
 """Names under which an ``.npz`` file may keep the classes beside the observations."""
@@ -54,29 +59,51 @@ def path_and_key(source: str | Path) -> tuple[Path, str | None]:
 
 
 def read_npz(path: Path, key: str | None) -> Splits:
-    """Read the array ``key``, or the only one, with the labels and factors beside it."""
+    """Read the array ``key``, or ``x``, or the only one, with what is beside it.
+
+    Labels and factors are found by their names. Beside ``x`` all other arrays with as many rows
+    are variables, which programs may take as arguments.
+    """
     with open_npz(path) as archive:
         chosen = only_key(archive, path) if key is None else key
         x = read_member(archive, chosen, path)
         labels = labels_beside(x, chosen, archive, path)
         factors, names = factors_beside(chosen, archive, path)
+        variables = variables_beside(len(x), archive, path) if chosen == OBSERVATIONS else None
     return from_arrays(
         x,
         labels,
         factors=factors,
         factor_names=names,
+        variables=variables,
         name=path.name if key is None else f"{path.name}:{key}",
     )
 
 
 def only_key(archive: NpzFile, path: Path) -> str:
-    """Name of the only array of a file; several need a choice."""
+    """Name of the array ``x``, or of the only one; several others need a choice."""
+    if OBSERVATIONS in archive.files:
+        return OBSERVATIONS
     if len(archive.files) != 1:
         raise DataError(
             f"{path} holds {len(archive.files)} arrays: choose one of {', '.join(archive.files)} "
             f'as in "{path.name}:{next(iter(archive.files), "key")}"'
         )
     return str(archive.files[0])
+
+
+def variables_beside(count: int, archive: NpzFile, path: Path) -> dict[str, Array]:
+    """The arrays of numbers with a row for each observation, except for known factors.
+
+    Masks are among them whatever their shape, to be checked.
+    """
+    apart = (OBSERVATIONS, FACTORS_KEY, FACTOR_NAMES_KEY)
+    found = {key: read_member(archive, key, path) for key in archive.files if key not in apart}
+    return {
+        key: values
+        for key, values in found.items()
+        if key.endswith(KNOWN) or (values.shape[:1] == (count,) and values.dtype.kind in "biuf")
+    }
 
 
 def labels_beside(x: Array, chosen: str, archive: NpzFile, path: Path) -> Array | None:

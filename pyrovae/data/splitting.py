@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -59,6 +61,12 @@ def split(
     rows: Rows,
     maximum: float | None,
     factors: KnownFactors | None = None,
+    variables: Mapping[str, Tensor] | None = None,
 ) -> Splits:
-    """Three views of one store ``x`` of shape ``(stored, *shape)``."""
-    return Splits(*(Dataset(name, x, part, labels, maximum, factors=factors) for part in rows))
+    """Three views of one store ``x`` of shape ``(stored, *shape)``.
+
+    Labels are the variable ``y`` as well, unless there is another of that name.
+    """
+    known = {**({} if labels is None else {"y": labels}), **(variables or {})}
+    whole = Dataset(name, x, rows.train, labels, maximum, factors=factors, variables=known)
+    return Splits(*(replace(whole, rows=part) for part in rows))

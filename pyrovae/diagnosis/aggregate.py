@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError
 from pyrovae.evaluation.angles import unwrapped
 from pyrovae.evaluation.local import LocalPosterior
@@ -181,7 +182,7 @@ _ADVICE = (
 )
 
 
-def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
+def check_aggregate(autoencoder: Autoencoder, batch: Batch | Tensor) -> Aggregate:
     r"""Compare the aggregated posterior with the prior.
 
     .. math::
@@ -192,7 +193,7 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(obs, *shape)``.
+        batch: Data ``(obs, *shape)``.
 
     Raises:
         DataError: There are fewer than 50 data; a latent has no finite density under the prior.
@@ -201,14 +202,14 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
         Hoffman and Johnson (2016), *ELBO Surgery: Yet Another Way to Carve Up the Variational
         Evidence Lower Bound*, NIPS Workshop on Advances in Approximate Bayesian Inference.
     """
-    if len(x) < MIN_DATA:
+    if len(batch) < MIN_DATA:
         raise DataError(
-            f"{len(x)} data are too few to compare their latents with the prior: at least "
+            f"{len(batch)} data are too few to compare their latents with the prior: at least "
             f"{MIN_DATA} are needed"
         )
-    with evaluating(autoencoder, x.device):
-        local = LocalPosterior(autoencoder, x[:2])
-        rows = [_draw(autoencoder, part) for part in x.split(chunks.codes(x.device) // 2)]
+    with evaluating(autoencoder, batch.device):
+        local = LocalPosterior(autoencoder, batch[:2])
+        rows = [_draw(autoencoder, part) for part in batch.split(chunks.codes(batch.device) // 2)]
     z, log_prior = (torch.cat(column, dim=1).cpu().double() for column in zip(*rows, strict=True))
     if not (z.isfinite().all() and log_prior.isfinite().all()):
         raise DataError(
@@ -220,9 +221,9 @@ def check_aggregate(autoencoder: Autoencoder, x: Tensor) -> Aggregate:
     return Aggregate(local.names, *z.numpy(), *log_prior.numpy())
 
 
-def _draw(autoencoder: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+def _draw(autoencoder: Autoencoder, batch: Batch | Tensor) -> tuple[Tensor, Tensor]:
     """A latent from the guide and one from the prior for each observation, with log p(z)."""
-    local = LocalPosterior(autoencoder, x)
+    local = LocalPosterior(autoencoder, batch)
     z = torch.cat([local.draw_guide(1), local.draw_prior(1)])
     return z, local.log_model(z)[0]
 

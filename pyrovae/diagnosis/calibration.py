@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.diagnosis.pit import DRAWS, Placed, active, place
 from pyrovae.diagnosis.ranks import mean_error, span, variance_error
 from pyrovae.errors import DataError, SpecError
@@ -255,7 +256,7 @@ class Calibration(Check):
 
 
 def check_calibration(
-    autoencoder: Autoencoder, like: Tensor, simulations: int = SIMULATIONS
+    autoencoder: Autoencoder, like: Batch | Tensor, simulations: int = SIMULATIONS
 ) -> Calibration:
     r"""Simulation-based calibration of the guide.
 

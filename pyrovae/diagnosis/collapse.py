@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.evaluation.information import Information, affordable, mutual_information
 from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
 from pyrovae.evaluation.latent_use import ACTIVE_KL, LatentUse, latent_use
@@ -165,14 +165,14 @@ _MORE = (
 )
 
 
-def check_collapse(autoencoder: Autoencoder, x: Tensor) -> Collapse:
+def check_collapse(autoencoder: Autoencoder, batch: Batch) -> Collapse:
     """Count active latent dimensions and bracket the mutual information I(x; z).
 
     The guide may be a point, which has no KL and no information: only the variance counts then.
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(obs, *shape)``.
+        batch: Data ``(obs, *shape)``.
 
     Raises:
         DataError: There are fewer than 20 data.
@@ -182,9 +182,9 @@ def check_collapse(autoencoder: Autoencoder, x: Tensor) -> Collapse:
         arXiv:1509.00519; Poole et al. (2019), *On Variational Bounds of Mutual Information*,
         arXiv:1905.06922.
     """
-    use = latent_use(autoencoder, x)
-    with evaluating(autoencoder, x.device):
-        few = LocalPosterior(autoencoder, x[: affordable(autoencoder, x)])
+    use = latent_use(autoencoder, batch)
+    with evaluating(autoencoder, batch.device):
+        few = LocalPosterior(autoencoder, batch[: affordable(autoencoder, batch)])
         found = None if few.point else mutual_information(few)
     per_dim = np.full_like(use.kl, np.nan) if found is None else found.per_dim.mean(0).numpy()
     return Collapse(**vars(use), per_dim=per_dim, information=found and _bracket(found))

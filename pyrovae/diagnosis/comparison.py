@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealed_importance as annealing
@@ -167,7 +168,7 @@ class Comparison:
 
 def compare(
     autoencoders: Mapping[str, Autoencoder],
-    x: Tensor,
+    batch: Batch,
     *,
     samples: int = 1000,
     ais: bool = False,
@@ -186,7 +187,7 @@ def compare(
 
     Args:
         autoencoders: Two or more by name, on one device.
-        x: The data ``(data, *shape)``, as all of them see them.
+        batch: The data ``(data, *shape)``, as all of them see them.
         samples: Latents for each observation.
         ais: Whether to estimate log p(x) by annealing; needed if a guide is a point.
         simulations: Number of data to measure the gap on; by default
@@ -199,14 +200,14 @@ def compare(
             guide is a point and ``ais`` is not asked for.
         DataError: A density is not finite; names the model and the data.
     """
-    require_comparable(autoencoders, x, ais=ais)
+    require_comparable(autoencoders, batch, ais=ais)
     simulations = simulations or usual_simulations(ais=ais)
-    found, like = {}, x[torch.arange(simulations, device=x.device) % len(x)]
+    found, like = {}, batch[torch.arange(simulations, device=batch.device) % len(batch)]
     for name, autoencoder in autoencoders.items():
         bar = name if progress else ""
         try:
             evaluation = evaluate_pointwise(
-                autoencoder, x, samples, ais=ais, progress=bar, computation=computation
+                autoencoder, batch, samples, ais=ais, progress=bar, computation=computation
             )
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
@@ -228,7 +229,9 @@ def usual_simulations(*, ais: bool) -> int:
     return ANNEALED_SIMULATIONS if ais else SIMULATIONS
 
 
-def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ais: bool) -> None:
+def require_comparable(
+    autoencoders: Mapping[str, Autoencoder], batch: Batch, *, ais: bool
+) -> None:
     """Refuse models whose log p(x) cannot be compared, or cannot be estimated.
 
     Raises:
@@ -238,7 +241,7 @@ def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ai
         raise SpecError(
             f"a comparison needs at least two models, and there is {len(autoencoders)}"
         )
-    discrete = {name: is_discrete(model, x) for name, model in autoencoders.items()}
+    discrete = {name: is_discrete(model, batch) for name, model in autoencoders.items()}
     if len(set(discrete.values())) > 1:
         first = {kind: name for name, kind in discrete.items()}
         raise SpecError(
@@ -246,8 +249,8 @@ def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ai
             "be compared: choose likelihoods that are both discrete or both continuous"
         )
     for name, model in autoencoders.items():
-        with evaluating(model, x.device):
-            point = LocalPosterior(model, x[:1]).point
+        with evaluating(model, batch.device):
+            point = LocalPosterior(model, batch[:1]).point
         if point and not ais:
             raise SpecError(
                 f"the guide of {name} is a point, from which log p(x) cannot be estimated by "
@@ -257,7 +260,7 @@ def require_comparable(autoencoders: Mapping[str, Autoencoder], x: Tensor, *, ai
 
 def _gap(
     autoencoder: Autoencoder,
-    like: Tensor,
+    like: Batch | Tensor,
     samples: int,
     start: annealing.Start | None,
     computation: Computation | None,

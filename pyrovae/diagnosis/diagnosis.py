@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
 from pyrovae.diagnosis.bound import Bound
@@ -22,7 +22,12 @@ from pyrovae.diagnosis.gap import check_gap
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
 from pyrovae.diagnosis.pareto import check_weights
 from pyrovae.diagnosis.predictive import check_predictive
-from pyrovae.diagnosis.predictive_draws import how_many, posterior_predictive, prior_predictive
+from pyrovae.diagnosis.predictive_draws import (
+    Replicates,
+    how_many,
+    posterior_predictive,
+    prior_predictive,
+)
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealed_importance as annealing
@@ -30,7 +35,7 @@ from pyrovae.evaluation.annealed_importance import anneal
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.cost import seconds_per_gradient
 from pyrovae.evaluation.importance import bounds, draw_codes, draw_weighted, require_density
-from pyrovae.evaluation.local import Draws, LocalPosterior, Simulated
+from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -52,7 +57,7 @@ class Diagnosis:
 
     Attributes:
         name: Name of the data.
-        x: The data that were looked at, as the model sees them, ``(obs, *shape)`` on the CPU.
+        batch: The data that were looked at, as the model sees them, on the CPU.
         labels: Classes of the data ``(obs,)``, if there are any.
         draws: Latents from the guide with their log-densities.
         prior: Data sets from the model with their latents, ``(replicates, obs, ...)``; None for
@@ -65,14 +70,19 @@ class Diagnosis:
     """
 
     name: str
-    x: Tensor
+    batch: Batch
     labels: Tensor | None
     draws: Draws
-    prior: Simulated | None
+    prior: Replicates | None
     replicas: Tensor | None
     codes: list[str]
     outcomes: Sequence[Outcome]
     seconds: dict[str, float]
+
+    @property
+    def x(self) -> Tensor:
+        """The observations that were looked at, ``(obs, *shape)``."""
+        return self.batch.x
 
     @property
     def checks(self) -> list[Check]:
@@ -177,54 +187,58 @@ def diagnose(
     seen = require_enough(data.first(num), draws)
     device = autoencoder.device
     index = torch.arange(len(seen))
-    x, labels = observations(seen, index).to(device), seen.label(index)
+    batch, labels = observations(seen, index).to(device), seen.label(index)
     with evaluating(autoencoder, device):
-        local = LocalPosterior(autoencoder, x)
-    drawn = draw_codes(autoencoder, x, 1) if local.point else draw_weighted(autoencoder, x, draws)
+        local = LocalPosterior(autoencoder, batch)
+    drawn = (
+        draw_codes(autoencoder, batch, 1)
+        if local.point
+        else draw_weighted(autoencoder, batch, draws)
+    )
     inquiry = Questions(tell)
     ask = inquiry.ask
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
-    ask("calibration", lambda: check_calibration(autoencoder, x))
-    ask("latent dimensions", lambda: check_collapse(autoencoder, x))
-    ask("aggregated posterior", lambda: check_aggregate(autoencoder, x))
-    ask("prior predictive", lambda: check_predictive(autoencoder, x))
+    ask("calibration", lambda: check_calibration(autoencoder, batch))
+    ask("latent dimensions", lambda: check_collapse(autoencoder, batch))
+    ask("aggregated posterior", lambda: check_aggregate(autoencoder, batch))
+    ask("prior predictive", lambda: check_predictive(autoencoder, batch))
     if full:
         start: annealing.Start = "prior" if local.point else "guide"
-        simulated = x[:SIMULATED]
+        simulated = batch[:SIMULATED]
         ask(
             "log p(x)",
             lambda: check_sandwich(autoencoder, simulated, start=start, computation=computation),
         )
         ask("inference gap", lambda: _gap(local, bound))
-        ask("chains", lambda: check_mcmc(autoencoder, x[:CHAINED], computation=computation))
+        ask("chains", lambda: check_mcmc(autoencoder, batch[:CHAINED], computation=computation))
     return Diagnosis(
         name=seen.name,
-        x=x.cpu(),
+        batch=batch.cpu(),
         labels=None if labels is None else labels.cpu(),
         draws=drawn,
-        prior=_prior_predictive(autoencoder, x),
-        replicas=_posterior_predictive(autoencoder, x, drawn.z[: how_many(x)]),
+        prior=_prior_predictive(autoencoder, batch),
+        replicas=_posterior_predictive(autoencoder, batch, drawn.z[: how_many(batch.x)]),
         codes=local.names,
         outcomes=inquiry.outcomes,
         seconds=inquiry.seconds,
     )
 
 
-def cost(autoencoder: Autoencoder, x: Tensor) -> float:
+def cost(autoencoder: Autoencoder, batch: Batch) -> float:
     """Estimate of the seconds that ``full`` adds.
 
     Args:
         autoencoder: Model and guide.
-        x: The data to be looked at.
+        batch: The data to be looked at.
     """
     gradients = (
-        annealing.gradients(len(x))
-        + sandwich.gradients(len(x[:SIMULATED]))
-        + gap.gradients(len(x))
-        + mcmc.gradients(len(x[:CHAINED]))
+        annealing.gradients(len(batch))
+        + sandwich.gradients(len(batch[:SIMULATED]))
+        + gap.gradients(len(batch))
+        + mcmc.gradients(len(batch[:CHAINED]))
     )
-    return gradients * seconds_per_gradient(autoencoder, x)
+    return gradients * seconds_per_gradient(autoencoder, batch)
 
 
 def require_enough(seen: Dataset, draws: int) -> Dataset:
@@ -253,7 +267,7 @@ def _bound(
     elbo, log_prob, _ = bounds(drawn.log_weight)
     if not annealed or local.discrete.any():  # annealing needs gradients
         return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
-    log_prob = anneal(local.autoencoder, local.x, computation=computation).log_prob
+    log_prob = anneal(local.autoencoder, local.batch, computation=computation).log_prob
     return Bound(elbo, log_prob, "annealed from the guide", NEAL)
 
 
@@ -265,18 +279,18 @@ def _weights(local: LocalPosterior, drawn: Draws) -> Check:
 def _gap(local: LocalPosterior, bound: Outcome) -> Check:
     if not isinstance(bound, Bound):
         raise SpecError(bound.why if isinstance(bound, NotApplicable) else "there is no bound")
-    return check_gap(local.autoencoder, local.x, bound.elbo, bound.log_prob)
+    return check_gap(local.autoencoder, local.batch, bound.elbo, bound.log_prob)
 
 
-def _prior_predictive(autoencoder: Autoencoder, x: Tensor) -> Simulated | None:
+def _prior_predictive(autoencoder: Autoencoder, batch: Batch) -> Replicates | None:
     try:
-        return prior_predictive(autoencoder, x, how_many(x))
+        return prior_predictive(autoencoder, batch, how_many(batch.x))
     except SpecError:  # the check of it has said why
         return None
 
 
-def _posterior_predictive(autoencoder: Autoencoder, x: Tensor, z: Tensor) -> Tensor | None:
+def _posterior_predictive(autoencoder: Autoencoder, batch: Batch, z: Tensor) -> Tensor | None:
     try:
-        return posterior_predictive(autoencoder, x, z)
+        return posterior_predictive(autoencoder, batch, z)
     except SpecError:  # a factor cannot be drawn from
         return None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.local import LocalPosterior
@@ -137,7 +138,9 @@ def gradients(obs: int) -> int:
     return STEPS * DRAWS * obs
 
 
-def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tensor) -> Gap:
+def check_gap(
+    autoencoder: Autoencoder, batch: Batch | Tensor, elbo: Tensor, log_prob: Tensor
+) -> Gap:
     r"""Decompose the inference gap of each observation into the parts of family and encoder.
 
     .. math::
@@ -164,7 +167,7 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
 
     Args:
         autoencoder: Model and guide, made of parts.
-        x: Data ``(data, *shape)``.
+        batch: Data ``(data, *shape)``.
         elbo: ELBO of the guide, per observation ``(data,)``.
         log_prob: log p(x), or the best estimate of it, ``(data,)``.
 
@@ -177,27 +180,29 @@ def check_gap(autoencoder: Autoencoder, x: Tensor, elbo: Tensor, log_prob: Tenso
         arXiv:1801.03558.
     """
     guide = encoded_guide(autoencoder)
-    if len(x) < 2:
-        raise DataError(f"the inference gap needs at least 2 data, here {len(x)}")
-    with evaluating(autoencoder, x.device):
+    if len(batch) < 2:
+        raise DataError(f"the inference gap needs at least 2 data, here {len(batch)}")
+    with evaluating(autoencoder, batch.device):
         # Parameters belong to single observations: a chunk is fitted like all data at once.
-        size = max(1, chunks.codes(x.device) // DRAWS)
-        parts = [_refine(autoencoder, guide, part) for part in x.split(size)]
+        size = max(1, chunks.codes(batch.device) // DRAWS)
+        parts = [_refine(autoencoder, guide, part) for part in batch.split(size)]
     refined, kept = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     elbo, log_prob = elbo.double().cpu(), log_prob.double().cpu()
     best = torch.where(kept, elbo, refined)
     return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, _richer(guide))
 
 
-def _refine(autoencoder: Autoencoder, guide: Guide, x: Tensor) -> tuple[Tensor, Tensor]:
+def _refine(
+    autoencoder: Autoencoder, guide: Guide, batch: Batch | Tensor
+) -> tuple[Tensor, Tensor]:
     """ELBOs of the best members for a few data, and where the encoder's is no worse."""
-    local = LocalPosterior(autoencoder, x)
+    local = LocalPosterior(autoencoder, batch)
     if local.point:
         raise SpecError(
             "the guide is a point and has no density, so there is no bound that could have a gap: "
             "choose another inference.guide.kind"
         )
-    free = freed(guide, x)
+    free = freed(guide, local.x)
     fit(free, local, STEPS)
     # Also where the refined ELBO is NaN.
     kept = ~(mean_elbo(free, local, TO_CHOOSE) > mean_elbo(guide, local, TO_CHOOSE))

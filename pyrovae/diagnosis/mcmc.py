@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.diagnosis.chain_statistics import ess, rhat
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import hamiltonian
@@ -236,7 +237,7 @@ class Chains(NamedTuple):
 
 def check_mcmc(
     autoencoder: Autoencoder,
-    x: Tensor,
+    batch: Batch | Tensor,
     *,
     chains: int = 4,
     warmup: int = 300,
@@ -250,7 +251,7 @@ def check_mcmc(
 
     Args:
         autoencoder: Model and guide, which may be a point.
-        x: Data ``(obs, *shape)`` on the autoencoder's device.
+        batch: Data ``(obs, *shape)`` on the autoencoder's device.
         chains: Number of chains for each observation; at least 4.
         warmup: Transitions that are not kept.
         draws: Transitions that are kept; at least 4, and 1000 for R-hat to be of use.
@@ -268,8 +269,8 @@ def check_mcmc(
     starts = ("guide",) * (chains - chains // 2) + ("prior",) * (chains // 2)
     densities = Densities(log_posterior, autoencoder, computation)
     parts, guides, point, angles = [], [], False, torch.zeros(0, dtype=torch.bool)
-    with evaluating(autoencoder, x.device):
-        for part in x.split(max(1, chunks.codes(x.device) // chains)):
+    with evaluating(autoencoder, batch.device):
+        for part in batch.split(max(1, chunks.codes(batch.device) // chains)):
             local = LocalPosterior(autoencoder, part)
             parts.append(sample(local, densities.of(local), starts, warmup, draws))
             guides.append(_guide_draws(local))
@@ -359,7 +360,7 @@ def _require(chains: int, warmup: int, draws: int) -> None:
 
 
 def _guide_draws(local: LocalPosterior) -> Tensor:
-    sizes = chunks.draws(len(local), GUIDE_DRAWS, local.x.device)
+    sizes = chunks.draws(len(local), GUIDE_DRAWS, local.batch.device)
     return torch.cat([local.draw_guide(size).cpu() for size in sizes]).double()
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.evaluation.angles import on_plane, unwrapped
 from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
@@ -48,10 +49,10 @@ class Placed(NamedTuple):
 _Site = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def place(autoencoder: Autoencoder, like: Tensor) -> Placed:
+def place(autoencoder: Autoencoder, like: Batch | Tensor) -> Placed:
     """Simulate as many data as there are in ``like``, and place their latents."""
     simulated = simulate(autoencoder, like)
-    local = LocalPosterior(autoencoder, simulated.x)
+    local = LocalPosterior(autoencoder, simulated.batch)
     angles = local.angles
     z = torch.cat([simulated.z.unsqueeze(0), local.draw_guide(DRAWS)])  # by one computation
     log_joint = local.log_joint(z)

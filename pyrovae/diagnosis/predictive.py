@@ -14,6 +14,7 @@ from torch.distributions import Categorical
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError
 from pyrovae.evaluation.local import simulate
 from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
@@ -146,7 +147,9 @@ class Predictive(Check):
         return "noise" if name in ("roughness", "contrast", "maximum") and lower else "other"
 
 
-def check_predictive(autoencoder: Autoencoder, x: Tensor, replicates: int = 200) -> Predictive:
+def check_predictive(
+    autoencoder: Autoencoder, batch: Batch | Tensor, replicates: int = 200
+) -> Predictive:
     r"""Compare statistics of the data with those of data sets of the same size from p(x).
 
     .. math::
@@ -172,7 +175,7 @@ def check_predictive(autoencoder: Autoencoder, x: Tensor, replicates: int = 200)
 
     Args:
         autoencoder: The model; the guide is used only by a VampPrior.
-        x: Data ``(data, *shape)``.
+        batch: Data ``(data, *shape)``.
         replicates: Number of data sets to draw.
 
     Raises:
@@ -184,17 +187,18 @@ def check_predictive(autoencoder: Autoencoder, x: Tensor, replicates: int = 200)
         the prior predictive; Bayarri and Berger (2000), *P Values for Composite Null Models*, on
         the double use of data; Westfall and Young (1993), *Resampling-Based Multiple Testing*.
     """
-    if len(x) < 2:
-        raise DataError(f"predictive checks need at least 2 data, here {len(x)}")
+    batch = Batch.of(batch)
+    if len(batch) < 2:
+        raise DataError(f"predictive checks need at least 2 data, here {len(batch)}")
     if replicates < FEWEST_REPLICATES:
         raise DataError(
             f"predictive checks need at least {FEWEST_REPLICATES} replicates, here {replicates}"
         )
-    with evaluating(autoencoder, x.device):
-        kind = _kind(x, _replicate(autoencoder, x[: chunks.codes(x.device)]))
-        observed = _of_the_set(x, kind, lambda part: part)
+    with evaluating(autoencoder, batch.device):
+        kind = _kind(batch.x, _replicate(autoencoder, batch[: chunks.codes(batch.device)]))
+        observed = _of_the_set(batch, kind, lambda part: part.x)
         drawn = [
-            _of_the_set(x, kind, lambda part: _replicate(autoencoder, part))
+            _of_the_set(batch, kind, lambda part: _replicate(autoencoder, part))
             for _ in range(replicates)
         ]
     return compare(
@@ -318,17 +322,17 @@ def moments(numbers: dict[str, Tensor]) -> Moments:
     return Moments(list(values), table.mean(0), table.var(0))
 
 
-def _of_the_set(x: Tensor, kind: Kind, change: Callable[[Tensor], Tensor]) -> Moments:
+def _of_the_set(batch: Batch, kind: Kind, change: Callable[[Batch], Tensor]) -> Moments:
     """Moments of the data after a change that is made chunk by chunk."""
-    parts = [per_datum(change(part), kind) for part in x.split(chunks.codes(x.device))]
+    parts = [per_datum(change(part), kind) for part in batch.split(chunks.codes(batch.device))]
     return moments({name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]})
 
 
-def _replicate(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+def _replicate(autoencoder: Autoencoder, batch: Batch) -> Tensor:
     """Draw as many data from the model as there are in ``x``."""
-    drawn = simulate(autoencoder, x)
+    drawn = simulate(autoencoder, batch)
     if isinstance(autoencoder, VAE) and isinstance(autoencoder.likelihood, MultinomialLikelihood):
-        return _words(autoencoder.decode(drawn.z).mean, x.sum(-1)).to(x.dtype)
+        return _words(autoencoder.decode(drawn.z).mean, batch.x.sum(-1)).to(batch.x.dtype)
     return drawn.x
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.annealed_importance import Start
@@ -111,7 +112,7 @@ class Sandwich(Check):
 
 def check_sandwich(
     autoencoder: Autoencoder,
-    like: Tensor,
+    like: Batch | Tensor,
     *,
     steps: int = 50,
     chains: int = 16,

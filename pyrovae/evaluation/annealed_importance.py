@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import hamiltonian
 from pyrovae.evaluation.hamiltonian import Densities, LogDensity, at, transition
@@ -56,7 +57,7 @@ class Bracket(NamedTuple):
 
 def anneal(
     autoencoder: Autoencoder,
-    x: Tensor,
+    batch: Batch | Tensor,
     *,
     steps: int = 50,
     chains: int = 16,
@@ -82,7 +83,7 @@ def anneal(
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(data, *shape)`` on the autoencoder's device.
+        batch: The data on the autoencoder's device.
         steps: :math:`K`; 0 is plain importance sampling.
         chains: :math:`M`, at least 2.
         start: :math:`\pi_0`. The guide needs far fewer temperatures; the prior also covers modes
@@ -101,8 +102,8 @@ def anneal(
     _require(steps, chains)
     between = Densities(partial(_between, start), autoencoder, computation)
     parts = []
-    with evaluating(autoencoder, x.device):
-        for part in x.split(_data_at_once(chains, x.device)):
+    with evaluating(autoencoder, batch.device):
+        for part in batch.split(_data_at_once(chains, batch.device)):
             path = Path(LocalPosterior(autoencoder, part), start, between)
             log_weight = _forwards(path, _pilot(path, steps), chains)
             parts.append(_summarised(log_weight))
@@ -113,7 +114,7 @@ def anneal(
 
 def bracket(
     autoencoder: Autoencoder,
-    like: Tensor,
+    like: Batch | Tensor,
     *,
     steps: int = 50,
     chains: int = 16,
@@ -164,15 +165,15 @@ def bracket(
     with evaluating(autoencoder, like.device):
         for part in like.split(_data_at_once(chains, like.device)):
             simulated = simulate(autoencoder, part)
-            path = Path(LocalPosterior(autoencoder, simulated.x), start, between)
+            path = Path(LocalPosterior(autoencoder, simulated.batch), start, between)
             schedule = _pilot(path, steps)
             forwards = _forwards(path, schedule, chains)
             backwards = _backwards(path, schedule, simulated.z.unsqueeze(0))
-            parts.append((simulated.x, *_bounds(forwards, backwards)))
+            parts.append((simulated.batch.x, *_bounds(forwards, backwards)))
     return _joined(parts)
 
 
-def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> Bracket:
+def importance_bracket(autoencoder: Autoencoder, like: Batch | Tensor, samples: int) -> Bracket:
     r"""The bracket of :func:`bracket` for plain importance sampling, K = 0, with many samples.
 
     .. math::
@@ -196,9 +197,9 @@ def importance_bracket(autoencoder: Autoencoder, like: Tensor, samples: int) -> 
     with evaluating(autoencoder, like.device):
         for part in like.split(chunks.data(like.device)):
             simulated = simulate(autoencoder, part)
-            local = LocalPosterior(autoencoder, simulated.x)
+            local = LocalPosterior(autoencoder, simulated.batch)
             _require_density(local)
-            parts.append((simulated.x, *_importance_bounds(local, simulated, samples)))
+            parts.append((simulated.batch.x, *_importance_bounds(local, simulated, samples)))
     return _joined(parts)
 
 
@@ -357,7 +358,7 @@ def _importance_bounds(
     local: LocalPosterior, simulated: Simulated, samples: int
 ) -> tuple[Tensor, Tensor]:
     z = simulated.z.unsqueeze(0)
-    sizes = chunks.draws(len(local), samples, simulated.x.device)
+    sizes = chunks.draws(len(local), samples, simulated.batch.device)
     log_weight = torch.cat([local.draw(size).log_weight for size in sizes])
     return _bounds(log_weight, local.log_joint(z) - local.log_guide(z))
 

@@ -43,8 +43,8 @@ def evaluate(
         objective = build_objective(ELBOSpec(), autoencoder, few)
     totals, layouts = [], []
     with evaluating(autoencoder, device):
-        for x in batches(data, device):
-            loss, terms = objective.loss_and_terms(autoencoder, x, beta)
+        for batch in batches(data, device):
+            loss, terms = objective.loss_and_terms(autoencoder, batch, beta)
             totals.append(sums(loss, terms))
             layouts.append(Layout.of(terms))
     return BoundSummary.of(torch.stack(totals), layouts[0], len(data))

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder
 
 TRIES = 3  # of which the shortest counts: the first takes longer
 
 
-def seconds_per_gradient(autoencoder: Autoencoder, x: Tensor) -> float:
+def seconds_per_gradient(autoencoder: Autoencoder, batch: Batch) -> float:
     """Seconds per gradient of log p(x, z), and of log q(z | x), for a single latent.
 
     Measured on many latents at once, as in annealing and chains; the rest of an HMC step costs
@@ -23,11 +24,11 @@ def seconds_per_gradient(autoencoder: Autoencoder, x: Tensor) -> float:
 
     Args:
         autoencoder: Model and guide.
-        x: Data, of which a few are used.
+        batch: Data, of which a few are used.
     """
-    with evaluating(autoencoder, x.device):
-        local = LocalPosterior(autoencoder, x[: chunks.data(x.device)])
-        z = local.draw_guide(chunks.codes(x.device) // len(local))
+    with evaluating(autoencoder, batch.device):
+        local = LocalPosterior(autoencoder, batch[: chunks.data(batch.device)])
+        z = local.draw_guide(chunks.codes(batch.device) // len(local))
         seconds = min(_seconds(local, z) for _ in range(TRIES))
     return seconds / (len(z) * len(local))
 

@@ -69,16 +69,16 @@ def log_evidence(
     with evaluating(autoencoder, device):
         local = LocalPosterior(autoencoder, few)
 
-    def draw(x: Tensor, draws: int) -> Draws:
-        return local.of(x).draw(draws)
+    def draw(*tensors: Tensor, draws: int) -> Draws:
+        return local.of(local.batch.rebuilt(tensors)).draw(draws)
 
     recurring = CompiledOnDemand(draw, autoencoder, computation)
     parts = []
     bar = tqdm(total=len(data), unit="obs", disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, device), bar:
-        for x in batches(data, device, chunks.data(device)):
-            log_weight, _ = weigh(recurring, x, samples)
+        for batch in batches(data, device, chunks.data(device)):
+            log_weight, _ = weigh(recurring, batch, samples)
             found = bounds(log_weight)
             parts.append(Evidence(found.log_prob, found.effective_samples))
-            bar.update(len(x))
+            bar.update(len(batch))
     return Evidence(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))

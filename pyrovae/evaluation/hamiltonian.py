@@ -177,14 +177,17 @@ class Densities:
     def of(self, local: LocalPosterior, *settings: Tensor) -> LogDensity:
         """The density for a few data; it can be differentiated once."""
         self._local = local  # any: the data are replaced
-        differentiate = partial(self.recurring, local.x, *settings)
+        differentiate = partial(self.recurring, *local.batch.tensors, *settings)
         return partial(_WithGradient.apply, differentiate)
 
-    def _differentiate(self, x: Tensor, *settings_and_u: Tensor) -> tuple[Tensor, Tensor]:
-        *settings, u = settings_and_u
+    def _differentiate(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient, of the data's tensors, then the settings, then u."""
+        data = len(self._local.batch.tensors)
+        batch = self._local.batch.rebuilt(tensors[:data])
+        *settings, u = tensors[data:]
         with torch.enable_grad():
             u = u.detach().requires_grad_()
-            value = self._log_prob(self._local.of(x), u, *settings)
+            value = self._log_prob(self._local.of(batch), u, *settings)
             (gradient,) = torch.autograd.grad(value.sum(), u)
         return value.detach(), gradient
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.programs.autoencoder import Autoencoder
@@ -30,14 +31,14 @@ class Bounds(NamedTuple):
     effective_samples: Tensor
 
 
-def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
+def draw_weighted(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
     """Draw latents from the guide for each observation, in chunks; on the CPU.
 
     Always the same random numbers: two calls with the same weights agree.
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(data, *shape)``.
+        batch: The data.
         draws: Number of latents for each observation.
 
     Raises:
@@ -45,17 +46,20 @@ def draw_weighted(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
         SpecError: The guide is a point, whose weights would be constant, as those of an exact
             guide are.
     """
-    with evaluating(autoencoder, x.device):
-        require_density(LocalPosterior(autoencoder, x[:1]))
-    drawn = draw_codes(autoencoder, x, draws)
+    with evaluating(autoencoder, batch.device):
+        require_density(LocalPosterior(autoencoder, batch[:1]))
+    drawn = draw_codes(autoencoder, batch, draws)
     require_finite(drawn.log_weight)
     return drawn
 
 
-def draw_codes(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
+def draw_codes(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
     """Draw as :func:`draw_weighted`, also from points, whose "weights" are log p(x, z)."""
-    with evaluating(autoencoder, x.device):
-        rows = [_draw_chunks(autoencoder, part, draws) for part in x.split(chunks.data(x.device))]
+    with evaluating(autoencoder, batch.device):
+        rows = [
+            _draw_chunks(autoencoder, part, draws)
+            for part in batch.split(chunks.data(batch.device))
+        ]
     return Draws(*(torch.cat(column, dim=1) for column in zip(*rows, strict=True)))
 
 
@@ -75,15 +79,20 @@ def bounds(log_weight: Tensor) -> Bounds:
     )
 
 
-def weigh(draw: Callable[..., Sequence[Tensor]], x: Tensor, draws: int) -> tuple[Tensor, Tensor]:
+def weigh(
+    draw: Callable[..., Sequence[Tensor]], batch: Batch, draws: int
+) -> tuple[Tensor, Tensor]:
     """Log w and log p(x | z) of draws from the guide, ``(draws, data)``, in bounded memory.
 
     Args:
-        draw: Function of data and a number ``draws`` that returns latents with log-densities.
-        x: A few data.
+        draw: Function of the data's tensors and a number ``draws`` that
+            returns latents with log-densities.
+        batch: A few data.
         draws: Number of latents for each observation.
     """
-    drawn = [draw(x, draws=size) for size in chunks.draws(len(x), draws, x.device)]
+    drawn = [
+        draw(*batch.tensors, draws=size) for size in chunks.draws(len(batch), draws, batch.device)
+    ]
     found = [Draws(*part) for part in drawn]
     return (
         torch.cat([part.log_weight for part in found]),
@@ -127,8 +136,8 @@ def require_finite(log_weight: Tensor) -> None:
         )
 
 
-def _draw_chunks(autoencoder: Autoencoder, x: Tensor, draws: int) -> Draws:
+def _draw_chunks(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
     """Draw the latents of a few observations, chunk by chunk."""
-    local = LocalPosterior(autoencoder, x)
-    drawn = [local.draw(size) for size in chunks.draws(len(x), draws, x.device)]
+    local = LocalPosterior(autoencoder, batch)
+    drawn = [local.draw(size) for size in chunks.draws(len(batch), draws, batch.device)]
     return Draws(*(torch.cat(column).cpu() for column in zip(*drawn, strict=True)))

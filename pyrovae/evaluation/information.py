@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import TransformedDistribution
 
 from pyrovae.compute import chunks
+from pyrovae.data import Batch
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.marginals import guide_marginals
 from pyrovae.objectives.requirements import pairs
@@ -36,14 +37,15 @@ class Information(NamedTuple):
     per_dim: Tensor
 
 
-def affordable(autoencoder: Autoencoder, x: Tensor) -> int:
+def affordable(autoencoder: Autoencoder, batch: Batch) -> int:
     """Number of observations for which all pairwise densities are computed: 1000, or 200.
 
     A flow has to be inverted for each pair of latent and observation, and a program that cannot
     draw several particles at once runs its encoder for each pair.
     """
     dear = not autoencoder.vectorisable or any(
-        isinstance(pair.q, TransformedDistribution) for pair in pairs(autoencoder, x[:2]).values()
+        isinstance(pair.q, TransformedDistribution)
+        for pair in pairs(autoencoder, batch[:2]).values()
     )
     return DATA_IF_DEAR if dear else DATA
 

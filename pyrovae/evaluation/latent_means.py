@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.evaluation.batches import batches, observations
 from pyrovae.programs.autoencoder import Autoencoder, center
 from pyrovae.programs.traces import Site
@@ -28,28 +28,29 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
     with evaluating(autoencoder, device):
         sites = autoencoder.traces(few).latent
         # Filled in place: keeping many small tensors would fragment memory.
-        found = torch.empty(len(data), means(autoencoder, few, sites).shape[1], dtype=few.dtype)
+        found = torch.empty(len(data), means(autoencoder, few, sites).shape[1], dtype=few.x.dtype)
         start = 0
-        for x in batches(data, device):
-            found[start : start + len(x)] = means(autoencoder, x, sites)
-            start += len(x)
+        for batch in batches(data, device):
+            found[start : start + len(batch)] = means(autoencoder, batch, sites)
+            start += len(batch)
     return found
 
 
-def means(autoencoder: Autoencoder, x: Tensor, sites: Sequence[str]) -> Tensor:
-    """Means as of :func:`codes`, for a batch ``(batch, *shape)``, in the programs' current mode.
+def means(autoencoder: Autoencoder, batch: Batch | Tensor, sites: Sequence[str]) -> Tensor:
+    """Means as of :func:`codes`, for a batch, in the programs' current mode.
 
     Runs the guide alone, without the decoder.
 
     Args:
         autoencoder: Model and guide.
-        x: The batch, on the programs' device.
+        batch: The batch, on the programs' device.
         sites: The latent sites, in the model's order.
     """
-    guide = poutine.trace(autoencoder.guide).get_trace(x)
+    variables = Batch.of(batch).variables
+    guide = poutine.trace(autoencoder.guide).get_trace(**variables)
     found: list[Site] = [guide.nodes[name] for name in sites]
     parts = [center(site["fn"], site["value"]) for site in found]
-    return torch.cat([part.reshape(len(x), -1) for part in parts], dim=-1)
+    return torch.cat([part.reshape(len(batch), -1) for part in parts], dim=-1)
 
 
 def active_dimensions(codes: Tensor) -> int:

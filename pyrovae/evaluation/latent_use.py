@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError
 from pyrovae.evaluation.angles import on_plane
 from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
@@ -68,14 +69,14 @@ class LatentUse:
         return self.varies & self.informs
 
 
-def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
+def latent_use(autoencoder: Autoencoder, batch: Batch | Tensor) -> LatentUse:
     """Variance of the posterior means, and KL, of each latent dimension.
 
     The guide may be a point, which has no KL: only the variance counts then.
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(obs, *shape)``.
+        batch: The data.
 
     Raises:
         DataError: There are fewer than 20 data.
@@ -84,13 +85,14 @@ def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519.
     """
-    if len(x) < MIN_DATA:
-        raise DataError(f"{len(x)} data are too few to see what varies: {MIN_DATA} are needed")
-    with evaluating(autoencoder, x.device):
-        few = LocalPosterior(autoencoder, x[:2])
-        parts = [_moments(few, part) for part in x.split(chunks.codes(x.device))]
+    batch = Batch.of(batch)
+    if len(batch) < MIN_DATA:
+        raise DataError(f"{len(batch)} data are too few to see what varies: {MIN_DATA} are needed")
+    with evaluating(autoencoder, batch.device):
+        few = LocalPosterior(autoencoder, batch[:2])
+        parts = [_moments(few, part) for part in batch.split(chunks.codes(batch.device))]
         moments = Moments(*(torch.cat(column) for column in zip(*parts, strict=True)))
-        prior_variance = _prior_variance(few, x)
+        prior_variance = _prior_variance(few, batch)
     noise = moments.noise.mean(0)  # of means that are estimated from draws
     return LatentUse(
         names=few.names,
@@ -98,7 +100,7 @@ def latent_use(autoencoder: Autoencoder, x: Tensor) -> LatentUse:
         mean_variance=(moments.mean.var(0).sum(-1) - noise).clamp(min=0).numpy(),
         prior_variance=prior_variance.numpy(),
         total_kl=float(moments.kl.mean()),
-        kl_error=float(moments.kl.std()) / math.sqrt(len(x)),
+        kl_error=float(moments.kl.std()) / math.sqrt(len(batch)),
     )
 
 
@@ -119,20 +121,20 @@ class Moments(NamedTuple):
     kl_per_dim: Tensor
 
 
-def _moments(local: LocalPosterior, x: Tensor) -> Moments:
+def _moments(local: LocalPosterior, batch: Batch) -> Moments:
     """Averages over runs of the guide, of closed forms where each run has them."""
-    runs = [_run(local, x) for _ in range(2)]
+    runs = [_run(local, batch) for _ in range(2)]
     if any(not a.equal(b) for a, b in zip(*map(_without_nan, runs), strict=True)):
-        runs += [_run(local, x) for _ in range(RUNS - 2)]
+        runs += [_run(local, batch) for _ in range(RUNS - 2)]
     mean, kl, kl_per_dim = (torch.stack(column) for column in zip(*runs, strict=True))
     noise = mean.var(0).sum(-1) / len(runs)
     return Moments(mean.mean(0), noise, kl.mean(0), kl_per_dim.mean(0))
 
 
-def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _run(local: LocalPosterior, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Means, KL, and KL per dimension, from one run; the last NaN if the KL is no sum."""
-    traces = local.autoencoder.traces(x)
-    found = densities([traces], len(x), sampled=False)
+    traces = local.autoencoder.traces(batch)
+    found = densities([traces], len(batch), sampled=False)
     means, per_dims = [], []
     angles = local.angles.split([shape.numel() for shape in local.shapes.values()])
     for name, angular in zip(local.shapes, angles, strict=True):
@@ -141,7 +143,7 @@ def _run(local: LocalPosterior, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean = (
             (q["value"] if angular.any() else center(q["fn"], q["value"]))
             .double()
-            .reshape(len(x), -1)
+            .reshape(len(batch), -1)
         )
         each = site.kl_per_dim if mean.shape[1] > 1 or site.kl is None else site.kl.unsqueeze(-1)
         if each is None or site.kl_kind == "point" or each[0].shape != mean.shape:
@@ -156,17 +158,17 @@ def _without_nan(run: tuple[Tensor, ...]) -> list[Tensor]:
     return [part.nan_to_num() for part in run]
 
 
-def _prior_variance(local: LocalPosterior, x: Tensor) -> Tensor:
+def _prior_variance(local: LocalPosterior, batch: Batch) -> Tensor:
     """Prior variance of each latent dimension: in closed form, else of draws."""
     angles = local.angles
-    found = list(pairs(local.autoencoder, x[:2]).values())
+    found = list(pairs(local.autoencoder, batch[:2]).values())
     # One of several sites may depend on another, or on a discrete latent of the model alone.
     if len(found) == 1 and found[0].closes and not angles.any():
         with suppress(NotImplementedError):
             first, second = found[0].p.variance.double().reshape(2, -1).cpu()
             if first.isfinite().all() and torch.equal(first, second):
                 return first
-    few = LocalPosterior(local.autoencoder, x[:MIN_DATA])
-    sizes = chunks.draws(len(few), PRIOR_DRAWS // len(few), x.device)
+    few = LocalPosterior(local.autoencoder, batch[:MIN_DATA])
+    sizes = chunks.draws(len(few), PRIOR_DRAWS // len(few), batch.device)
     drawn = torch.cat([few.draw_prior(size) for size in sizes]).double().flatten(0, 1)
     return on_plane(drawn, angles).var(0).sum(-1).cpu()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import pyro
@@ -14,6 +13,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.randomness import seeded
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.programs.autoencoder import Autoencoder
@@ -63,18 +63,19 @@ class LocalPosterior:
 
     Args:
         autoencoder: Model and guide.
-        x: The data ``(data, *shape)``, on the programs' device.
+        batch: The data, on the programs' device; a tensor stands for observations alone.
 
     Attributes:
+        batch: The data.
         shapes: Shape of each latent site for one observation.
         dims: Number of latent dimensions.
         point: Whether the guide has no density.
     """
 
-    def __init__(self, autoencoder: Autoencoder, x: Tensor) -> None:
+    def __init__(self, autoencoder: Autoencoder, batch: Batch | Tensor) -> None:
         self.autoencoder = autoencoder
-        self.x = x
-        traces = autoencoder.traces(x)
+        self.batch = Batch.of(batch)
+        traces = autoencoder.traces(self.batch)
         self._latent = traces.latent
         self._guide = list(density_sites(traces.guide))
         self._auxiliary = traces.auxiliary
@@ -83,7 +84,7 @@ class LocalPosterior:
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
         guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
         self._supports = {name: true_support(prior[name], guide[name]) for name in self._latent}
-        data = Plates.of(traces.model, traces.guide, count=len(x)).data
+        data = Plates.of(traces.model, traces.guide, count=len(self)).data
         self._places = {name: len(guide[name].batch_shape) + (data or 0) for name in self._latent}
         self.shapes = {
             name: _without(_site(traces.guide, name)["value"].shape, place)
@@ -95,12 +96,17 @@ class LocalPosterior:
 
     def __len__(self) -> int:
         """Number of observations."""
-        return len(self.x)
+        return len(self.batch)
 
-    def of(self, x: Tensor) -> LocalPosterior:
+    @property
+    def x(self) -> Tensor:
+        """The observations ``(data, *shape)``."""
+        return self.batch.x
+
+    def of(self, batch: Batch) -> LocalPosterior:
         """Local posteriors of other observations; no program is run."""
         other = copy.copy(self)
-        other.x = x
+        other.batch = batch
         return other
 
     @property
@@ -201,11 +207,10 @@ class LocalPosterior:
             program = poutine.condition(program, data=dict(values))
         if summed:
             program = enumerated(program)
-        x, plate = self.x, pyro.plate(DRAWS, draws, dim=-2)
         if not self.autoencoder.vectorisable:
-            x = x.repeat(draws, *(1 for _ in x.shape[1:]))
-        with plate if self.autoencoder.vectorisable else nullcontext():
-            return poutine.trace(program).get_trace(x)
+            return poutine.trace(program).get_trace(**self.batch.repeat(draws).variables)
+        with pyro.plate(DRAWS, draws, dim=-2):
+            return poutine.trace(program).get_trace(**self.batch.variables)
 
     def _split(self, z: Tensor) -> dict[str, Tensor]:
         """Latents split into the values of the sites."""
@@ -245,21 +250,32 @@ class Simulated(NamedTuple):
 
     Attributes:
         z: Latents from p(z), ``(data, dims)``; given x, an exact draw from p(z | x).
-        x: Data from p(x | z), ``(data, *shape)``.
+        batch: Data from p(x | z), with the further variables as they were.
     """
 
     z: Tensor
-    x: Tensor
+    batch: Batch
+
+    @property
+    def x(self) -> Tensor:
+        """The simulated observations ``(data, *shape)``."""
+        return self.batch.x
 
 
-def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
-    """Simulate as many observations as there are in ``like``, which gives the shape.
+def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
+    """Simulate as many observations as there are in ``like``.
+
+    Args:
+        autoencoder: Model and guide.
+        like: Data of the same shape; the variables other than ``x`` are taken from it.
 
     Raises:
         SpecError: The model observes several sites, which need not make up an observation.
     """
+    like = Batch.of(like)
     with torch.no_grad():
-        trace = poutine.trace(poutine.uncondition(autoencoder.model)).get_trace(like)
+        model = poutine.uncondition(autoencoder.model)
+        trace = poutine.trace(model).get_trace(**like.variables)
     drawn = sites_by_role(trace, "latent")
     observed = [name for name in drawn if _site(trace, name)["infer"].get("was_observed")]
     latent = [name for name in drawn if name not in missing_values(trace)]
@@ -268,14 +284,14 @@ def simulate(autoencoder: Autoencoder, like: Tensor) -> Simulated:
             latent = autoencoder.traces(like[:2]).latent
     sites = [name for name in drawn if name in latent or name in observed]
     values = _values(trace, sites)
-    if len(observed) != 1 or values[observed[0]].numel() != like.numel():
+    if len(observed) != 1 or values[observed[0]].numel() != like.x.numel():
         raise SpecError(
             f"the model observes {', '.join(observed) or 'no site'}: checks on data simulated "
             "from it need it to observe all of the data at one site"
         )
-    x = values.pop(observed[0]).reshape(like.shape)
+    x = values.pop(observed[0]).reshape(like.x.shape)
     codes = [value.reshape(len(like), -1) for value in values.values()]
-    return Simulated(torch.cat(codes, dim=-1), x.to(like.dtype))
+    return Simulated(torch.cat(codes, dim=-1), like.with_x(x.to(like.x.dtype)))
 
 
 def _without(shape: torch.Size, place: int) -> torch.Size:

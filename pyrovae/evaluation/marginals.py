@@ -17,7 +17,8 @@ def guide_marginals(local: LocalPosterior) -> dict[str, Any]:
     None as well for a site that the guide draws given another one, since its distribution in a
     trace is a conditional. Two runs of the guide are compared to find such sites.
     """
-    first, second = (poutine.trace(local.autoencoder.guide).get_trace(local.x) for _ in range(2))
+    guide, variables = poutine.trace(local.autoencoder.guide), local.batch.variables
+    first, second = (guide.get_trace(**variables) for _ in range(2))
     found: dict[str, Any] = {}
     for name in local.shapes:
         nodes: Any = (first.nodes[name], second.nodes[name])

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
@@ -69,7 +70,7 @@ class Evaluation:
 
 def evaluate_pointwise(
     autoencoder: Autoencoder,
-    x: Tensor,
+    batch: Batch | Tensor,
     samples: int = 1000,
     *,
     ais: bool = False,
@@ -88,7 +89,7 @@ def evaluate_pointwise(
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(data, *shape)`` as the model sees them, on its device.
+        batch: The data as the model sees them, on its device.
         samples: :math:`K`.
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
@@ -102,30 +103,31 @@ def evaluate_pointwise(
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519.
     """
-    with evaluating(autoencoder, x.device):
-        local = LocalPosterior(autoencoder, x[:1])
+    batch = Batch.of(batch)
+    with evaluating(autoencoder, batch.device):
+        local = LocalPosterior(autoencoder, batch[:1])
 
-    def draw(x: Tensor, draws: int) -> Draws:
-        return local.of(x).draw(draws)
+    def draw(*tensors: Tensor, draws: int) -> Draws:
+        return local.of(local.batch.rebuilt(tensors)).draw(draws)
 
     recurring = CompiledOnDemand(draw, autoencoder, computation)
     parts = []
-    bar = tqdm(total=len(x), unit="obs", desc=progress, disable=not progress, file=sys.stderr)
-    with evaluating(autoencoder, x.device), bar:
-        for part in x.split(chunks.data(x.device)):
+    bar = tqdm(total=len(batch), unit="obs", desc=progress, disable=not progress, file=sys.stderr)
+    with evaluating(autoencoder, batch.device), bar:
+        for part in batch.split(chunks.data(batch.device)):
             parts.append(_judge(autoencoder, recurring, part, samples))
             bar.update(len(part))
     evaluation = _joined(parts)
     require_finite(evaluation.elbo.unsqueeze(0))
     if not ais:
         return evaluation
-    log_prob, error = annealed(autoencoder, x, point=evaluation.point, computation=computation)
+    log_prob, error = annealed(autoencoder, batch, point=evaluation.point, computation=computation)
     return replace(evaluation, annealed=log_prob, annealed_error=error)
 
 
 def annealed(
     autoencoder: Autoencoder,
-    x: Tensor,
+    batch: Batch,
     steps: int = STEPS,
     *,
     point: bool = False,
@@ -137,18 +139,18 @@ def annealed(
     """
     start: annealing.Start = "prior" if point else "guide"
     return annealing.anneal(
-        autoencoder, x, steps=steps, chains=CHAINS, start=start, computation=computation
+        autoencoder, batch, steps=steps, chains=CHAINS, start=start, computation=computation
     )
 
 
-def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
+def is_discrete(autoencoder: Autoencoder, batch: Batch) -> bool:
     """True if p(x | z) is a probability, rather than a density.
 
     Raises:
         SpecError: The model observes sites of both sorts.
     """
-    with evaluating(autoencoder, x.device):
-        local = LocalPosterior(autoencoder, x[:1])
+    with evaluating(autoencoder, batch.device):
+        local = LocalPosterior(autoencoder, batch[:1])
         supports = [seen.support for seen in local.observation(local.draw_prior(1))]
     kinds = {bool(support.is_discrete) for support in supports}
     if len(kinds) > 1:
@@ -157,16 +159,16 @@ def is_discrete(autoencoder: Autoencoder, x: Tensor) -> bool:
 
 
 def _judge(
-    autoencoder: Autoencoder, draw: CompiledOnDemand, x: Tensor, samples: int
+    autoencoder: Autoencoder, draw: CompiledOnDemand, batch: Batch, samples: int
 ) -> Evaluation:
     """Evaluate a few observations, their draws chunk by chunk."""
-    local = LocalPosterior(autoencoder, x)
+    local = LocalPosterior(autoencoder, batch)
     if local.point:
         return _at_the_point(local)
-    log_weight, log_likelihood = weigh(draw, x, samples)
+    log_weight, log_likelihood = weigh(draw, batch, samples)
     found = bounds(log_weight)
     reconstruction = log_likelihood.mean(0)
-    exact = _exact_kl(autoencoder, x)
+    exact = _exact_kl(autoencoder, batch)
     kl = (log_likelihood - log_weight).mean(0) if exact is None else exact
     return Evaluation(
         elbo=reconstruction - kl,
@@ -196,13 +198,13 @@ def _at_the_point(local: LocalPosterior) -> Evaluation:
     return Evaluation(elbo, reconstruction, kl, "point", 1, unknown, unknown, unknown)
 
 
-def _exact_kl(autoencoder: Autoencoder, x: Tensor) -> Tensor | None:
+def _exact_kl(autoencoder: Autoencoder, batch: Batch) -> Tensor | None:
     """KL ``(data,)`` in closed form; None with several sites.
 
     The KL at one of several sites may depend on the draw at another: a mean over many draws is
     then better than the exact value for a single draw.
     """
-    sites = densities([autoencoder.traces(x)], len(x), sampled=False).latent
+    sites = densities([autoencoder.traces(batch)], len(batch), sampled=False).latent
     (first, *others) = sites.values()
     return None if others or first.kl_kind != "exact" or first.kl is None else first.kl[0]
 

@@ -10,33 +10,36 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.programs.autoencoder import Autoencoder, center
 from pyrovae.programs.traces import Site, observed_sites, sites_by_role
 
 
-def reconstruct(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+def reconstruct(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
     """Means of p(x | z) at the means of q(z | x), in the shape of the data.
 
     Raises:
         SpecError: No site observes all of the data; see :func:`data_site`.
     """
-    with evaluating(autoencoder, x.device):
-        guide = poutine.trace(autoencoder.guide).get_trace(x)
+    batch = Batch.of(batch)
+    with evaluating(autoencoder, batch.device):
+        guide = poutine.trace(autoencoder.guide).get_trace(**batch.variables)
         for site in sites_by_role(guide, "latent").values():
             site["value"] = center(site["fn"], site["value"])
         replayed = poutine.replay(autoencoder.model, trace=guide)
-        return _mean_of_data(poutine.trace(replayed).get_trace(x), x)
+        return _mean_of_data(poutine.trace(replayed).get_trace(**batch.variables), batch)
 
 
-def prior_means(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+def prior_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
     """Means of p(x | z) at draws from the prior, one for each observation of ``x``.
 
     Raises:
         SpecError: No site observes all of the data; see :func:`data_site`.
     """
-    with evaluating(autoencoder, x.device):
-        return _mean_of_data(poutine.trace(autoencoder.model).get_trace(x), x)
+    batch = Batch.of(batch)
+    with evaluating(autoencoder, batch.device):
+        return _mean_of_data(poutine.trace(autoencoder.model).get_trace(**batch.variables), batch)
 
 
 def data_site(trace: Trace, x: Tensor) -> str:
@@ -59,18 +62,19 @@ def data_site(trace: Trace, x: Tensor) -> str:
     raise SpecError(f"{why}: means and draws of the data need one site with obs=x")
 
 
-def why_no_means(autoencoder: Autoencoder, x: Tensor) -> str:
+def why_no_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> str:
     """Reason why p(x | z) has no means in the shape of the data; empty if it has."""
-    with evaluating(autoencoder, x.device):
-        trace = poutine.trace(autoencoder.model).get_trace(x)
+    batch = Batch.of(batch)
+    with evaluating(autoencoder, batch.device):
+        trace = poutine.trace(autoencoder.model).get_trace(**batch.variables)
     try:
-        data_site(trace, x)
+        data_site(trace, batch.x)
     except SpecError as error:
         return str(error)
     return ""
 
 
-def _mean_of_data(trace: Trace, x: Tensor) -> Tensor:
-    site: Site = trace.nodes[data_site(trace, x)]
+def _mean_of_data(trace: Trace, batch: Batch) -> Tensor:
+    site: Site = trace.nodes[data_site(trace, batch.x)]
     mean: Tensor = site["fn"].mean
-    return mean.reshape(x.shape)
+    return mean.reshape(batch.x.shape)

@@ -10,7 +10,7 @@ from torch.distributions import Independent, constraints
 from torch.distributions.constraints import Constraint
 
 from pyrovae.compute.modes import evaluating
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation.batches import batches
 from pyrovae.programs.autoencoder import Autoencoder
@@ -34,11 +34,11 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     with evaluating(autoencoder, device):
         first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
         sites = list(_observed(autoencoder, first).values())
-        if len(sites) == 1 and sites[0]["value"] is first and sites[0]["mask"] is None:
+        if len(sites) == 1 and sites[0]["value"] is first.x and sites[0]["mask"] is None:
             # The data themselves: one run gives the support of all of them.
-            observed = ({"": {**sites[0], "value": x}} for x in batches(data, device))
+            observed = ({"": {**sites[0], "value": batch.x}} for batch in batches(data, device))
         else:
-            observed = (_observed(autoencoder, x) for x in batches(data, device))
+            observed = (_observed(autoencoder, batch) for batch in batches(data, device))
         for found in observed:
             for name, site in found.items():
                 if (value := _outside(site)) is not None:
@@ -50,9 +50,9 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
                     )
 
 
-def _observed(autoencoder: Autoencoder, x: Tensor) -> dict[str, Site]:
+def _observed(autoencoder: Autoencoder, batch: Batch) -> dict[str, Site]:
     """The sites at which the model observes data."""
-    return sites_by_role(poutine.trace(autoencoder.model).get_trace(x), "observed")
+    return sites_by_role(poutine.trace(autoencoder.model).get_trace(**batch.variables), "observed")
 
 
 def _outside(site: Site) -> float | None:

@@ -189,7 +189,7 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
     return Ablation(
         columns,
         None if labels is None else labels.cpu(),
-        observations(data.test, shown.flatten()).cpu().unflatten(0, shown.shape),
+        observations(data.test, shown.flatten()).x.cpu().unflatten(0, shown.shape),
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable, percent
@@ -138,7 +139,7 @@ class Samples(Result):
 
 
 def sample_both(
-    autoencoder: Autoencoder, x: Tensor, *, count: int = 64, neighbours: int = 20
+    autoencoder: Autoencoder, batch: Batch | Tensor, *, count: int = 64, neighbours: int = 20
 ) -> Samples:
     r"""Sample from the prior and from the aggregated posterior, and find where they differ.
 
@@ -159,7 +160,7 @@ def sample_both(
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(data, *shape)``, on the autoencoder's device.
+        batch: Data ``(data, *shape)``, on the autoencoder's device.
         count: Latents of each kind to decode, at most as many as there are data.
         neighbours: Number of neighbours, k.
 
@@ -174,10 +175,11 @@ def sample_both(
         *Improved Precision and Recall Metric for Assessing Generative Models*, arXiv:1904.06991
         (two shares, one for each direction).
     """
-    _check(len(x), neighbours)
-    names, prior, posterior = _draw_both(autoencoder, x)
-    shown = _order(len(x))[:count]
-    space = LatentSpace(autoencoder, x)
+    batch = Batch.of(batch)
+    _check(len(batch), neighbours)
+    names, prior, posterior = _draw_both(autoencoder, batch)
+    shown = _order(len(batch))[:count]
+    space = LatentSpace(autoencoder, batch)
     return Samples(
         names=names,
         prior_codes=prior,
@@ -239,15 +241,15 @@ def _check(data: int, neighbours: int) -> None:
         )
 
 
-def _draw_both(autoencoder: Autoencoder, x: Tensor) -> tuple[list[str], Tensor, Tensor]:
+def _draw_both(autoencoder: Autoencoder, batch: Batch) -> tuple[list[str], Tensor, Tensor]:
     """Draw from p(z) and q(z), float64, from one random stream, so that they share no noise."""
-    with evaluating(autoencoder, x.device):
+    with evaluating(autoencoder, batch.device):
         posterior = [
             LocalPosterior(autoencoder, part).draw_guide(1)[0]
-            for part in x.split(chunks.codes(x.device))
+            for part in batch.split(chunks.codes(batch.device))
         ]
-        one = LocalPosterior(autoencoder, x[:1])
-        sizes = chunks.draws(1, len(x), x.device)
+        one = LocalPosterior(autoencoder, batch[:1])
+        sizes = chunks.draws(1, len(batch), batch.device)
         prior = [one.draw_prior(size)[:, 0] for size in sizes]
     return one.names, _finite(prior, "prior"), _finite(posterior, "guide")
 

@@ -299,8 +299,11 @@ def debias(
     chances = drawing_probabilities(codes(after, data.train), spec)
     uniform = torch.full_like(chances, 1 / len(chances))
     index = _some_of_each(_labels(data.test), classes, num, len(data.test))
-    x = observations(data.test, index).to(after.device)
-    first, second = evaluate_pointwise(before, x, samples), evaluate_pointwise(after, x, samples)
+    batch = observations(data.test, index).to(after.device)
+    first, second = (
+        evaluate_pointwise(before, batch, samples),
+        evaluate_pointwise(after, batch, samples),
+    )
     order = chances.argsort(stable=True)
     least, most = order[:SHOWN], order.flip(0)[:SHOWN]
     test_labels = data.test.label(index)
@@ -317,8 +320,8 @@ def debias(
         log_prob_before=first.log_prob,
         reconstruction_before=first.reconstruction,
         samples=samples,
-        most_likely=observations(data.train, most).cpu(),
-        least_likely=observations(data.train, least).cpu(),
+        most_likely=observations(data.train, most).x.cpu(),
+        least_likely=observations(data.train, least).x.cpu(),
         most_factor=chances[most] * len(chances),
         least_factor=chances[least] * len(chances),
     )

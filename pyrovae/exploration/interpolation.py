@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable
@@ -140,7 +141,7 @@ _DENSITY_GAIN = (
 
 
 def interpolate(
-    autoencoder: Autoencoder, x: Tensor, *, pairs: int = 6, steps: int = 11
+    autoencoder: Autoencoder, batch: Batch | Tensor, *, pairs: int = 6, steps: int = 11
 ) -> Interpolations:
     """Decode paths between the latents of consecutive data: x[0] to x[1], x[2] to x[3], ...
 
@@ -150,8 +151,7 @@ def interpolate(
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(data, *shape)`` on the autoencoder's device; of an odd number the last is not
-            used.
+        batch: Data on the autoencoder's device; of an odd number the last is not used.
         pairs: Most pairs to use.
         steps: Points on each path, the ends included.
 
@@ -163,25 +163,25 @@ def interpolate(
         Shoemake (1985), *Animating Rotation with Quaternion Curves*; White (2016), *Sampling
         Generative Networks*, arXiv:1609.04468.
     """
-    if len(x) < 2:
-        raise DataError(f"{len(x)} data: at least 2 are needed, to move from one to the other")
+    if len(batch) < 2:
+        raise DataError(f"{len(batch)} data: at least 2 are needed, to move from one to the other")
     if pairs < 1 or steps < 3:
         raise SpecError(f"pairs = {pairs} and steps = {steps}: at least 1 and 3 are needed")
-    x = x[: 2 * min(pairs, len(x) // 2)]
-    space = LatentSpace(autoencoder, x)
-    z = codes_on(space, x)
+    batch = Batch.of(batch)[: 2 * min(pairs, len(batch) // 2)]
+    space = LatentSpace(autoencoder, batch)
+    z = codes_on(space, batch)
     ways = _ways(space)
     codes = torch.stack([join(z[0::2], z[1::2], steps) for join in ways.values()])
     images = space.decode(codes.flatten(0, 2)).unflatten(0, codes.shape[:3])
-    dims = x.ndim - 1
+    dims = batch.x.ndim - 1
     return Interpolations(
         ways=tuple(ways),
         codes=codes.numpy(),
         change=changes(images, dims).numpy(),
         straight=distance(images[0, :, 0], images[0, :, -1], dims).numpy(),
-        log_prior=_log_prior(autoencoder, x[:1], codes).numpy(),
+        log_prior=_log_prior(autoencoder, batch[:1], codes).numpy(),
         images=images,
-        ends=x.unflatten(0, (-1, 2)).cpu(),
+        ends=batch.x.unflatten(0, (-1, 2)).cpu(),
     )
 
 
@@ -191,12 +191,12 @@ def _ways(space: LatentSpace) -> dict[str, Callable[[Tensor, Tensor, int], Tenso
     return {"linear": line} if space.dims == 1 else {"linear": line, "spherical": arc}
 
 
-def _log_prior(autoencoder: Autoencoder, one: Tensor, codes: Tensor) -> Tensor:
+def _log_prior(autoencoder: Autoencoder, one: Batch, codes: Tensor) -> Tensor:
     """Log p(z) of latents ``(*batch, dims)``, float64 on the CPU."""
     with evaluating(autoencoder, one.device):
         local = LocalPosterior(autoencoder, one)
         parts = codes.flatten(0, -2).unsqueeze(1).split(chunks.codes(one.device))
-        found = [local.log_model(part.to(one))[0] for part in parts]
+        found = [local.log_model(part.to(one.x))[0] for part in parts]
     return torch.cat(found).cpu().reshape(codes.shape[:-1])
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from pyrovae.data import Batch
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.parts.distributions.von_mises_fisher import unit
 
@@ -13,12 +14,12 @@ from pyrovae.parts.distributions.von_mises_fisher import unit
 SMALLEST_ANGLE = 1e-6
 
 
-def codes_on(space: LatentSpace, x: Tensor) -> Tensor:
+def codes_on(space: LatentSpace, batch: Batch) -> Tensor:
     """Latents of data for the decoder: means of q(z | x), on the sphere their directions.
 
     The mean of a distribution on the sphere lies inside the sphere.
     """
-    z = space.encode(x)
+    z = space.encode(batch)
     return unit(z) if space.spherical else z
 
 

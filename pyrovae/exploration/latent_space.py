@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Real, SideBySide, Spherical
 from pyrovae.evaluation.latent_means import means
@@ -37,10 +38,10 @@ class LatentSpace:
         dims: Number of latent dimensions.
     """
 
-    def __init__(self, autoencoder: Autoencoder, like: Tensor) -> None:
+    def __init__(self, autoencoder: Autoencoder, like: Batch | Tensor) -> None:
         self.autoencoder = autoencoder
-        self._one = like[:1]
-        self._shape = like.shape[1:]
+        self._one = Batch.of(like)[:1]
+        self._shape = self._one.x.shape[1:]
         with evaluating(autoencoder, like.device):
             self._local = LocalPosterior(autoencoder, self._one)
         self.names = self._local.names
@@ -64,13 +65,13 @@ class LatentSpace:
             "cannot be moved along a line: look at samples instead"
         )
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, batch: Batch | Tensor) -> Tensor:
         """Means of q(z | x) for data ``(data, *shape)``; draws where no mean is known."""
         device = self._one.device
         with evaluating(self.autoencoder, device):
             parts = [
                 means(self.autoencoder, part, list(self._local.shapes))
-                for part in x.split(chunks.codes(device))
+                for part in batch.split(chunks.codes(device))
             ]
         return torch.cat(parts).cpu()
 
@@ -90,9 +91,9 @@ class LatentSpace:
         device = self._one.device
         with evaluating(self.autoencoder, device):
             trace = self.autoencoder.traces(self._one).model
-            place = observed_sites(trace).index(data_site(trace, self._one))
+            place = observed_sites(trace).index(data_site(trace, self._one.x))
             parts = [
-                self._mean(place, part.to(self._one)) for part in z.split(chunks.codes(device))
+                self._mean(place, part.to(self._one.x)) for part in z.split(chunks.codes(device))
             ]
         return torch.cat(parts).cpu()
 
@@ -106,7 +107,7 @@ class LatentSpace:
         if exact is not None:
             return exact
         drawn = self.draw_prior(DRAWS).double()
-        return drawn.quantile(probabilities.double(), dim=0).to(self._one.dtype)
+        return drawn.quantile(probabilities.double(), dim=0).to(self._one.x.dtype)
 
     def move(self, z: Tensor, dim: int, values: Tensor) -> Tensor:
         """Latents ``(values, dims)``: ``z``, ``(dims,)``, with one dimension replaced.
@@ -134,7 +135,7 @@ class LatentSpace:
             return None
         try:
             return (
-                found[0].p.base_dist.icdf(probabilities.to(self._one)[:, None, None])[:, 0].cpu()
+                found[0].p.base_dist.icdf(probabilities.to(self._one.x)[:, None, None])[:, 0].cpu()
             )
         except NotImplementedError:
             return None

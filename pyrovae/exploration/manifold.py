@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.decoder_change import changes
@@ -100,7 +101,7 @@ class Manifold(Result):
         }
 
 
-def manifold(autoencoder: Autoencoder, like: Tensor, *, size: int = 20) -> Manifold:
+def manifold(autoencoder: Autoencoder, like: Batch | Tensor, *, size: int = 20) -> Manifold:
     r"""Decode a plane of latents.
 
     .. math::
@@ -124,13 +125,14 @@ def manifold(autoencoder: Autoencoder, like: Tensor, *, size: int = 20) -> Manif
     """
     if size < 2:
         raise SpecError(f"size = {size}: a plane needs at least 2 cells in a row")
+    like = Batch.of(like)
     space = LatentSpace(autoencoder, like)
     spherical = space.spherical
     _require_two_dimensions(space.dims - spherical, space.dims)
     probabilities = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     codes = _sphere(probabilities) if spherical else _plane(space, probabilities)
     images = space.decode(codes.flatten(0, 1)).unflatten(0, (size, size))
-    dims = like.ndim - 1
+    dims = like.x.ndim - 1
     return Manifold(
         axes=_axes(space.names, spherical=spherical),
         probabilities=probabilities.numpy(),

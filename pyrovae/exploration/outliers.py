@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.pointwise import evaluate_pointwise
@@ -151,8 +151,8 @@ class Outliers(Result):
 def score_outliers(
     autoencoder: Autoencoder,
     train: Dataset,
-    inside: Tensor,
-    outside: Tensor,
+    inside: Batch | Tensor,
+    outside: Batch | Tensor,
     *,
     names: tuple[str, str] = ("inside", "outside"),
     samples: int = SAMPLES,
@@ -176,14 +176,15 @@ def score_outliers(
     Raises:
         DataError: A set is empty or of another shape, or a density is not finite.
     """
-    for name, x in zip(names, (inside, outside), strict=True):
-        if not len(x) or x.shape[1:] != train.shape:
+    inside, outside = Batch.of(inside), Batch.of(outside)
+    for name, batch in zip(names, (inside, outside), strict=True):
+        if not len(batch) or batch.x.shape[1:] != train.shape:
             raise DataError(
-                f"{name} has shape {tuple(x.shape)}, and {train.name}, to which the model was "
-                f"fitted, observations of shape {tuple(train.shape)}: give at least one of that "
-                "shape"
+                f"{name} has shape {tuple(batch.x.shape)}, and {train.name}, to which the model "
+                f"was fitted, observations of shape {tuple(train.shape)}: give at least one of "
+                "that shape"
             )
-    seen = _seen(autoencoder, train, torch.cat([inside, outside]), samples, steps, progress)
+    seen = _seen(autoencoder, train, Batch.cat([inside, outside]), samples, steps, progress)
     scored, left_out = [], {}
     for definition in SCORES:
         try:
@@ -193,22 +194,32 @@ def score_outliers(
             continue
         ours, theirs = np.split(values, [len(inside)])
         scored.append(Scored(definition, ours, theirs, separation(ours, theirs)))
-    return Outliers(names, inside.cpu(), outside.cpu(), tuple(scored), left_out, samples, steps)
+    return Outliers(
+        names, inside.x.cpu(), outside.x.cpu(), tuple(scored), left_out, samples, steps
+    )
 
 
 def _seen(
-    autoencoder: Autoencoder, train: Dataset, x: Tensor, samples: int, steps: int, progress: bool
+    autoencoder: Autoencoder,
+    train: Dataset,
+    batch: Batch,
+    samples: int,
+    steps: int,
+    progress: bool,
 ) -> ScoreInputs:
     """Compute the inputs that several scores share, once."""
     index = torch.linspace(0, len(train) - 1, min(TYPICAL, len(train))).round().long()
+    known = observations(train, index).to(batch.device)
     typical = evaluate_pointwise(
         autoencoder,
-        observations(train, index).to(x),
+        known.with_x(known.x.to(batch.x)),
         samples,
         progress="training data" if progress else "",
     )
-    judged = evaluate_pointwise(autoencoder, x, samples, progress="both sets" if progress else "")
-    return ScoreInputs(autoencoder, x, judged, train, typical.log_prob, steps, progress)
+    judged = evaluate_pointwise(
+        autoencoder, batch, samples, progress="both sets" if progress else ""
+    )
+    return ScoreInputs(autoencoder, batch, judged, train, typical.log_prob, steps, progress)
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -75,7 +75,9 @@ def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistorti
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     objective = build_objective(ELBOSpec(), autoencoder, few)
     with evaluating(autoencoder, device):
-        terms = [objective.loss_and_terms(autoencoder, x)[1] for x in batches(data, device)]
+        terms = [
+            objective.loss_and_terms(autoencoder, batch)[1] for batch in batches(data, device)
+        ]
     kinds = set(terms[0].kl_kind.values())
     return RateDistortion(
         torch.cat([part.total_kl for part in terms]).cpu(),

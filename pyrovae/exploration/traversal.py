@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.latent_use import LatentUse, latent_use
 from pyrovae.evaluation.results import Number, Variable
@@ -152,7 +153,7 @@ _ACTIVE = "dimensions whose mean varies with the data and, where it is known, ha
 
 
 def traverse(
-    autoencoder: Autoencoder, x: Tensor, *, datum: int = 0, steps: int = 11
+    autoencoder: Autoencoder, batch: Batch | Tensor, *, datum: int = 0, steps: int = 11
 ) -> Traversals:
     r"""Move one latent dimension of an observation at a time through the quantiles of the prior.
 
@@ -167,7 +168,7 @@ def traverse(
 
     Args:
         autoencoder: Model and guide.
-        x: Data ``(data, *shape)`` on the autoencoder's device, over which KL is averaged.
+        batch: Data ``(data, *shape)`` on the autoencoder's device, over which KL is averaged.
         datum: Index of the observation to move.
         steps: Number of quantiles.
 
@@ -179,13 +180,14 @@ def traverse(
         Higgins et al. (2017), *β-VAE: Learning Basic Visual Concepts with a Constrained
         Variational Framework*, section 4.
     """
-    if not 0 <= datum < len(x):
-        raise DataError(f"datum = {datum}: there are {len(x)} data, the first is 0")
+    if not 0 <= datum < len(batch):
+        raise DataError(f"datum = {datum}: there are {len(batch)} data, the first is 0")
     if steps < 2:
         raise SpecError(f"steps = {steps}: a traversal needs at least 2")
-    space = LatentSpace(autoencoder, x)
-    code = codes_on(space, x[datum : datum + 1])[0]
-    use = latent_use(autoencoder, x)
+    batch = Batch.of(batch)
+    space = LatentSpace(autoencoder, batch)
+    code = codes_on(space, batch[datum : datum + 1])[0]
+    use = latent_use(autoencoder, batch)
     variance = use.mean_variance / use.prior_variance
     order = _order(use.kl, variance)
     shown = order[:MOST_DIMENSIONS].tolist()
@@ -200,9 +202,9 @@ def traverse(
         probabilities=probabilities.numpy(),
         values=values.numpy(),
         code=code[shown].numpy(),
-        change=changes(images, x.ndim - 1).numpy(),
+        change=changes(images, batch.x.ndim - 1).numpy(),
         images=images,
-        datum=x[datum].cpu(),
+        datum=batch.x[datum].cpu(),
         reconstruction=decoded[0],
     )
 

@@ -13,6 +13,7 @@ from pyro.poutine.scale_messenger import ScaleMessenger
 from pyro.util import check_if_enumerated, check_model_guide_match, check_site_shape
 from torch import Tensor
 
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.objectives.requirements import Requirement, find_obstacle, pairs_of
 from pyrovae.objectives.schedules import Budget
@@ -70,7 +71,7 @@ class Objective(Trace_ELBO):
     def loss_and_terms(
         self,
         autoencoder: Autoencoder,
-        x: Tensor,
+        batch: Batch | Tensor,
         beta: float | Tensor = 1.0,
         weights: Tensor | None = None,
     ) -> tuple[Tensor, ELBOTerms]:
@@ -78,7 +79,7 @@ class Objective(Trace_ELBO):
 
         Args:
             autoencoder: Model and guide.
-            x: A batch of data, ``(batch, *shape)``.
+            batch: The data; a tensor stands for observations alone.
             beta: Weight of the KL, or of the term in its place, in the loss.
             weights: Weight of each observation in the loss, ``(batch,)``, for objectives whose
                 loss is a sum over observations; the terms are unweighted.
@@ -86,10 +87,11 @@ class Objective(Trace_ELBO):
         Raises:
             SpecError: A site is in no plate of the data.
         """
-        traces = self._all_traces(autoencoder.model, autoencoder.guide, (x,), {})
-        found = charged = densities(traces, len(x), sampled=self.sampled)
+        batch = Batch.of(batch)
+        traces = self._all_traces(autoencoder.model, autoencoder.guide, (), batch.variables)
+        found = charged = densities(traces, len(batch), sampled=self.sampled)
         if has_own_scale(traces[0]):
-            charged = densities(traces, len(x), sampled=self.sampled, scaled=True)
+            charged = densities(traces, len(batch), sampled=self.sampled, scaled=True)
         return self._loss(charged, beta, weights), ELBOTerms.of(found)
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from torch import Tensor
-
+from pyrovae.data import Batch
 from pyrovae.objectives.abstract import Objective
 from pyrovae.objectives.capacity import CapacityELBO
 from pyrovae.objectives.elbo import AnalyticELBO, SampledELBO
@@ -30,34 +29,38 @@ from pyrovae.specs.objectives import (
 
 
 def build_objective(
-    spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: int = 1
+    spec: ObjectiveSpec, autoencoder: Autoencoder, batch: Batch, data_size: int = 1
 ) -> Objective:
     """Build the objective that a specification declares, for these programs.
 
     Args:
         spec: The specification.
         autoencoder: Model and guide; both run once.
-        x: A few observations, on the programs' device.
+        batch: A few observations, on the programs' device.
         data_size: Number of training data.
 
     Raises:
         SpecError: It does not apply to these programs; names guide, prior and reason.
     """
-    objective = _build(spec, autoencoder, x, data_size)
+    objective = _build(spec, autoencoder, batch, data_size)
     asked = f"inference.objective.kind = '{spec.kind}'"
     if isinstance(spec, ELBOSpec) and spec.kl == "analytic":
         asked = "inference.objective.kl = 'analytic'"
-    check(asked, objective.needs, autoencoder, x)
+    check(asked, objective.needs, autoencoder, batch)
     return objective
 
 
-def _build(spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: int) -> Objective:
+def _build(
+    spec: ObjectiveSpec, autoencoder: Autoencoder, batch: Batch, data_size: int
+) -> Objective:
     options: dict[str, Any] = {"num_particles": spec.particles}
     if spec.particles > 1 and autoencoder.vectorisable:
         options |= {"max_plate_nesting": 1, "vectorize_particles": True}
     match spec:
         case ELBOSpec():
-            analytic = spec.kl == "analytic" or (spec.kl == "auto" and _analytic(autoencoder, x))
+            analytic = spec.kl == "analytic" or (
+                spec.kl == "auto" and _analytic(autoencoder, batch)
+            )
             return AnalyticELBO(**options) if analytic else SampledELBO(**options)
         case EnumeratedSpec():
             return EnumeratedELBO(**options)
@@ -84,6 +87,6 @@ def _build(spec: ObjectiveSpec, autoencoder: Autoencoder, x: Tensor, data_size: 
             assert_never(spec)
 
 
-def _analytic(autoencoder: Autoencoder, x: Tensor) -> bool:
+def _analytic(autoencoder: Autoencoder, batch: Batch) -> bool:
     """Return True if every KL has a differentiable closed form."""
-    return find_obstacle(AnalyticELBO.needs, pairs(autoencoder, x)) is None
+    return find_obstacle(AnalyticELBO.needs, pairs(autoencoder, batch)) is None

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyrovae.compute.modes import evaluating
+from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import Kind, exact_kl, is_point, marginals, sums_over_dims
 from pyrovae.programs.autoencoder import Autoencoder
@@ -67,10 +68,10 @@ class Requirement(NamedTuple):
     advice: str
 
 
-def pairs(autoencoder: Autoencoder, x: Tensor) -> Pairs:
+def pairs(autoencoder: Autoencoder, batch: Batch) -> Pairs:
     """Both distributions at each latent site, from one run of the programs on ``x``."""
-    with evaluating(autoencoder, x.device):
-        return pairs_of(autoencoder.traces(x))
+    with evaluating(autoencoder, batch.device):
+        return pairs_of(autoencoder.traces(batch))
 
 
 def pairs_of(traces: Traces) -> Pairs:
@@ -97,19 +98,21 @@ def find_obstacle(needs: Iterable[Requirement], found: Pairs) -> str | None:
     return None
 
 
-def check(asked: str, needs: Iterable[Requirement], autoencoder: Autoencoder, x: Tensor) -> None:
+def check(
+    asked: str, needs: Iterable[Requirement], autoencoder: Autoencoder, batch: Batch
+) -> None:
     """Refuse an objective that cannot work for these programs.
 
     Args:
         asked: The objective, as written in the specification.
         needs: Its requirements, beyond :data:`EVERY_OBJECTIVE`.
         autoencoder: Model and guide; both run once.
-        x: A few observations, on the programs' device.
+        batch: A few observations, on the programs' device.
 
     Raises:
         SpecError: Names guide, prior, reason, and the nearest choice that works.
     """
-    found, formulas = pairs(autoencoder, x), autoencoder.formulas()
+    found, formulas = pairs(autoencoder, batch), autoencoder.formulas()
     sides = f"the guide, {formulas.guide}, and the prior, {formulas.prior}"
     if obstacle := find_obstacle(EVERY_OBJECTIVE, found):
         raise SpecError(f"{sides}, do not go together: {obstacle}")

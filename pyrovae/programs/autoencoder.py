@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pyrovae.data import Batch
 from pyrovae.data.contract import Contract
 from pyrovae.programs.traces import Traces
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -40,6 +41,9 @@ class Declaration(NamedTuple):
 class Autoencoder(nn.Module, ABC):
     """Two Pyro programs of the data and their parameters.
 
+    Both take the observations ``x`` and, by name, the further variables of a batch that the
+    autoencoder's contract names.
+
     :class:`pyrovae.VAE` is one made of parts, :class:`pyrovae.programs.handwritten.Handwritten`
     one from a user's file. All tools work on both, since they read the sites of traces.
 
@@ -58,11 +62,11 @@ class Autoencoder(nn.Module, ABC):
     advice: str = "none outside its support: change the data or the program"
 
     @abstractmethod
-    def model(self, x: Tensor) -> Any:
+    def model(self, x: Tensor, **others: Any) -> Any:
         """The generative program, with ``x`` observed, in one plate over the data."""
 
     @abstractmethod
-    def guide(self, x: Tensor) -> Any:
+    def guide(self, x: Tensor, **others: Any) -> Any:
         """The inference program, with the latent sites of the model."""
 
     @property
@@ -70,9 +74,9 @@ class Autoencoder(nn.Module, ABC):
         """Device of the parameters."""
         return next(self.parameters()).device
 
-    def traces(self, x: Tensor) -> Traces:
-        """Run both programs on a batch ``(batch, *shape)``, in their present mode."""
-        return Traces.run(self.model, self.guide, x)
+    def traces(self, batch: Batch | Tensor) -> Traces:
+        """Run both programs on a batch, or on the observations alone, in their present mode."""
+        return Traces.run(self.model, self.guide, **Batch.of(batch).variables)
 
     def networks(self) -> list[nn.Module]:
         """Networks that may compute in another precision than the densities."""

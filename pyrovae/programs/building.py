@@ -64,7 +64,7 @@ def build(
     )
     with seeded(inference.seed):
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
-        examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device))
+        examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device)).x
         vae = declared(declaration, examples.cpu())
     _start(vae, seen, model.output_bias)
     return vae

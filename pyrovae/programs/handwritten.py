@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import pyro
 import torch
@@ -17,17 +15,23 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.compute.modes import evaluation_mode
-from pyrovae.data import Splits
+from pyrovae.data import Batch, Splits
 from pyrovae.data.contract import Contract
-from pyrovae.data.dataset import Binarisation
-from pyrovae.errors import ProgramError, PyrovaeError, SpecError, nearest, reason
+from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.programs.enumeration import is_summed
+from pyrovae.programs.program_file import ProgramFile
 from pyrovae.programs.traces import missing_values, observed_sites, sites_by_role
+from pyrovae.specs.program import ProgramSpec
 
 
 class Handwritten(Autoencoder):
-    """Functions ``model(x)`` and ``guide(x)`` of a Python file, as an autoencoder.
+    """Model and guide of a Python file, as an autoencoder.
+
+    They are two functions, or two methods of a class, whose arguments are those of the
+    specification. Both take the observations and, by the names of their parameters,
+    further variables of the data: ``model(x)``, ``model(x, y)``, ``guide(x, y=None)``. See
+    :class:`~pyrovae.programs.signature.Signature`.
 
     The file may keep its parameters in networks at its top level, named to Pyro by
     ``pyro.module``, or in ``pyro.param``. They are kept in a parameter store of their own, which
@@ -35,61 +39,80 @@ class Handwritten(Autoencoder):
     sets the binarisation of the data ("none" by default).
 
     Args:
-        path: The Python file.
+        spec: The Python file, or its specification.
         data: The data as loaded; both programs run once on a few observations, to create all
             parameters.
 
     Raises:
         SpecError: The file cannot be run, lacks ``model`` or ``guide``, or either fails on
-            the data.
+            the data, or takes a variable that the data lack.
     """
 
     # Another person's program need not broadcast: particles are drawn one after the other.
     vectorisable = False
 
-    def __init__(self, path: Path, data: Splits) -> None:
+    def __init__(self, spec: Path | ProgramSpec, data: Splits) -> None:
         super().__init__()
-        self.path = path
+        self.spec = spec if isinstance(spec, ProgramSpec) else ProgramSpec(spec)
+        self.path = path = self.spec.file
         self.source = f"{path}: "
-        self.file = load_file(path)
-        self.contract = Contract(getattr(self.file, "binarisation", "none"))
+        self.file = ProgramFile.load(self.spec)
+        self.contract = Contract(self.file.binarisation, variables=self._variables(data))
         self._store: Any = {"params": {}, "constraints": {}}
-        for name, value in vars(self.file).copy().items():
-            if isinstance(value, nn.Module):
-                self.add_module(self._free(name), value)
+        for name, network in self.file.networks.items():
+            self.add_module(self._free(name), network)
         self._formulas = self._try(self.contract.apply(data).train.batch(torch.arange(2)))
         self._adopt_parameters()
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise SpecError(f"{path}: model(x) and guide(x) have no parameter to fit")
 
-    def model(self, x: Tensor) -> Any:
-        """The file's ``model(x)``."""
-        with self._running("model", x):
-            return self.file.model(x)
+    def model(self, x: Tensor, *rest: Tensor, **others: Any) -> Any:
+        """The file's ``model``, with the variables that it takes."""
+        return self._run("model", x, *rest, **others)
 
-    def guide(self, x: Tensor) -> Any:
-        """The file's ``guide(x)``."""
-        with self._running("guide", x):
-            return self.file.guide(x)
+    def guide(self, x: Tensor, *rest: Tensor, **others: Any) -> Any:
+        """The file's ``guide``, with the variables that it takes."""
+        return self._run("guide", x, *rest, **others)
 
     def formulas(self) -> Formulas:
         """The families of the distributions at the sites of both programs."""
         return self._formulas
 
-    @contextmanager
-    def _running(self, program: str, x: Tensor) -> Iterator[None]:
+    def _variables(self, data: Splits) -> tuple[str, ...]:
+        """Names of the variables that the programs take beside the observations.
+
+        Raises:
+            SpecError: The data lack one.
+        """
+        known = data.train.variables
+        for program, signature in self.file.signatures.items():
+            for name in signature.required:
+                if name not in known:
+                    raise SpecError(
+                        f"{self.path}: {program}({signature}) takes {name}, and {data.name} has "
+                        f"{', '.join(['x', *known])}: save it in an .npz file beside x, or give "
+                        f"{name} a default"
+                    )
+        taken = (signature.variables(known) for signature in self.file.signatures.values())
+        return tuple(dict.fromkeys(name for names in taken for name in names))
+
+    def _run(self, program: str, x: Tensor, *rest: Tensor, **others: Any) -> Any:
         """Run in the file's own parameter store, with errors that name the file."""
+        signature = self.file.signatures[program]
+        given = {"x": x, **dict(zip(signature.others, rest, strict=False)), **others}
+        arguments = signature.arguments(given)
         try:
             with pyro.get_param_store().scope(self._store):
-                yield
+                return self.file.call(program, arguments)
         except (PyrovaeError, NonlocalExit):
             raise
         except Exception as error:
+            shapes = ", ".join(f"{name} of shape {tuple(v.shape)}" for name, v in given.items())
             raise ProgramError(
-                f"{self.path}: {program}(x) fails on x of shape {tuple(x.shape)}: {reason(error)}"
+                f"{self.path}: {program}({signature}) fails on {shapes}: {reason(error)}"
             ) from error
 
-    def _try(self, example: Tensor) -> Formulas:
+    def _try(self, example: Batch) -> Formulas:
         with evaluation_mode(self), _called() as called:
             traces = self.traces(example)
         # Networks that are not at the top level of the file have modes and buffers as well.
@@ -155,30 +178,6 @@ def _called() -> Iterator[list[nn.Module]]:
         hook.remove()
         for module, mode in modes.items():
             module.training = mode
-
-
-def load_file(path: Path) -> ModuleType:
-    """Load a Python file as a fresh module, with functions ``model`` and ``guide``.
-
-    Raises:
-        SpecError: It cannot be run, lacks one of the two, or names an unknown binarisation.
-    """
-    definition = importlib.util.spec_from_file_location(f"handwritten_{path.stem}", path)
-    if definition is None or definition.loader is None:
-        raise SpecError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(definition)
-    try:
-        definition.loader.exec_module(module)
-    except Exception as error:
-        raise SpecError(f"{path}: {type(error).__name__}: {reason(error)}") from error
-    for name in ("model", "guide"):
-        if not callable(getattr(module, name, None)):
-            raise SpecError(f"{path} has no function {name}(x); it needs model(x) and guide(x)")
-    binarisation = getattr(module, "binarisation", "none")
-    if binarisation not in get_args(Binarisation):
-        choice = nearest(str(binarisation), get_args(Binarisation))
-        raise SpecError(f"{path}: binarisation = {binarisation!r} is not known; {choice}")
-    return module
 
 
 def _families(trace: Trace, sites: list[str]) -> str:

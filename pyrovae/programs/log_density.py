@@ -59,7 +59,8 @@ def filled(value: Tensor, mask: Mask, event_dim: int) -> Tensor:
     event = value.shape[value.ndim - event_dim :]
     mask = mask.bool().expand(batch)
     value = value.expand(batch + event)
-    shown = value.reshape(-1, *event)[mask.reshape(-1).int().argmax()].nan_to_num()
+    first = mask.reshape(-1).int().argmax().reshape(1)  # a number could not be captured
+    shown = value.reshape(-1, *event).index_select(0, first)[0].nan_to_num()
     return torch.where(mask.reshape(batch + (1,) * event_dim), value, shown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import pyro
@@ -84,13 +85,14 @@ class VAE(Autoencoder):
         self.posterior = guide
         self.advice = likelihood.advice
 
-    def model(self, x: Tensor | None = None, size: int | None = None) -> Tensor:
+    def model(self, x: Tensor | None = None, size: int | None = None, **others: Any) -> Tensor:
         """The generative program: z ~ p(z), x ~ p(x | z).
 
         Args:
             x: Observed data ``(batch, *shape)``; None draws them.
             size: Number of data that the batch stands for, by which log-densities are scaled;
                 the batch's own by default. Without ``x``: how many to draw.
+            others: Further variables of a batch; not used.
 
         Returns:
             The data, observed or drawn.
@@ -101,7 +103,7 @@ class VAE(Autoencoder):
             z = pyro.sample("z", self.prior(self.posterior))
             return pyro.sample("x", self.decode(z), obs=x)
 
-    def guide(self, x: Tensor, size: int | None = None) -> Tensor:
+    def guide(self, x: Tensor, size: int | None = None, **others: Any) -> Tensor:
         """The inference program: z ~ q(z | x). Arguments as for :meth:`model`."""
         pyro.module(_name(self.posterior), self.posterior)
         with _data_plate(x, size):

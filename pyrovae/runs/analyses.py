@@ -98,7 +98,7 @@ def _traversals(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures.animation import write_gif
 
     test = asked.run.data.test
-    found = traverse(asked.run.autoencoder, asked.observed.x, datum=asked.options.datum)
+    found = traverse(asked.run.autoencoder, asked.observed.batch, datum=asked.options.datum)
     file = write_gif(found, test, asked.folder / "traversals.gif")
     moving = [] if file is None else [Animation(file.name, "The same, in motion.", found.title)]
     return Analysis(
@@ -119,10 +119,10 @@ def _samples(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import completeness as figure
 
     train = asked.run.data.train
-    x = observations(train, evenly(train, min(len(train), ablation.MOST_DATA))).to(
+    batch = observations(train, evenly(train, min(len(train), ablation.MOST_DATA))).to(
         asked.run.device
     )
-    found = sample_both(asked.run.autoencoder, x)
+    found = sample_both(asked.run.autoencoder, batch)
     return Analysis(
         found, [CaptionedFigure(figure.samples(found, asked.run.data.test), figure.CAPTION)]
     )
@@ -132,7 +132,7 @@ def _manifold(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import manifold as figure
 
     test = asked.run.data.test
-    found = manifold(asked.run.autoencoder, asked.observed.x)
+    found = manifold(asked.run.autoencoder, asked.observed.batch)
     return Analysis(found, [CaptionedFigure(figure.manifold(found, test), figure.caption(test))])
 
 
@@ -154,7 +154,7 @@ def _outliers(asked: AnalysisContext) -> Analysis:
     found = score_outliers(
         run.autoencoder,
         run.data.train,
-        asked.observed.x,
+        asked.observed.batch,
         observations(other.test, index).to(run.device),
         names=(run.data.name, other.name),
         samples=options.samples,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyrovae.data import Batch
 from pyrovae.diagnosis.comparison import (
     Comparison,
     compare,
@@ -37,14 +38,14 @@ def compare_runs(options: CompareOptions, command: str, display: Display) -> Com
     _require_same_data(names, opened, seen)
     runs = dict(zip(names, opened, strict=True))
     models = {name: run.autoencoder for name, run in runs.items()}
-    x = seen[0].x
-    require_comparable(models, x, ais=options.ais)
+    batch = _joined([observed.batch for observed in seen])
+    require_comparable(models, batch, ais=options.ais)
     folder = new_folder(options.output, "compare")
     extra = usual_simulations(ais=options.ais)
-    announce([(model, x) for model in models.values()], options, display, extra)
+    announce([(model, batch) for model in models.values()], options, display, extra)
     found = compare(
         models,
-        x,
+        batch,
         samples=options.samples,
         ais=options.ais,
         progress=display.bars,
@@ -64,6 +65,12 @@ def compare_runs(options: CompareOptions, command: str, display: Display) -> Com
     return found
 
 
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """The same observations with the variables of all batches: each program takes its own."""
+    others = [batch.others for batch in batches]
+    return Batch(batches[0].x, {name: batch[name] for batch in others for name in batch})
+
+
 def _names(folders: Sequence[Path]) -> list[str]:
     """The folders' own names, or all of their paths if two have the same name."""
     names = [folder.resolve().name for folder in folders]
@@ -79,7 +86,7 @@ def _require_same_data(
         DataError: Names the difference.
     """
     for name, run, observed in zip(names[1:], opened[1:], seen[1:], strict=True):
-        if observed.x.equal(seen[0].x):
+        if observed.batch.x.equal(seen[0].batch.x):
             continue
         both = f"{names[0]} and {name}"
         a, b = opened[0].data.test, run.data.test

@@ -63,9 +63,9 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
     observed = run.first(options.num)
     folder = _folder(options, run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
-    display.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
     if options.full:
-        seconds = cost(run.autoencoder, observed.x)
+        seconds = cost(run.autoencoder, observed.batch)
         display.say(f"--full takes about {console.duration(seconds)}")
     diagnosis = diagnose(
         run.autoencoder,
@@ -137,9 +137,9 @@ def _extremes(found: Examination, folder: Path) -> Picture:
         for kind, numbers in chosen.items()
         for n in numbers
     ]
-    x = diagnosis.x[[case.number for case in cases]]
-    means = reconstruct(run.autoencoder, x.to(run.device))
-    figure = extremes.extremes(run.data.test, x, means.cpu(), cases)
+    batch = diagnosis.batch[torch.tensor([case.number for case in cases])]
+    means = reconstruct(run.autoencoder, batch.to(run.device))
+    figure = extremes.extremes(run.data.test, batch.x, means.cpu(), cases)
     return _kept(checks.CaptionedFigure(figure, extremes.CAPTION), folder, "extremes")
 
 

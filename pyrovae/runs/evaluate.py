@@ -48,7 +48,7 @@ def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> li
     """
     opened = load_runs(options)
     observed = [run.first(options.num) for run in opened]
-    work = [(run.autoencoder, o.x) for run, o in zip(opened, observed, strict=True)]
+    work = [(run.autoencoder, o.batch) for run, o in zip(opened, observed, strict=True)]
     announce(work, options, display)
     return [
         _evaluate(run, o, options, command, display)
@@ -63,7 +63,7 @@ def _evaluate(
     folder.mkdir(exist_ok=True)
     found = evaluate_pointwise(
         run.autoencoder,
-        observed.x,
+        observed.batch,
         options.samples,
         ais=options.ais,
         progress=run.name if display.bars else "",
@@ -91,7 +91,7 @@ def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:
     if not images or test.levels is None or test.levels <= 1:
         return None
     try:
-        discrete = is_discrete(run.autoencoder, run.first(1).x)
+        discrete = is_discrete(run.autoencoder, run.first(1).batch)
     except SpecError:
         return None
     unknown = found.point and found.annealed is None

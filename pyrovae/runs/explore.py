@@ -40,7 +40,7 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
     folder.mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     notes = [*run.notes, *filter(None, [observed.note])]
     asked = AnalysisContext(run, observed, options, folder, display)
-    display.say(f"{run.folder} on {len(observed.x)} test data of {run.data.name}")
+    display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
     found: list[Result] = []
     refused = []
     for name in options.what or USUAL:
@@ -96,7 +96,7 @@ def _write(
         "command": command,
         "versions": versions(),
         "run": str(asked.run.folder),
-        "data": {"name": asked.run.data.name, "count": len(asked.observed.x)},
+        "data": {"name": asked.run.data.name, "count": len(asked.observed.batch)},
         "seed": EVALUATION_SEED,
         "notes": list(notes),
         "seconds": seconds,

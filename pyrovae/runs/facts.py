@@ -17,6 +17,7 @@ from pyrovae.version import __version__
 FACTS = "run.json"
 MODEL = "model.toml"
 PROGRAM = "model.py"
+ARGUMENTS = "program.toml"
 INFERENCE = "inference.toml"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"

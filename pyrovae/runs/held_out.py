@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import EVALUATION_SEED
+from pyrovae.data import Batch
 from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.cost import seconds_per_gradient
 from pyrovae.evaluation.pointwise import (
@@ -42,29 +43,31 @@ def load_runs(options: HeldOutOptions) -> list[Run]:
 
 
 def announce(
-    work: Sequence[tuple[Autoencoder, Tensor]],
+    work: Sequence[tuple[Autoencoder, Batch]],
     options: HeldOutOptions,
     display: Display,
     extra: int = 0,
 ) -> None:
     """Announce the estimated duration, if long; measured on a few observations."""
     seconds = 0.0
-    for autoencoder, x in work:
-        each = _seconds_per_datum(autoencoder, x, options.samples, ais=options.ais)
-        seconds += each * (len(x) + extra)
+    for autoencoder, batch in work:
+        each = _seconds_per_datum(autoencoder, batch, options.samples, ais=options.ais)
+        seconds += each * (len(batch) + extra)
     if seconds > LONG:
         display.say(f"this takes about {console.duration(seconds)}")
 
 
-def _seconds_per_datum(autoencoder: Autoencoder, x: Tensor, samples: int, *, ais: bool) -> float:
-    few, codes = x[: chunks.data(x.device)], min(samples, chunks.PER_DATUM)
+def _seconds_per_datum(
+    autoencoder: Autoencoder, batch: Batch, samples: int, *, ais: bool
+) -> float:
+    few, codes = batch[: chunks.data(batch.device)], min(samples, chunks.PER_DATUM)
     evaluate_pointwise(autoencoder, few, 1)  # the first evaluation takes longer
     start = time.perf_counter()
     evaluate_pointwise(autoencoder, few, codes)
     seconds = (time.perf_counter() - start) / len(few) * samples / codes
     if ais:
         gradients = annealing.gradients(1, steps=STEPS, chains=CHAINS)
-        seconds += gradients * seconds_per_gradient(autoencoder, x)
+        seconds += gradients * seconds_per_gradient(autoencoder, batch)
     return seconds
 
 
@@ -104,7 +107,7 @@ def columns_of(found: Evaluation) -> dict[str, Tensor]:
 
 def write_csv(file: Path, observed: Observations, columns: Mapping[str, Tensor]) -> None:
     """Write a row for each observation; unknown values stay empty."""
-    count = len(observed.x)
+    count = len(observed.batch)
     labels = [""] * count if observed.labels is None else observed.labels.tolist()
     values = [known(column.tolist()) for column in columns.values()]
     text = io.StringIO()

@@ -11,18 +11,19 @@ from torch import Tensor
 
 from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Splits, load_data, paths
+from pyrovae.data import Batch, Splits, load_data, paths
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.support_check import check_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.runs.facts import BEST, INFERENCE, LAST, PROGRAM, WEIGHTS, RunFacts
+from pyrovae.runs.facts import ARGUMENTS, BEST, INFERENCE, LAST, PROGRAM, WEIGHTS, RunFacts
 from pyrovae.runs.weights import load, load_weights
 from pyrovae.runs.writing import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
+from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.training.early_stopping import is_better
 
 
@@ -30,12 +31,12 @@ class Observations(NamedTuple):
     """The first test observations, as the model sees them.
 
     Attributes:
-        x: Data ``(data, *shape)``, on the autoencoder's device; random bits are always the same.
+        batch: Data, on the autoencoder's device; random bits are always the same.
         labels: Classes ``(data,)`` on the CPU, if there are any.
         note: Note that there are fewer than requested; else empty.
     """
 
-    x: Tensor
+    batch: Batch
     labels: Tensor | None
     note: str
 
@@ -261,7 +262,7 @@ def open_autoencoder(
     with seeded(inference.seed):
         if not program.is_file():
             return load(weights)
-        autoencoder = Handwritten(program, data)
+        autoencoder = Handwritten(ProgramSpec(program, read_arguments(folder / ARGUMENTS)), data)
     load_weights(autoencoder, weights)
     return autoencoder
 

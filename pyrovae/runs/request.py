@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pyrovae.errors import SpecError
-from pyrovae.runs.facts import INFERENCE, RunFacts, model_file
+from pyrovae.runs.facts import ARGUMENTS, INFERENCE, RunFacts, model_file
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find, read
+from pyrovae.specs.program import ProgramSpec, read_arguments
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class RunSpec:
     """Specification of a run.
 
     Attributes:
-        model: The model's specification, or the Python file that defines it.
+        model: The model's specification, or that of the program that defines it.
         model_name: Name of the model.
         inference: The inference's specification.
         inference_name: Name of the inference.
@@ -31,7 +32,7 @@ class RunSpec:
         computation: Options of compilation and precision.
     """
 
-    model: ModelSpec | Path
+    model: ModelSpec | ProgramSpec
     model_name: str
     inference: InferenceSpec
     inference_name: str
@@ -71,10 +72,10 @@ class RunSpec:
         keys = {
             section: {key.partition(".")[2]: value for key, value in (overrides or {}).items()
                       if key.partition(".")[0] == section}
-            for section in ("model", "inference")
+            for section in ("model", "inference", "program")
         }  # fmt: skip
         return cls(
-            model=_model(model_path, keys["model"]),
+            model=_model(model_path, keys["model"], begun.arguments | keys["program"]),
             model_name=begun.model or model_path.stem,
             inference=read(inference_path, InferenceSpec, keys["inference"]),
             inference_name=begun.inference or inference_path.stem,
@@ -95,6 +96,7 @@ class _Usual:
 
     model_file: str = "vae"
     model: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
     inference_file: str = "svi"
     inference: str | None = None
     data: str = "digits"
@@ -107,6 +109,7 @@ class _Usual:
         return cls(
             model_file=str(model_file(folder)),
             model=facts.model,
+            arguments=read_arguments(folder / ARGUMENTS),
             inference_file=str(folder / INFERENCE),
             inference=facts.inference,
             data=facts.data.source,
@@ -130,10 +133,18 @@ def _empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def _model(file: Path, overrides: dict[str, Any]) -> ModelSpec | Path:
+def _model(
+    file: Path, overrides: dict[str, Any], arguments: dict[str, Any]
+) -> ModelSpec | ProgramSpec:
     if file.suffix == ".toml":
+        if arguments:
+            key = next(iter(arguments))
+            raise SpecError(f"--set program.{key}: {file} has keys of its own, model.KEY")
         return read(file, ModelSpec, overrides)
     if overrides:
         key = next(iter(overrides))
-        raise SpecError(f"--set model.{key}: {file} is a program, and has no keys to set")
-    return file
+        raise SpecError(
+            f"--set model.{key}: {file} is a program; arguments of its class are set by "
+            f"--set program.{key}"
+        )
+    return ProgramSpec(file, arguments)

@@ -21,6 +21,7 @@ from pyrovae.errors import CheckpointError, PyrovaeError, reason
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import (
+    ARGUMENTS,
     BEST,
     CHECKPOINT,
     FACTS,
@@ -61,7 +62,8 @@ def declarations(training: Training) -> dict[str, str]:
     autoencoder = training.autoencoder
     if isinstance(autoencoder, Handwritten):
         program = autoencoder.path.read_text(encoding="utf-8")
-        return {PROGRAM: program, INFERENCE: to_toml(training.spec)}
+        arguments = {ARGUMENTS: autoencoder.spec.to_toml()} if autoencoder.spec.arguments else {}
+        return {PROGRAM: program, **arguments, INFERENCE: to_toml(training.spec)}
     declaration = autoencoder.declaration
     if declaration is None:
         return {INFERENCE: to_toml(training.spec)}

@@ -100,13 +100,14 @@ def parse_override(text: str) -> tuple[str, Any]:
         ('model.prior.kind', 'vamp')
 
     Raises:
-        SpecError: No ``=``, or a key that starts with neither ``model.`` nor ``inference.``.
+        SpecError: No ``=``, or a key that starts with none of ``model.``, ``inference.``
+            and ``program.``.
     """
     key, equals, value = text.partition("=")
     if not equals:
         raise SpecError(f"--set {text}: expected KEY=VALUE, as in model.prior.kind=vamp")
-    if key.partition(".")[0] not in {"model", "inference"} or "." not in key:
-        raise SpecError(f"--set {text}: the key starts with 'model.' or 'inference.'")
+    if key.partition(".")[0] not in {"model", "inference", "program"} or "." not in key:
+        raise SpecError(f"--set {text}: the key starts with 'model.', 'inference.' or 'program.'")
     try:
         tree = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:

@@ -123,9 +123,9 @@ def _next_to_none(dims: int) -> float:
 def _information(autoencoder: Autoencoder, data: Dataset) -> float:
     """An estimate of I(x; z) in nats, or NaN where the programs do not permit one."""
     device = autoencoder.device
-    x = observations(data, torch.arange(len(data))).to(device)
+    batch = observations(data, torch.arange(len(data))).to(device)
     try:
         with evaluating(autoencoder, device):
-            return mutual_information(LocalPosterior(autoencoder, x)).lower.mean().item()
+            return mutual_information(LocalPosterior(autoencoder, batch)).lower.mean().item()
     except Exception:  # a program that cannot be examined may still be fitted
         return math.nan

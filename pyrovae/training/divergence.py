@@ -10,17 +10,18 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from pyrovae.data import Batch
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.log_density import log_density
 from pyrovae.programs.traces import Site, density_sites
 
 
-def find_divergence(autoencoder: Autoencoder, x: Tensor) -> str:
+def find_divergence(autoencoder: Autoencoder, batch: Batch) -> str:
     """Name the first site and the first parameter of a batch that are not finite.
 
     Call it right after ``backward()``, with the random stream of the step.
     """
-    traces = autoencoder.traces(x)
+    traces = autoencoder.traces(batch)
     found = [*_sites("guide", traces.guide), *_sites("model", traces.model)]
     at = found[0] if found else "every site is finite, so it came up in the gradient"
     return f"{at}; {find_parameter(autoencoder)}"

@@ -300,8 +300,10 @@ class Training:
     def _drawing_probabilities(self, spec: ResamplingSpec) -> Tensor:
         z = codes(self.autoencoder, self.splits.train)
         if not z.isfinite().all():
-            x = self.splits.train.batch((~z.isfinite().all(1)).nonzero()[:1, 0]).to(self.device)
-            culprit = find_divergence(self.autoencoder, x)
+            batch = self.splits.train.batch((~z.isfinite().all(1)).nonzero()[:1, 0]).to(
+                self.device
+            )
+            culprit = find_divergence(self.autoencoder, batch)
             raise self._divergence(self.step + 1, "latent of an observation", culprit)
         return drawing_probabilities(z, spec)
 
@@ -312,15 +314,16 @@ class Training:
             DivergenceError: The loss or a gradient is not finite.
         """
         random = stream_state(self.device)
-        x, weights = self.take_step.batch(index)
-        total, *gradients = self.take_step.differentiate(x, weights)
+        batch, weights = self.take_step.batch(index)
+        inputs = self.take_step.inputs(batch, weights)
+        total, *gradients = self.take_step.differentiate(*inputs)
         loss = total[LOSS]
         if not all(number.isfinite().all() for number in (loss, *gradients)):
             for parameter, gradient in zip(self.take_step.parameters, gradients, strict=True):
                 parameter.grad = gradient
             set_stream_state(random, self.device)
             what = "gradient" if loss.isfinite() else "loss"
-            raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, x))
+            raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, batch))
         self.take_step.update(total, gradients, len(index))
 
     def _end_epoch(self) -> list[Record]:

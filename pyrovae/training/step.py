@@ -11,7 +11,7 @@ from torch.nn.utils import get_total_norm
 from pyrovae.compute.capture import Captured, capture
 from pyrovae.compute.precision import networks_in
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.evaluation.metrics import Layout, RunningSums, sums
 from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget, beta_at, rate_at
@@ -86,24 +86,33 @@ class Step:
 
     def __call__(self, index: Tensor) -> None:
         """Take the step with the observations ``index`` of the training data, ``(batch,)``."""
-        x, weights = self.batch(index)
+        inputs = self.inputs(*self.batch(index))
         captured = self.captured.get(len(index))
-        inputs = (x,) if weights is None else (x, weights)
         total, *gradients = (captured or self.differentiate)(*inputs)
         self.update(total, gradients, len(index))
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+    def batch(self, index: Tensor) -> tuple[Batch, Tensor | None]:
         """The observations and their weights, on the programs' device."""
-        x = self.data.batch(index).to(self.device, non_blocking=True)
-        return x, None if self.importance is None else self.importance[index].to(x)
+        batch = self.data.batch(index).to(self.device, non_blocking=True)
+        return batch, None if self.importance is None else self.importance[index].to(batch.x)
 
-    def differentiate(self, x: Tensor, weights: Tensor | None = None) -> list[Tensor]:
+    @staticmethod
+    def inputs(batch: Batch, weights: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The tensors that :meth:`differentiate` takes."""
+        return batch.tensors if weights is None else (*batch.tensors, weights)
+
+    def differentiate(self, *inputs: Tensor) -> list[Tensor]:
         """The batch's :func:`sums`, and the gradient of the loss for each parameter."""
+        count = 1 + len(self.data.asked)
+        batch = Batch(inputs[0], dict(zip(self.data.asked, inputs[1:count], strict=True)))
+        weights = inputs[count] if len(inputs) > count else None
         # Reports are weighted back to the data; the loss only if the specification says so.
         resampling = self.spec.resampling
         charged = weights if resampling and resampling.importance_weights else None
         with networks_in(self.precision, self.networks):
-            loss, terms = self.objective.loss_and_terms(self.autoencoder, x, self.beta, charged)
+            loss, terms = self.objective.loss_and_terms(
+                self.autoencoder, batch, self.beta, charged
+            )
         gradients: Sequence[Tensor] = torch.autograd.grad(
             loss, self.parameters, allow_unused=True, materialize_grads=True
         )
@@ -129,8 +138,7 @@ class Step:
         with seeded(0, self.device):  # bits are drawn
             for start in (0, size):
                 index = (torch.arange(size) + start) % len(self.data)
-                x, weights = self.batch(index.to(self.data.rows.device))
-                examples.append([x] if weights is None else [x, weights])
+                examples.append(self.inputs(*self.batch(index.to(self.data.rows.device))))
         found = capture(self.differentiate, self.autoencoder, *examples)
         self.captured[size] = found.compiled(examples[0]) if compiled else found
         return self.captured[size]

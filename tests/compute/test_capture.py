@@ -192,8 +192,8 @@ def found_by(run: Any, step: Step, index: Tensor, seed: int) -> list[Tensor]:
     buffers = list(step.autoencoder.buffers())
     kept = [buffer.clone() for buffer in buffers]
     torch.manual_seed(seed)
-    x, weights = step.batch(index)
-    found = [*run(*((x,) if weights is None else (x, weights))), *(b.clone() for b in buffers)]
+    inputs = step.inputs(*step.batch(index))
+    found = [*run(*inputs), *(buffer.clone() for buffer in buffers)]
     for buffer, value in zip(buffers, kept, strict=True):
         buffer.copy_(value)
     return [tensor.detach().clone() for tensor in found]
@@ -216,8 +216,7 @@ def assert_gives_the_same(step: Step, captured: Captured, *, noisy: bool = True)
             found = found_by(captured, step, index, seed)
             torch.testing.assert_close(found, expected, **CLOSE)
     # One stream, two calls in a row: what is drawn is drawn anew.
-    x, weights = step.batch(FOUR)
-    inputs = (x,) if weights is None else (x, weights)
+    inputs = step.inputs(*step.batch(FOUR))
     first, second = ([number.clone() for number in captured(*inputs)] for _ in range(2))
     assert same(first, second) != noisy
 
@@ -300,7 +299,7 @@ def test_clipping_is_captured(make_vae: Any, kind: str, limit: float) -> None:
     step = numbers(make_vae(), objective={"kind": kind}, clip_norm=limit)
     free = numbers(make_vae(), objective={"kind": kind}, clip_norm=None)
     assert_is_captured(step)
-    total, *gradients = step.captured[4](step.data.batch(FOUR))
+    total, *gradients = step.captured[4](step.data.batch(FOUR).x)
     assert total.isfinite().all()
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
     assert norm <= 1.001 * limit  # and is not what it would be by itself, if that is more

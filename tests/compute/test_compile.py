@@ -169,7 +169,7 @@ def test_buffers_and_views_of_a_handwritten_program_are_compiled(
 def test_noise_is_fresh_in_every_call_and_that_of_the_seed(compiled: Fitted) -> None:
     training = compiled.training
     captured = training.take_step.captured[20]
-    x = training.splits.train.batch(torch.arange(20))
+    x = training.splits.train.batch(torch.arange(20)).x
     found = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -255,7 +255,7 @@ def test_whatever_is_declared_can_be_compiled(
 
 def test_estimates_are_the_same_compiled(few_digits: Splits) -> None:
     vae = build("vae", "svi", few_digits)
-    x = vae.contract.apply(few_digits).test.batch(torch.arange(4))
+    x = vae.contract.apply(few_digits).test.batch(torch.arange(4)).x
     judged, expected = (evaluate_pointwise(vae, x, 20, computation=how) for how in (ON, OFF))
     for found in ("elbo", "log_prob", "kl", "effective_samples"):
         torch.testing.assert_close(

@@ -337,7 +337,7 @@ def test_a_posterior_is_diagnosed_on_the_gpu(few_digits: Splits, guide: str) -> 
 
 def test_codes_are_looked_at_on_the_gpu(few_digits: Splits) -> None:
     vae = build(ModelSpec(latent_dim=2), InferenceSpec(), few_digits)
-    x = few_digits.test.batch(torch.arange(40))
+    x = few_digits.test.batch(torch.arange(40)).x
     looks = {
         device: (traverse(vae.to(device), x.to(device)), interpolate(vae, x.to(device)))
         for device in ("cpu", "cuda")
@@ -365,7 +365,7 @@ def test_what_was_fitted_on_one_device_is_worth_the_same_on_the_other(
     save(training.autoencoder, tmp_path / "vae.safetensors")
     here, there = (load(tmp_path / "vae.safetensors", on) for on in (fitted_on, judged_on))
     assert {p.device.type for p in there.parameters()} == {judged_on}
-    x = few_digits.test.batch(torch.arange(40))
+    x = few_digits.test.batch(torch.arange(40)).x
     expected = judged(here, x, fitted_on)
     for name, value in judged(there, x, judged_on).items():
         torch.testing.assert_close(value, expected[name], rtol=RELATIVE, atol=RELATIVE)

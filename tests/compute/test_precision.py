@@ -87,7 +87,7 @@ def test_a_model_is_trained_in_bfloat16_to_nearly_the_same(few_digits: Splits) -
 
 def test_bfloat16_can_be_captured(few_digits: Splits) -> None:
     step = begin(few_digits, BF16).take_step
-    x = few_digits.train.batch(torch.arange(16))
+    x = few_digits.train.batch(torch.arange(16)).x
 
     def numbers(function: Any) -> list[Tensor]:
         with seeded(3):

@@ -17,7 +17,7 @@ from pyrovae.compute import compiled as recurring
 from pyrovae.compute.capture import Captured, capture
 from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.evaluation.annealed_importance import _between, bracket
 from pyrovae.evaluation.evidence import log_evidence
@@ -48,8 +48,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Captured]:
 
 def as_data(x: Tensor) -> Dataset:
     class Rows(Dataset):
-        def batch(self, index: Tensor) -> Tensor:
-            return self.x[index]
+        def batch(self, index: Tensor) -> Batch:
+            return Batch(self.x[index])
 
     return Rows("rows", x, torch.arange(len(x)), None, None)
 

@@ -30,7 +30,7 @@ def test_channels_last_moves_pixels_and_channels_together() -> None:
     split = from_arrays(x).train
     for channel in range(3):
         expected = torch.from_numpy(x[..., channel])[split.rows].float()
-        assert torch.equal(split.batch(torch.arange(len(split)))[:, channel], expected)
+        assert torch.equal(split.batch(torch.arange(len(split))).x[:, channel], expected)
 
 
 IMAGE = np.arange(20 * 4).reshape(20, 2, 2)

@@ -22,7 +22,7 @@ def grey() -> Splits:
 
 
 def whole(splits: Splits) -> torch.Tensor:
-    return splits.train.batch(torch.arange(len(splits.train)))
+    return splits.train.batch(torch.arange(len(splits.train))).x
 
 
 def test_none_returns_the_data_as_they_are(grey: Splits) -> None:
@@ -75,8 +75,8 @@ def test_mean_of_dynamic_draws_is_the_intensity(grey: Splits) -> None:
     few = torch.arange(4)
     split = binarise(grey, "dynamic").train
     draws = 4000
-    mean = torch.stack([split.batch(few) for _ in range(draws)]).double().mean(0)
-    p = grey.train.batch(few).double() / 16
+    mean = torch.stack([split.batch(few).x for _ in range(draws)]).double().mean(0)
+    p = grey.train.batch(few).x.double() / 16
     # each of 256 pixels is a mean of independent bits: 5 standard errors fail once in 10 000 runs
     assert ((mean - p).abs() <= 5 * (p * (1 - p) / draws).sqrt()).all()
 
@@ -85,9 +85,9 @@ def test_dynamic_draws_follow_the_global_seed(grey: Splits) -> None:
     split = binarise(grey, "dynamic").train
     index = torch.arange(50)
     torch.manual_seed(1)
-    first, second = split.batch(index), split.batch(index)
+    first, second = split.batch(index).x, split.batch(index).x
     torch.manual_seed(1)
-    assert torch.equal(split.batch(index), first)
+    assert torch.equal(split.batch(index).x, first)
     assert not torch.equal(first, second)
 
 

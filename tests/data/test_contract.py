@@ -22,7 +22,7 @@ CONTRACTS = [Contract(b, i) for b in BINARISATIONS for i in INTERVALS]
 
 def seen(splits: Splits) -> torch.Tensor:
     torch.manual_seed(0)
-    return splits.test.batch(torch.arange(len(splits.test)))
+    return splits.test.batch(torch.arange(len(splits.test))).x
 
 
 @pytest.mark.parametrize("agreed", CONTRACTS, ids=str)

@@ -19,26 +19,26 @@ def test_batch_is_the_stored_intensity_of_the_row_as_float(splits: Splits) -> No
     for split in splits:
         index = index % len(split)
         expected = split.x[split.rows[index]].to(torch.float32)
-        assert torch.equal(split.batch(index), expected)
-        assert split.batch(index).dtype == torch.float32
+        assert torch.equal(split.batch(index).x, expected)
+        assert split.batch(index).x.dtype == torch.float32
 
 
 def test_labels_follow_their_observations(splits: Splits) -> None:
     for split in splits:
         index = torch.arange(len(split))
-        first_pixel = split.batch(index)[:, 0, 0, 0]
+        first_pixel = split.batch(index).x[:, 0, 0, 0]
         assert torch.equal(split.label(index), (first_pixel / 4).long())
 
 
 def test_shape_is_the_event_shape(splits: Splits) -> None:
     assert splits.train.shape == torch.Size([1, 2, 2])
-    assert splits.train.batch(torch.arange(5)).shape == (5, *splits.train.shape)
+    assert splits.train.batch(torch.arange(5)).x.shape == (5, *splits.train.shape)
 
 
 def test_first_keeps_the_first_rows(splits: Splits) -> None:
     few = splits.train.first(3)
     assert len(few) == 3
-    assert torch.equal(few.batch(torch.arange(3)), splits.train.batch(torch.arange(3)))
+    assert torch.equal(few.batch(torch.arange(3)).x, splits.train.batch(torch.arange(3)).x)
     assert len(splits.train.first(10**6)) == len(splits.train)
 
 
@@ -46,7 +46,7 @@ def test_divisor_rescales_what_the_model_sees() -> None:
     x = torch.tensor([[0], [128], [255]], dtype=torch.uint8)
     split = Dataset("grey", x, torch.arange(3), None, 255.0, divisor=255.0)
     assert split.levels == 1
-    assert torch.equal(split.batch(torch.arange(3)), x / 255)
+    assert torch.equal(split.batch(torch.arange(3)).x, x / 255)
 
 
 def test_the_mean_is_that_of_what_the_model_sees(
@@ -56,7 +56,7 @@ def test_the_mean_is_that_of_what_the_model_sees(
     for split in splits:
         moved = replace(split, offset=0.5, divisor=80.0)
         for seen in (split, replace(split, divisor=255.0), moved, split.first(2)):
-            batch = seen.batch(torch.arange(len(seen))).double()
+            batch = seen.batch(torch.arange(len(seen))).x.double()
             assert seen.mean().shape == seen.shape
             torch.testing.assert_close(seen.mean(), batch.mean(0), rtol=1e-12, atol=0)
 
@@ -95,7 +95,7 @@ def test_moving_a_split_moves_every_tensor(splits: Splits) -> None:
 def test_batches_are_made_on_the_device_of_the_data(splits: Splits) -> None:
     moved = splits.to("cuda")
     index = torch.arange(4)
-    assert torch.equal(moved.train.batch(index).cpu(), splits.train.batch(index))
+    assert torch.equal(moved.train.batch(index).x.cpu(), splits.train.batch(index).x)
     assert moved.fingerprint() == splits.fingerprint()
 
 

@@ -33,7 +33,7 @@ def test_digits_are_grey_images_of_sixteen_levels() -> None:
 def test_digits_of_one_class_look_alike() -> None:
     train = load_data("digits").train
     index = torch.arange(len(train))
-    x, y = train.batch(index).flatten(1), train.label(index)
+    x, y = train.batch(index).x.flatten(1), train.label(index)
     assert y is not None
     means = torch.stack([x[y == digit].mean(0) for digit in range(10)])
     nearest = torch.cdist(x, means).argmin(1)

@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 5, 4), dtype=np.uint8)
 
 
 def whole(split: Dataset) -> torch.Tensor:
-    return split.batch(torch.arange(len(split)))
+    return split.batch(torch.arange(len(split))).x
 
 
 def save_images(folder: Path, images: np.ndarray, suffix: str = ".png") -> None:

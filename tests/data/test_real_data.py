@@ -27,9 +27,9 @@ def test_statically_binarised_mnist_is_as_white_as_grey_mnist(real_data: Path) -
     grey = load_data("mnist", root=real_data, download=False)
     bits = binarise(grey, "static").test
     index = torch.arange(len(bits))
-    p = grey.test.batch(index).double() / 255
+    p = grey.test.batch(index).x.double() / 255
     standard_error = (p * (1 - p)).sum().sqrt() / p.numel()
-    assert (bits.batch(index).double().mean() - p.mean()).abs() <= 5 * standard_error
+    assert (bits.batch(index).x.double().mean() - p.mean()).abs() <= 5 * standard_error
 
 
 def test_one_array_of_an_archive_is_read_by_its_key(real_data: Path) -> None:

@@ -187,7 +187,7 @@ def two_sites(tmp_path: Path, few_digits: Splits) -> tuple[Handwritten, Tensor]:
     path.write_text(TWO_SITES)
     autoencoder = Handwritten(path, few_digits)
     data = autoencoder.contract.apply(few_digits).train
-    return autoencoder, data.batch(torch.arange(len(data)))
+    return autoencoder, data.batch(torch.arange(len(data))).x
 
 
 def test_sites_that_depend_on_each_other(two_sites: tuple[Handwritten, Tensor]) -> None:

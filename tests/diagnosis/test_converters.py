@@ -161,7 +161,7 @@ def test_modules_are_in_evaluation_mode() -> None:
 def test_a_handwritten_program(few_digits: Any) -> None:
     path = Path(__file__).parents[2] / "models" / "handwritten.py"
     autoencoder = Handwritten(path, few_digits)
-    x = few_digits.train.batch(torch.arange(6))
+    x = few_digits.train.batch(torch.arange(6)).x
     result = pyrovae.from_pyro_svi(autoencoder.model, autoencoder.guide, x, num_draws=4)
     assert result["posterior"]["z"].shape == (1, 4, 6, 8)
     assert result["posterior_predictive"]["x"].dtype == np.uint8  # counts

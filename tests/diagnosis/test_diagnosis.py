@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from pyrovae import VAE
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import Diagnosis, diagnose
 from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import check_calibration
@@ -39,8 +39,8 @@ NOT_OF_POINTS = {"bound", "importance weights", "calibration", "inference gap"}
 class Data(Dataset):
     """Rows as they are, in whatever precision."""
 
-    def batch(self, index: Tensor) -> Tensor:
-        return self.x[index]
+    def batch(self, index: Tensor) -> Batch:
+        return Batch(self.x[index])
 
 
 def as_data(x: Tensor) -> Dataset:

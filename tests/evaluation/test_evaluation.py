@@ -33,8 +33,8 @@ def vae(few_digits: Splits) -> VAE:
 ANALYSES: dict[str, Callable[[VAE, Splits], Any]] = {
     "evaluate": lambda vae, data: evaluate(vae, data.train, SampledELBO()),
     "codes": lambda vae, data: codes(vae, data.train),
-    "reconstruct": lambda vae, data: reconstruct(vae, data.train.batch(torch.arange(4))),
-    "prior_means": lambda vae, data: prior_means(vae, data.train.batch(torch.arange(4))),
+    "reconstruct": lambda vae, data: reconstruct(vae, data.train.batch(torch.arange(4)).x),
+    "prior_means": lambda vae, data: prior_means(vae, data.train.batch(torch.arange(4)).x),
 }
 every_look = pytest.mark.parametrize("look", ANALYSES.values(), ids=ANALYSES.keys())
 
@@ -43,7 +43,7 @@ every_look = pytest.mark.parametrize("look", ANALYSES.values(), ids=ANALYSES.key
 def test_evaluation_leaves_parameters_and_gradients(
     vae: VAE, few_digits: Splits, look: Any, parameters_of: Callable[..., Any]
 ) -> None:
-    AnalyticELBO().loss_and_terms(vae, few_digits.train.batch(torch.arange(4)))[0].backward()
+    AnalyticELBO().loss_and_terms(vae, few_digits.train.batch(torch.arange(4)).x)[0].backward()
     before = parameters_of(vae)
     gradients = {name: p.grad.clone() for name, p in vae.named_parameters()}
     look(vae, few_digits)
@@ -195,20 +195,20 @@ def test_an_analytic_loss_is_beta_kl_minus_reconstruction(vae: VAE, few_digits: 
 def test_codes_are_the_means_of_the_guide_in_the_order_of_the_data(
     vae: VAE, few_digits: Splits
 ) -> None:
-    x = few_digits.train.batch(torch.arange(len(few_digits.train)))
+    x = few_digits.train.batch(torch.arange(len(few_digits.train))).x
     expected = vae.encode(x).mean.detach()
     torch.testing.assert_close(codes(vae, few_digits.train), expected)
 
 
 def test_pictures_are_reconstructions_at_the_means(vae: VAE, few_digits: Splits) -> None:
-    x = few_digits.train.batch(torch.arange(4))
+    x = few_digits.train.batch(torch.arange(4)).x
     torch.testing.assert_close(reconstruct(vae, x), vae.reconstruct(x))
 
 
 def test_means_at_codes_of_the_prior_are_means_of_the_likelihood(
     vae: VAE, few_digits: Splits
 ) -> None:
-    x = few_digits.train.batch(torch.arange(4))
+    x = few_digits.train.batch(torch.arange(4)).x
     with evaluating(vae):
         site = poutine.trace(vae.model).get_trace(x).nodes["z"]
         expected = vae.decode(site["value"]).mean

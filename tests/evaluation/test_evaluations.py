@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.importance import standard_error
@@ -21,8 +21,8 @@ EXACT = 1e-10
 class Data(Dataset):
     """Rows in float64, as they are."""
 
-    def batch(self, index: Tensor) -> Tensor:
-        return self.x[index]
+    def batch(self, index: Tensor) -> Batch:
+        return Batch(self.x[index])
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import VAE
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.evidence import log_evidence
 
@@ -19,8 +19,8 @@ EXACT = 1e-10
 class Data(Dataset):
     """Rows in float64, as they are."""
 
-    def batch(self, index: Tensor) -> Tensor:
-        return self.x[index]
+    def batch(self, index: Tensor) -> Batch:
+        return Batch(self.x[index])
 
 
 def as_data(x: Tensor) -> Dataset:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, build, fit
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.exploration.ablation import LINES, POINTS, ablate, variants
@@ -21,8 +21,8 @@ def splits(x: torch.Tensor, labels: torch.Tensor | None = None) -> Splits:
     """All three the same data, stored as the model sees them."""
 
     class Data(Dataset):
-        def batch(self, index: torch.Tensor) -> torch.Tensor:
-            return self.x[self.rows[index]]
+        def batch(self, index: torch.Tensor) -> Batch:
+            return Batch(self.x[self.rows[index]])
 
     data = Data("rows", x, torch.arange(len(x)), labels, None)
     return Splits(data, data, data)

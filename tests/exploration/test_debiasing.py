@@ -116,7 +116,7 @@ def test_shares_and_differences_are_what_they_say(digits: Splits) -> None:
     assert test_labels is not None
     # Judged again, at the same data and with the same random numbers.
     chosen = torch.cat([(test_labels == label).nonzero()[:3, 0] for label in range(10)]).sort()[0]
-    x = seen.test.batch(chosen)
+    x = seen.test.batch(chosen).x
     difference = (
         evaluate_pointwise(after, x, 4).log_prob - evaluate_pointwise(before, x, 4).log_prob
     )

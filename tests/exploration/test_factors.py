@@ -101,7 +101,7 @@ def test_some_of_the_data_are_any_of_them_once(made: Splits) -> None:
 def test_every_autoencoder_is_scored(make_vae, covering_pair, made: Splits) -> None:
     vae = make_vae(*covering_pair).float()
     found = all_codes(vae, made)
-    x = made.train.batch(torch.arange(len(made.train)))
+    x = made.train.batch(torch.arange(len(made.train))).x
     expected = LatentSpace(vae, x).encode(x)
     assert found.codes.shape == (N, expected.shape[1])
     if not found.drawn:

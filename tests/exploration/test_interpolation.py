@@ -141,7 +141,7 @@ def test_one_dimension_has_no_arc() -> None:
 
 def test_a_handwritten_program(few_digits: Splits) -> None:
     program = Handwritten(Path(__file__).parents[2] / "models" / "handwritten.py", few_digits)
-    x = few_digits.train.batch(torch.arange(4))
+    x = few_digits.train.batch(torch.arange(4)).x
     found = interpolate(program, x, steps=3)
     assert found.images.shape == (2, 2, 3, 1, 8, 8)
     expected = dist.Normal(0.0, 1.0).log_prob(torch.as_tensor(found.codes)).sum(-1)

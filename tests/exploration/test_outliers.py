@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from pyrovae.data import Dataset, load_data
+from pyrovae.data import Batch, Dataset, load_data
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.exploration.outliers import Outliers, score_outliers
@@ -40,7 +40,7 @@ def see(
     autoencoder: Any, x: Tensor, train: Dataset | None = None, steps: int = 200
 ) -> ScoreInputs:
     judged = evaluate_pointwise(autoencoder, x, 500)
-    return ScoreInputs(autoencoder, x, judged, train or dataset(x), judged.log_prob, steps)
+    return ScoreInputs(autoencoder, Batch(x), judged, train or dataset(x), judged.log_prob, steps)
 
 
 def by_name(found: Outliers) -> dict[str, Any]:
@@ -98,7 +98,9 @@ def test_data_of_the_mean_likelihood_are_typical(make_linear_gaussian: Any) -> N
     oracle = make_linear_gaussian("full_rank")
     judged = evaluate_pointwise(oracle.vae, oracle.x, 10)
     mean = judged.log_prob[2].expand(4)
-    found = typicality(ScoreInputs(oracle.vae, oracle.x, judged, dataset(oracle.x), mean, 1))
+    found = typicality(
+        ScoreInputs(oracle.vae, Batch(oracle.x), judged, dataset(oracle.x), mean, 1)
+    )
     assert found[2] == 0
     torch.testing.assert_close(found, (oracle.evidence - oracle.evidence[2]).abs())
 
@@ -124,14 +126,14 @@ def test_the_code_is_of_the_image_whatever_scale_a_model_sees_it_on(
     x = torch.randint(256, (3, 1, 9, 7), dtype=torch.uint8)
     data = dataset(x, 255.0, **options)
     expected = [code_length(image.movedim(0, -1).numpy()) for image in x]
-    assert code_lengths(data.batch(torch.arange(3)), data).tolist() == expected
+    assert code_lengths(data.batch(torch.arange(3)).x, data).tolist() == expected
 
 
 def test_of_bits_the_code_is_of_the_bits() -> None:
     data = dataset(torch.randint(256, (4, 1, 28, 28), dtype=torch.uint8), 255.0)
-    grey = code_lengths(data.batch(torch.arange(4)), data)
+    grey = code_lengths(data.batch(torch.arange(4)).x, data)
     bits = dataset(data.x, 255.0, binarisation="dynamic")
-    assert (code_lengths(bits.batch(torch.arange(4)), bits) < 0.25 * grey).all()
+    assert (code_lengths(bits.batch(torch.arange(4)).x, bits) < 0.25 * grey).all()
 
 
 def test_complexity_is_a_difference_of_two_codes_in_nats(make_vae: Any) -> None:
@@ -247,7 +249,7 @@ def test_a_program_by_hand_has_no_encoder_to_be_set_free() -> None:
     data = load_data("digits")
     program = Handwritten(path, data)
     seen = program.contract.apply(data)
-    inside, outside = seen.test.batch(torch.arange(10)).split([7, 3])
+    inside, outside = seen.test.batch(torch.arange(10)).x.split([7, 3])
     found = score_outliers(program, seen.train.first(20), inside, outside, samples=5)
     assert set(by_name(found)) == {d.name for d in SCORES} - {"regret"}
     assert "without an encoder" in found.left_out["likelihood regret"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, build, fit
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.exploration.sweep import sweep, variants
@@ -21,8 +21,8 @@ from pyrovae.parts.distributions.positive import raw_scale
 class Data(Dataset):
     """Rows in float64, as they are."""
 
-    def batch(self, index: Tensor) -> Tensor:
-        return self.x[self.rows[index]]
+    def batch(self, index: Tensor) -> Batch:
+        return Batch(self.x[self.rows[index]])
 
 
 def splits(x: Tensor) -> Splits:

@@ -160,7 +160,7 @@ def two_sites(few_digits: Splits, tmp_path: Path) -> Handwritten:
 def test_a_handwritten_program_of_several_sites(
     two_sites: Handwritten, few_digits: Splits
 ) -> None:
-    x = few_digits.train.batch(torch.arange(25))
+    x = few_digits.train.batch(torch.arange(25)).x
     found = traverse(two_sites, x)
     assert sorted(found.names) == ["low[0]", "low[1]", "top[0]"]
     assert found.images.shape == (3, 11, 1, 8, 8)
@@ -189,7 +189,7 @@ def guide(x):
 
 
 def test_the_unit_of_a_code_does_not_matter(few_digits: Splits, tmp_path: Path) -> None:
-    x = few_digits.train.batch(torch.arange(25))
+    x = few_digits.train.batch(torch.arange(25)).x
     results = []
     for unit in (1.0, 8.0):
         (tmp_path / "scaled.py").write_text(SCALED.format(unit=unit))

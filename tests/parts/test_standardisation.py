@@ -213,7 +213,7 @@ def test_units_are_kept_with_the_weights(
     save(vae, tmp_path / "weights.safetensors")
     again = load(tmp_path / "weights.safetensors")
     z = torch.randn(5, 2)
-    batch = data.test.batch(torch.arange(5))
+    batch = data.test.batch(torch.arange(5)).x
     assert torch.equal(again.decode(z).log_prob(batch), vae.decode(z).log_prob(batch))
     assert torch.equal(again.encode(batch).mean, vae.encode(batch).mean)
 
@@ -232,7 +232,7 @@ def test_weights_of_a_version_without_units_are_of_data_as_they_are(
     save_file(old, tmp_path / "old.safetensors", metadata)
     vae = load(tmp_path / "old.safetensors")
     assert isinstance(vae.likelihood, LocationScaleLikelihood)
-    z, x = torch.randn(5, 2), data.test.batch(torch.arange(5))
+    z, x = torch.randn(5, 2), data.test.batch(torch.arange(5)).x
     with torch.no_grad():
         loc, *raw = vae.decoder(z).unbind(1)
         scale = positive(vae.likelihood.raw_scale + raw[0] if raw else vae.likelihood.raw_scale)

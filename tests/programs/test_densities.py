@@ -876,7 +876,7 @@ def test_whatever_only_looks_leaves_normalisation_and_modes_alone(tmp_path: Path
     before = {name: value.clone() for name, value in program.state_dict().items()}
     first, second = (evaluate(program, data.test) for _ in range(2))
     assert first == second
-    few = data.train.batch(torch.arange(2))
+    few = data.train.batch(torch.arange(2)).x
     evidence = [log_evidence(program, data.test, 3).log_prob for _ in range(2)]
     assert torch.equal(*evidence)
     pairs(program, few)

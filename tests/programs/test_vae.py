@@ -275,7 +275,7 @@ def batches(splits: Splits) -> list[Tensor]:
     """The batches of a brief training, in its order."""
     epochs = [epoch_order(BRIEF.seed, epoch, len(splits.train)) for epoch in range(BRIEF.epochs)]
     return [
-        splits.train.batch(index) for order in epochs for index in order.split(BRIEF.batch_size)
+        splits.train.batch(index).x for order in epochs for index in order.split(BRIEF.batch_size)
     ]
 
 

@@ -48,7 +48,7 @@ def elbo_of(run: Path) -> float:
 @pytest.mark.parametrize("guide", EXPECTED)
 def test_the_weights_of_every_guide_open_and_say_the_same(guide: str) -> None:
     vae = load(FIXTURES / "weights" / f"{guide}.safetensors")
-    x = load_data("digits").test.batch(torch.arange(5))
+    x = load_data("digits").test.batch(torch.arange(5)).x
     z = torch.tensor([0.6, 0.8]).expand(5, 2)
     q: Any = vae.encode(x)
     found: dict[str, Tensor] = {"log_likelihood": vae.decode(z).log_prob(x)}

@@ -41,9 +41,9 @@ def test_a_run_comes_back_with_its_weights_and_its_data(train: Any, counts: Path
     assert not opened.autoencoder.training
     assert opened.name == "run"
     assert opened.notes == ()
-    x, labels, note = opened.first()
+    batch, labels, note = opened.first()
     test = load_data(counts).test
-    assert torch.equal(x, test.batch(torch.arange(len(test))))
+    assert torch.equal(batch.x, test.batch(torch.arange(len(test))).x)
     assert labels is None
     assert note == ""
 
@@ -74,15 +74,15 @@ def test_opening_leaves_the_callers_random_stream_as_it_was(
 
 def test_bits_that_are_drawn_are_always_the_same(train: Any) -> None:
     opened = load_run(train("bernoulli", settings=("model.binarisation=dynamic",)))
-    x = opened.first().x
+    x = opened.first().batch.x
     assert opened.data.test.binarisation == "dynamic"
     assert set(x.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(opened.first().x, x)
+    assert torch.equal(opened.first().batch.x, x)
 
 
 def test_fewer_data_than_asked_for_are_all_and_it_is_said(train: Any) -> None:
     opened = load_run(train())
-    assert len(opened.first(1).x) == 1
+    assert len(opened.first(1).batch.x) == 1
     assert opened.first(1).note == ""
     assert opened.first(2).note == ""
     x, _, note = opened.first(3)
@@ -210,7 +210,7 @@ def test_data_that_are_gone_are_missed(own: Path, counts: Path) -> None:
     own.unlink()
     with pytest.raises(DataError, match=r"own\.npy, are no longer there.*--data"):
         load_run(run)
-    assert len(load_run(run, data=counts).first().x) == 2
+    assert len(load_run(run, data=counts).first().batch.x) == 2
 
 
 def test_data_that_have_changed_are_looked_at_with_a_note(own: Path, counts: Path) -> None:

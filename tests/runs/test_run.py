@@ -311,7 +311,7 @@ def test_the_best_weights_are_those_of_the_best_validation_bound(
 
 
 def objective(vae: Any, data: Splits) -> Any:
-    x = data.train.batch(torch.arange(2))
+    x = data.train.batch(torch.arange(2)).x
     return build_objective(vae.declaration.inference.objective, vae, x)
 
 
@@ -435,7 +435,7 @@ def test_weights_saved_and_loaded_give_the_same_densities(few: Splits, here: Pat
     fit(vae, few, InferenceSpec(epochs=1))
     save(vae, here / "vae.safetensors")
     loaded = load(here / "vae.safetensors")
-    x, z = few.test.batch(torch.arange(2)), torch.randn(2, 8)
+    x, z = few.test.batch(torch.arange(2)).x, torch.randn(2, 8)
     for one, other in (
         (vae.encode(x), loaded.encode(x)),
         (vae.prior(vae.posterior), loaded.prior(loaded.posterior)),
@@ -449,7 +449,7 @@ def test_the_weights_of_a_program_go_back_into_it(
     few: Splits, write_program: Any, here: Path
 ) -> None:
     path = write_program(("x.new_ones(2)\n        pyro", SCALE))
-    x = few.train.batch(torch.arange(2))
+    x = few.train.batch(torch.arange(2)).x
     fitted, fresh = Handwritten(path, few), Handwritten(path, few)
     fit(fitted, few, InferenceSpec(epochs=2))
     save(fitted, here / "program.safetensors")

@@ -411,7 +411,7 @@ def test_the_reported_training_elbo_is_that_of_the_data_and_not_of_the_draws(
     still = {"kind": "adam", "learning_rate": 1e-12}
     fitting = Fitting(few_digits, resampling=RESAMPLED, optimiser=still, epochs=40).training
     train = fitting.splits.train
-    few = train.batch(torch.arange(len(train)))
+    few = train.batch(torch.arange(len(train))).x
     best = fitting.objective.loss_and_terms(fitting.autoencoder, few)[1].elbo.topk(4).indices
     p = torch.full((len(train),), 0.5 / 36, dtype=torch.float64)
     p[best] = 0.5 / 4  # half of the draws are of these

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.data.arrays import as_numpy
+from pyrovae.data.values import as_numpy
 from pyrovae.errors import DataError
 
 Array = NDArray[Any]

@@ -40,7 +40,7 @@ def complexity(seen: ScoreInputs) -> Tensor:
         likelihood-based generative models*, arXiv:1909.11480.
     """
     seen.require_density()
-    return -seen.judged.log_prob - code_lengths(seen.x, seen.train)
+    return -seen.judged.log_prob - code_lengths(seen.batch.x, seen.train)
 
 
 def simplicity(seen: ScoreInputs) -> Tensor:
@@ -49,7 +49,7 @@ def simplicity(seen: ScoreInputs) -> Tensor:
     Raises:
         SpecError: The data are no images of whole intensities.
     """
-    return -code_lengths(seen.x, seen.train)
+    return -code_lengths(seen.batch.x, seen.train)
 
 
 def code_lengths(x: Tensor, data: Dataset) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.pointwise import Evaluation
 from pyrovae.programs.autoencoder import Autoencoder
@@ -18,7 +18,7 @@ class ScoreInputs:
 
     Attributes:
         autoencoder: Model and guide.
-        x: The data ``(data, *shape)`` as the model sees them, on its device.
+        batch: The data as the model sees them, on its device.
         judged: Bound and log p(x) of each observation.
         train: Training data; give the range of intensities.
         train_log_prob: log p(x) of some of these, ``(train,)``.
@@ -27,7 +27,7 @@ class ScoreInputs:
     """
 
     autoencoder: Autoencoder
-    x: Tensor
+    batch: Batch
     judged: Evaluation
     train: Dataset
     train_log_prob: Tensor

@@ -42,16 +42,16 @@ def regret(seen: ScoreInputs) -> Tensor:
     """
     seen.require_density()
     guide = encoded_guide(seen.autoencoder)
-    device = seen.x.device
+    device = seen.batch.device
     found = []
     hidden = not seen.progress
-    bar = tqdm(total=len(seen.x), unit="obs", desc="regret", disable=hidden, file=sys.stderr)
+    bar = tqdm(total=len(seen.batch), unit="obs", desc="regret", disable=hidden, file=sys.stderr)
     with evaluating(seen.autoencoder, device), bar:
-        for x in seen.x.split(max(1, chunks.codes(device) // DRAWS)):
-            free, local = freed(guide, x), LocalPosterior(seen.autoencoder, x)
+        for batch in seen.batch.split(max(1, chunks.codes(device) // DRAWS)):
+            free, local = freed(guide, batch.x), LocalPosterior(seen.autoencoder, batch)
             fit(free, local, seen.steps)
             # Both by log w, which hardly varies where q is good: not so log p(x | z) alone.
             best, own = (mean_elbo(q, local, TO_MEASURE) for q in (free, guide))
             found.append((best - own).cpu())
-            bar.update(len(x))
+            bar.update(len(batch))
     return torch.cat(found)

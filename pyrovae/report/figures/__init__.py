@@ -66,8 +66,9 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
         'digits: test data and their reconstructions'
     """
     index = one_of_each_class(data, 20 if data.shape.numel() > 2 else 200)
-    x = observations(data, index)
-    means = reconstruct(autoencoder, x.to(_device(autoencoder)))
+    batch = observations(data, index)
+    x = batch.x
+    means = reconstruct(autoencoder, batch.to(_device(autoencoder)))
     if data.are_images:
         return draw_reconstructed_images(data, x.cpu(), means.cpu())
     return draw_reconstructed_rows(data, x.cpu(), means.cpu(), classes(data, index))
@@ -82,10 +83,10 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
     """
     images = data.are_images
     count = SAMPLED_IMAGES if images else min(len(data), MOST_SAMPLED_ROWS)
-    x = observations(data, evenly(data, count))
-    means = prior_means(autoencoder, x.to(_device(autoencoder)))
+    batch = observations(data, evenly(data, count))
+    means = prior_means(autoencoder, batch.to(_device(autoencoder)))
     draw = draw_sampled_images if images else draw_sampled_rows
-    return draw(data, x.cpu(), means.cpu())
+    return draw(data, batch.x.cpu(), means.cpu())
 
 
 def _device(autoencoder: Autoencoder) -> torch.device:

@@ -65,7 +65,7 @@ def ablation(found: Ablation, data: Dataset) -> Figure:
     )
     panels = figure.subplots(4, columns, height_ratios=heights, squeeze=False)
     groups = None if found.labels is None else group(found.labels)
-    x = observations(data, evenly(data, min(len(data), MOST_COMPARED))).cpu()
+    x = observations(data, evenly(data, min(len(data), MOST_COMPARED))).x.cpu()
     for number, (name, column) in enumerate(found.columns.items()):
         _draw_numbers(panels[0, number], name, column, min(8.5, 34 / columns))
         _draw_codes(panels[1, number], column, groups)

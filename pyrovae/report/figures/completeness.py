@@ -173,4 +173,4 @@ def _name(axes: Axes, side: int) -> None:
 
 
 def _some(data: Dataset) -> Tensor:
-    return observations(data, evenly(data, min(len(data), MOST_POINTS))).cpu()
+    return observations(data, evenly(data, min(len(data), MOST_POINTS))).x.cpu()

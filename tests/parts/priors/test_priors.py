@@ -235,7 +235,7 @@ def test_pseudo_inputs_pressed_outside_of_the_data_come_back(spec: OptimiserSpec
 @pytest.fixture
 def bits() -> Splits:
     """Two hundred digits in black and white."""
-    digits = load_data("digits").train.batch(torch.arange(200))
+    digits = load_data("digits").train.batch(torch.arange(200)).x
     return from_arrays((digits >= 8).float())
 
 
@@ -271,7 +271,7 @@ def test_pseudo_inputs_that_start_at_bits_move_and_are_seen_inside(
 
 def test_captured_pseudo_inputs_have_the_same_gradient(on_bits: tuple[VAE, Training]) -> None:
     vae, training = on_bits
-    x = training.take_step.data.batch(torch.arange(20))
+    x = training.take_step.data.batch(torch.arange(20)).x
     with pyro.validation_enabled(False):  # as in training
         graph = capture(training.take_step.differentiate, vae, [x], [1 - x])
         for shift in (0.0, -0.3, 0.6):  # the graph is made once, and has to look again

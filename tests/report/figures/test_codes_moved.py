@@ -65,7 +65,7 @@ def untrained(
     splits = from_arrays(noise, name="noise")
     vae = build(ModelSpec(latent_dim=latent_dim, **(model or {})), data=splits)
     data = vae.contract.apply(splits).train
-    return vae, data, data.batch(torch.arange(20))
+    return vae, data, data.batch(torch.arange(20)).x
 
 
 def texts(figure: Figure) -> list[str]:

@@ -57,7 +57,7 @@ def drawn(figure: Figure) -> np.ndarray[Any, Any]:
 
 def look(vae: VAE, data: Splits, count: int = 16) -> Samples:
     train = data.train
-    return sample_both(vae, train.batch(torch.arange(len(train))), count=count)
+    return sample_both(vae, train.batch(torch.arange(len(train))).x, count=count)
 
 
 @pytest.mark.parametrize(

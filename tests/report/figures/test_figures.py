@@ -125,7 +125,7 @@ def test_every_latent_dimension_has_its_picture(dims: int) -> None:
 def test_two_latent_dimensions_are_drawn_where_they_are() -> None:
     vae, data = untrained(model={"latent_dim": 2})
     with torch.no_grad():
-        expected = vae.encode(data.batch(torch.arange(len(data)))).mean
+        expected = vae.encode(data.batch(torch.arange(len(data))).x).mean
     points = latent(vae, data).axes[0].collections[0].get_offsets()
     np.testing.assert_allclose(points, expected, rtol=1e-5, atol=1e-6)
 
@@ -160,7 +160,7 @@ def test_data_stand_above_their_reconstructions() -> None:
 
 def test_reconstructed_rows_are_the_means_at_the_codes() -> None:
     vae, data = untrained((4,), model=REAL)
-    x = data.batch(torch.arange(1))
+    x = data.batch(torch.arange(1)).x
     drawn = {
         line.get_label(): line.get_ydata() for line in reconstructions(vae, data).axes[0].lines
     }
@@ -172,7 +172,7 @@ def test_two_columns_are_points_in_a_plane() -> None:
     vae, data = untrained((2,), model=REAL)
     axes = reconstructions(vae, data).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("variable 1", "variable 2")
-    x = data.batch(torch.arange(len(data)))
+    x = data.batch(torch.arange(len(data))).x
     expected = {"test data": x, "reconstructions": vae.reconstruct(x)}
     for points in axes.collections:
         offsets = points.get_offsets()

@@ -316,7 +316,7 @@ def test_extremes_of_every_kind_of_data_can_be_drawn(kind: str) -> None:
     data = from_arrays(pixels if len(shape) > 1 else rows, name="noise $").train
     kinds = choose(torch.randn(min(count, len(data))))
     index = torch.tensor([number for numbers in kinds.values() for number in numbers])
-    x = data.batch(index)
+    x = data.batch(index).x
     means = x.clone()
     means[0] = torch.nan
     values = (-12.34, -13.0, torch.nan)

@@ -1,0 +1,39 @@
+"""Arrays of numbers: conversion to tensors, and checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyrovae.errors import DataError
+
+Array = NDArray[Any]
+
+
+def as_numpy(x: Array | Tensor) -> Array:
+    """Values as a numpy array, in place if they can be."""
+    if isinstance(x, Tensor):
+        x = x.detach().cpu()
+        return (x.float() if x.is_floating_point() else x).numpy()
+    return np.asarray(x)
+
+
+def as_tensor(values: Array) -> Tensor:
+    """Values as a tensor, in place if they are contiguous and may be written to."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
+def check_finite(values: Array, name: str) -> None:
+    """Refuse values that are not finite, saying how many there are and where the first is."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    first = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), finite.shape))
+    raise DataError(
+        f"{name} holds {finite.size - np.count_nonzero(finite)} values that are NaN or infinite "
+        f"in single precision, the first in observation {first[0]} at {first[1:]}: replace them"
+    )
