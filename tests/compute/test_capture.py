@@ -388,7 +388,7 @@ def assert_same_training(first: Training, second: Training) -> None:
 
 
 # That every graph has the programs' numbers is tested above; here those that training meets in
-# another way, by batches of two sizes, bounds, its own noise, and buffers that a step leaves behind.
+# another way: batches of two sizes, bounds, noise of its own, and buffers that a step leaves.
 TRAINED = {"as it is", "batch norm", "dropout", "pyro.param within bounds", "a buffer that moves"}
 
 
