@@ -123,9 +123,14 @@ def _trace(
     moved: bool = False,
 ) -> tuple[GraphModule, list[Tensor]]:
     """The arithmetic as a graph, and the tensors that it takes before its inputs."""
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with undone(state), seeded(seed, inputs[0].device):
+    # The mode in which shapes are noted; without one here torch makes one for each operation,
+    # and walks up the stack for it.
+    shapes = TracingContext(FakeTensorMode())
+    with undone(state), seeded(seed, inputs[0].device), tracing(shapes):
         if moved:
             _move(state)
         try:

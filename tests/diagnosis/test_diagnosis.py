@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from pyrovae import VAE
+from pyrovae.compute.capture import Captured
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import Diagnosis, diagnose
 from pyrovae.diagnosis.bound import Bound
@@ -77,7 +78,11 @@ def test_nor_does_what_takes_minutes(
     monkeypatch.setattr(f"{here}.SIMULATED", 30)
     monkeypatch.setattr(f"{here}.anneal", partial(anneal, steps=10))
     monkeypatch.setattr(f"{here}.check_sandwich", partial(check_sandwich, steps=10))
+    monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 20)
     monkeypatch.setattr("pyrovae.compute.chunks.CODES", 10_000)
+    # What is called often is captured soon, and not compiled, which takes seconds.
+    monkeypatch.setattr("pyrovae.compute.compiled.PAYS", 50)
+    monkeypatch.setattr(Captured, "compiled", lambda captured, _: captured)
     oracle = make_linear_gaussian("full_rank", data=50)
     told: list[Any] = []
     diagnosis = diagnose(
@@ -181,9 +186,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{here}.CHAINED", 2)
     monkeypatch.setattr(f"{here}.anneal", partial(anneal, steps=2))
     monkeypatch.setattr(f"{here}.check_sandwich", partial(check_sandwich, steps=2))
-    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=2, draws=8))
-    monkeypatch.setattr("pyrovae.evaluation.annealed_importance.PILOT_TRIES", 1)
-    monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 5)
+    monkeypatch.setattr(f"{here}.check_mcmc", partial(check_mcmc, warmup=1, draws=4))
+    monkeypatch.setattr("pyrovae.evaluation.annealed_importance.PILOT_TRIES", 0)
+    monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 2)
 
 
 def ask_all(vae: VAE, *, point: bool) -> None:

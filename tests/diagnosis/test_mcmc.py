@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pyrovae.diagnosis.mcmc import check_mcmc, gradients
 from pyrovae.errors import DataError, SpecError
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.specs.computation import Computation
 
 
 def standard_errors(found: Any, expected: np.ndarray) -> float:
@@ -26,7 +27,8 @@ def standard_errors(found: Any, expected: np.ndarray) -> float:
 
 def test_an_exact_guide_agrees_with_the_chains(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("full_rank", data=20)
-    found = check_mcmc(oracle.vae, oracle.x, warmup=40, draws=150)
+    eager = Computation("off")  # compiling would take longer than these few steps
+    found = check_mcmc(oracle.vae, oracle.x, warmup=40, draws=150, computation=eager)
     assert standard_errors(found, oracle.posterior.mean.numpy()) < 5
     spread = found.z.std((0, 1)) / oracle.posterior.variance.sqrt().numpy()
     np.testing.assert_allclose(spread.mean(0), 1.0, atol=0.05)
@@ -127,7 +129,7 @@ def test_chains_agree_with_those_of_pyro(make_vae: Any) -> None:
     draws = found.z.reshape(-1, 2).astype(float)
     vae.eval()
     kernel = infer.NUTS(vae.model)
-    reference = infer.MCMC(kernel, num_samples=200, warmup_steps=50, disable_progbar=True)
+    reference = infer.MCMC(kernel, num_samples=150, warmup_steps=40, disable_progbar=True)
     reference.run(x)
     z = reference.get_samples()["z"][:, 0].numpy()
     # Successive draws count for a half: these posteriors are easy.

@@ -143,8 +143,8 @@ def test_evidence_on_the_circle(make_vae: Any, z_score: Any) -> None:
         log_joint = LocalPosterior(vae, x).log_joint(z)
         exact = log_joint.logsumexp(0) + torch.tensor(2 * torch.pi / 2000).log()
     for start in ("guide", "prior"):
-        found = anneal(vae, x.repeat(400, 1), steps=2, chains=4, start=start)
-        assert z_score((found.log_prob.reshape(400, 2) - exact).exp(), 1.0) < 5
+        found = anneal(vae, x.repeat(200, 1), steps=2, chains=4, start=start)
+        assert z_score((found.log_prob.reshape(200, 2) - exact).exp(), 1.0) < 5
 
 
 class Squared(Autoencoder):
@@ -192,7 +192,7 @@ def test_a_start_at_the_prior_finds_the_mode_that_the_guide_misses() -> None:
     from_guide = anneal(squared, x, steps=20, chains=50)
     assert from_guide.error.item() < 0.04
     assert (from_guide.log_prob - exact).item() == pytest.approx(-0.6931, abs=0.12)
-    from_prior = anneal(squared, x, steps=40, chains=400, start="prior")
+    from_prior = anneal(squared, x, steps=30, chains=300, start="prior")
     assert (from_prior.log_prob - exact).item() == pytest.approx(0, abs=0.35)
     assert from_prior.error.item() < 0.15
 
@@ -225,7 +225,7 @@ def test_a_point_has_no_density_to_start_from(make_vae: Any) -> None:
 
 def test_one_at_a_time_and_in_float32(make_vae: Any, z_score: Any) -> None:
     vae = make_vae()
-    x = vae.sample(1).repeat(100, 1)
+    x = vae.sample(1).repeat(40, 1)
     at_once = anneal(vae, x, steps=2, chains=4).log_prob
     vae.vectorisable = False
     repeated = anneal(vae, x, steps=2, chains=4).log_prob

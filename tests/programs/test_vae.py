@@ -66,10 +66,13 @@ def test_stock_svi_lowers_the_loss_under_every_prior(make_vae: Any, prior: str) 
 def assert_loss_is_lowered(vae: VAE, loss: Any) -> None:
     x = easy_data(20)
     svi = stock_svi(vae, loss)
-    losses = [svi.step(x) / len(x) for _ in range(400)]
     # The best that ignores the code is 5 ln 2 = 3.5 nats a datum, and all there is to know is
     # ln 2 = 0.7; a nat below the former is far beyond the noise of a mean over ten steps.
-    assert sum(losses[-10:]) / 10 < 5 * math.log(2) - 1
+    for _ in range(40):
+        mean = sum(svi.step(x) / len(x) for _ in range(10)) / 10
+        if mean < 5 * math.log(2) - 1:
+            return
+    pytest.fail(f"a loss of {mean:.2f} nats after 400 steps")
 
 
 @all_losses
@@ -132,7 +135,7 @@ def test_traces_have_the_sites_z_and_x_inside_one_plate(make_vae: Any, prior: st
 
 def test_nuts_finds_the_posterior_of_the_linear_gaussian_model(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian(data=2)
-    sampler = MCMC(NUTS(oracle.vae.model), num_samples=400, warmup_steps=100, disable_progbar=True)
+    sampler = MCMC(NUTS(oracle.vae.model), num_samples=200, warmup_steps=60, disable_progbar=True)
     sampler.run(oracle.x)
     z, posterior = sampler.get_samples()["z"], oracle.posterior
     squares = (z - posterior.mean).square()

@@ -72,8 +72,25 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", DRAWN)
+# Every picture of images and of a table, and every kind of data.
+QUICK = {
+    (draw_traversals, "counts"),
+    (draw_traversals, "wide tables"),
+    (draw_interpolations, "photos"),
+    (draw_interpolations, "one column"),
+    (draw_plane, "large images"),
+    (draw_plane, "tables"),
+}
+
+
+@pytest.mark.parametrize(
+    ("draw", "kind"),
+    [
+        pytest.param(draw, kind, marks=() if (draw, kind) in QUICK else pytest.mark.slow)
+        for draw in DRAWN
+        for kind in KINDS
+    ],
+)
 def test_pictures_fit_a_slide(draw: Draw, kind: str, tmp_path: Path) -> None:
     figure = draw(*untrained(**KINDS[kind]))
     figure.savefig(tmp_path / "figure.png")
