@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data.batch import KNOWN
 from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
-from pyrovae.data.variables import KNOWN, as_variables, without_unknown
+from pyrovae.data.variables import as_variables, without_unknown
 from pyrovae.errors import DataError
 
 FEWEST = 10

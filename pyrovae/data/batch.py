@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+KNOWN = "_known"
+"""End of the name of a mask: ``y_known`` is true where the value of ``y`` is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,19 @@ class Batch:
     def with_x(self, x: Tensor) -> Batch:
         """Other observations with the same further variables."""
         return Batch(x, self.others)
+
+    def unlabelled(self, names: Collection[str]) -> Batch:
+        """The same batch in which no value of some variables is known.
+
+        Args:
+            names: Names of variables, of which ``name_known`` becomes false.
+        """
+        hidden = {name + KNOWN for name in names}
+        others = {
+            name: torch.zeros_like(tensor) if name in hidden else tensor
+            for name, tensor in self.others.items()
+        }
+        return Batch(self.x, others)
 
     def rebuilt(self, tensors: Sequence[Tensor]) -> Batch:
         """A batch of the same variables with other values, in the order of :attr:`tensors`."""

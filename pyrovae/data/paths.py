@@ -7,11 +7,11 @@ from pathlib import Path
 from numpy.lib.npyio import NpzFile
 
 from pyrovae.data.arrays import from_arrays
+from pyrovae.data.batch import KNOWN
 from pyrovae.data.dataset import Splits
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.values import Array
-from pyrovae.data.variables import KNOWN
 from pyrovae.errors import DataError
 
 OBSERVATIONS = "x"

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
+from pyrovae.data.batch import KNOWN
 from pyrovae.data.values import Array, as_tensor, check_finite
 from pyrovae.errors import DataError
-
-KNOWN = "_known"
-"""End of the name of a mask: ``y_known`` is true where the value of ``y`` is known."""
 
 
 def as_variables(arrays: Mapping[str, Array], count: int, source: str) -> dict[str, Tensor]:

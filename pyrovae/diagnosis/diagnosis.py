@@ -17,6 +17,7 @@ from pyrovae.diagnosis import gap, mcmc, sandwich
 from pyrovae.diagnosis.aggregate import check_aggregate
 from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
+from pyrovae.diagnosis.classes import check_classes
 from pyrovae.diagnosis.collapse import check_collapse
 from pyrovae.diagnosis.gap import check_gap
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
@@ -201,6 +202,8 @@ def diagnose(
     ask("importance weights", lambda: _weights(local, drawn))
     ask("calibration", lambda: check_calibration(autoencoder, batch))
     ask("latent dimensions", lambda: check_collapse(autoencoder, batch))
+    if local.discrete.any():
+        ask("classes", lambda: check_classes(autoencoder, batch, labels))
     ask("aggregated posterior", lambda: check_aggregate(autoencoder, batch))
     ask("prior predictive", lambda: check_predictive(autoencoder, batch))
     if full:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch
+from pyrovae.data.batch import KNOWN
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.programs.autoencoder import Autoencoder
@@ -185,6 +186,27 @@ class LocalPosterior:
         guide = self._run(self.autoencoder.guide, len(z), self._split(z))
         return self._log_prob(guide, self._guide, len(z))
 
+    def probabilities(self, draws: int) -> dict[str, Tensor]:
+        """Probabilities of the values of discrete latents, at draws of those before them.
+
+        Returns:
+            By site, float64 ``(draws, data, latents, values)``; only where values can be listed.
+        """
+        guide = self._run(self.autoencoder.guide, draws)
+        sites = {name: _site(guide, name)["fn"] for name in self._latent}
+        return {
+            name: self._probabilities(name, fn, draws)
+            for name, fn in sites.items()
+            if can_enumerate(fn)
+        }
+
+    def _probabilities(self, name: str, fn: Any, draws: int) -> Tensor:
+        values = fn.enumerate_support()
+        found = fn.log_prob(values).exp().double()
+        if not self.autoencoder.vectorisable:
+            found = found.movedim(self._places[name] + 1, 1)
+        return found.reshape(len(values), draws, len(self), -1).movedim(0, -1)
+
     def observation(self, z: Tensor) -> list[Any]:
         """The distributions p(x | z), one for each observed site.
 
@@ -267,18 +289,21 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
 
     Args:
         autoencoder: Model and guide.
-        like: Data of the same shape; the variables other than ``x`` are taken from it.
+        like: Data of the same shape; the variables other than ``x`` are taken from it, but what
+            is a latent is known of none: where ``y`` is a latent, ``y_known`` is false.
 
     Raises:
         SpecError: The model observes several sites, which need not make up an observation.
     """
-    like = Batch.of(like)
+    like = _without_labels(autoencoder, Batch.of(like))
     with torch.no_grad():
         model = poutine.uncondition(autoencoder.model)
         trace = poutine.trace(model).get_trace(**like.variables)
     drawn = sites_by_role(trace, "latent")
     observed = [name for name in drawn if _site(trace, name)["infer"].get("was_observed")]
-    latent = [name for name in drawn if name not in missing_values(trace)]
+    hidden = [name for name in observed if _hidden(_site(trace, name)["mask"])]
+    observed = [name for name in observed if name not in hidden]
+    latent = [name for name in drawn if name not in [*missing_values(trace), *hidden]]
     if any(can_enumerate(drawn[name]["fn"]) for name in latent if name not in observed):
         with torch.no_grad(), seeded(0, like.device):  # the model alone may draw some of them
             latent = autoencoder.traces(like[:2]).latent
@@ -292,6 +317,19 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
     x = values.pop(observed[0]).reshape(like.x.shape)
     codes = [value.reshape(len(like), -1) for value in values.values()]
     return Simulated(torch.cat(codes, dim=-1), like.with_x(x.to(like.x.dtype)))
+
+
+def _without_labels(autoencoder: Autoencoder, batch: Batch) -> Batch:
+    """The batch in which no value of a latent is known."""
+    if all(name == "x" + KNOWN or not name.endswith(KNOWN) for name in batch.others):
+        return batch
+    with torch.no_grad(), seeded(0, batch.device):
+        return batch.unlabelled(autoencoder.traces(batch[:2]).latent)
+
+
+def _hidden(mask: Tensor | bool | None) -> bool:
+    """True if a mask hides all of a site."""
+    return mask is False or (isinstance(mask, Tensor) and not mask.any())
 
 
 def _without(shape: torch.Size, place: int) -> torch.Size:

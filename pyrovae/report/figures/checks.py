@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from pyrovae.diagnosis.aggregate import Aggregate
 from pyrovae.diagnosis.calibration import Calibration
+from pyrovae.diagnosis.classes import Classes
 from pyrovae.diagnosis.collapse import Collapse
 from pyrovae.diagnosis.diagnosis import Diagnosis
 from pyrovae.diagnosis.gap import Gap
@@ -20,6 +21,7 @@ from pyrovae.report.figures import (
     aggregate,
     calibration,
     chains,
+    discrete_latents,
     gap,
     latent_dimensions,
     predictive,
@@ -47,6 +49,10 @@ def picture(check: Check, diagnosis: Diagnosis) -> CaptionedFigure | None:
         case Collapse():
             return CaptionedFigure(
                 latent_dimensions.latent_dimensions(variables), latent_dimensions.CAPTION
+            )
+        case Classes():
+            return CaptionedFigure(
+                discrete_latents.discrete_latents(check.latents), discrete_latents.CAPTION
             )
         case Aggregate():
             return CaptionedFigure(aggregate.aggregate(variables), aggregate.CAPTION)
