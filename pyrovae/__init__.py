@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build
     from pyrovae.programs.vae import VAE as VAE
-    from pyrovae.runs.weights import load as load
+    from pyrovae.runs.loading import load as load
     from pyrovae.runs.weights import save as save
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
@@ -41,7 +41,7 @@ _HOMES = {
     "fit": "training.fit",
     "from_pyro_mcmc": "diagnosis.arviz_converters",
     "from_pyro_svi": "diagnosis.arviz_converters",
-    "load": "runs.weights",
+    "load": "runs.loading",
     "load_data": "data",
     "log_evidence": "evaluation.evidence",
     "save": "runs.weights",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
@@ -13,7 +10,7 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.programs.autoencoder import Autoencoder, center
-from pyrovae.programs.traces import Site, observed_sites, sites_by_role
+from pyrovae.programs.traces import Site, data_site, sites_by_role
 
 
 def reconstruct(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
@@ -40,26 +37,6 @@ def prior_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
     batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
         return _mean_of_data(poutine.trace(autoencoder.model).get_trace(**batch.variables), batch)
-
-
-def data_site(trace: Trace, x: Tensor) -> str:
-    """Name of the first site that observes all numbers of the data ``x``.
-
-    Raises:
-        SpecError: There is none: sites observe parts of the data each, or p(x | z) is a
-            ``pyro.factor``, which is only a density.
-    """
-    observed = observed_sites(trace)
-    nodes = cast(Mapping[str, Site], trace.nodes)
-    found = [name for name in observed if nodes[name]["value"].numel() == x.numel()]
-    if found:
-        return found[0]
-    why = (
-        f"sites {', '.join(observed)} observe parts of the data each"
-        if observed
-        else "the model has a density of the data, a factor, and no distribution of them"
-    )
-    raise SpecError(f"{why}: means and draws of the data need one site with obs=x")
 
 
 def why_no_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> str:

@@ -14,11 +14,10 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Real, SideBySide, Spherical
 from pyrovae.evaluation.latent_means import means
 from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.reconstruction import data_site
 from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.programs.traces import observed_sites
+from pyrovae.programs.traces import data_site, observed_sites
 
 # Of which quantiles are made where the prior has no inverse distribution function.
 DRAWS = 20_000

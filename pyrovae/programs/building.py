@@ -17,28 +17,31 @@ from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks.building import build_decoder, build_encoder
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
-from pyrovae.programs.autoencoder import Declaration
+from pyrovae.programs.autoencoder import Autoencoder, Declaration
+from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
 from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
+from pyrovae.specs.program import ProgramSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 
 
 def build(
-    model: str | Path | ModelSpec = "vae",
+    model: str | Path | ModelSpec | ProgramSpec = "vae",
     inference: str | Path | InferenceSpec = "svi",
     data: Splits | None = None,
-) -> VAE:
+) -> Autoencoder:
     """Build the autoencoder that two specifications declare for some data.
 
     Parameters are initialised from the inference specification's seed; the caller's random stream
     is left as it was.
 
     Args:
-        model: A specification, its file, or the name of one in ``models/``.
+        model: A specification, its file, or the name of one in ``models/``; or the file of a
+            program by hand.
         inference: A specification, its file, or the name of one in ``inference/``.
         data: Data set; gives the shape, the units and the start of a VampPrior. scikit-learn's
             digits by default.
@@ -53,10 +56,19 @@ def build(
     """
     if data is None:
         data = load_data("digits")
-    if not isinstance(model, ModelSpec):
-        model = read(find(str(model), "models"), ModelSpec)
+    if isinstance(model, (str, Path)):
+        file = find(str(model), "models")
+        model = read(file, ModelSpec) if file.suffix == ".toml" else ProgramSpec(file)
     if not isinstance(inference, InferenceSpec):
         inference = read(find(str(inference), "inference"), InferenceSpec)
+    if isinstance(model, ProgramSpec):
+        with seeded(inference.seed):
+            return Handwritten(model, data)
+    return _made_of_parts(model, inference, data)
+
+
+def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits) -> VAE:
+    """Build an autoencoder from the parts that specifications declare."""
     seen = contract(model).apply(data).train
     model = resolve_model(model, seen.levels, lambda: seen.mean().sum().item())
     declaration = Declaration(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.poutine.runtime import NonlocalExit
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
@@ -18,10 +19,10 @@ from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Batch, Splits
 from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
-from pyrovae.programs.autoencoder import Autoencoder, Formulas
+from pyrovae.programs.autoencoder import Autoencoder, Formulas, center
 from pyrovae.programs.enumeration import is_summed
 from pyrovae.programs.program_file import ProgramFile
-from pyrovae.programs.traces import missing_values, observed_sites, sites_by_role
+from pyrovae.programs.traces import data_site, missing_values, observed_sites, sites_by_role
 from pyrovae.specs.program import ProgramSpec
 
 
@@ -61,7 +62,8 @@ class Handwritten(Autoencoder):
         self._store: Any = {"params": {}, "constraints": {}}
         for name, network in self.file.networks.items():
             self.add_module(self._free(name), network)
-        self._formulas = self._try(self.contract.apply(data).train.batch(torch.arange(2)))
+        self._like = self.contract.apply(data).train.batch(torch.arange(2))
+        self._formulas = self._try(self._like)
         self._adopt_parameters()
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise SpecError(f"{path}: model(x) and guide(x) have no parameter to fit")
@@ -73,6 +75,63 @@ class Handwritten(Autoencoder):
     def guide(self, x: Tensor, *rest: Tensor, **others: Any) -> Any:
         """The file's ``guide``, with the variables that it takes."""
         return self._run("guide", x, *rest, **others)
+
+    def encode(self, x: Tensor, **others: Tensor) -> Any:
+        """q(z | x), or the distribution of each latent site by name if there are several.
+
+        One that the guide draws after another is given a draw of that.
+
+        Args:
+            x: Data ``(batch, *shape)``.
+            others: Further variables by name.
+        """
+        trace = poutine.trace(self.guide).get_trace(x, **others)
+        return _only({name: trace.nodes[name]["fn"] for name in self._latent})
+
+    def decode(self, z: Tensor | Mapping[str, Tensor], **others: Tensor) -> Any:
+        """p(x | z), or the distribution of each observed site by name if there are several.
+
+        Args:
+            z: Latents ``(batch, *shape)``, or those of each site by name if there are several.
+            others: Further variables by name; the data's first ones by default.
+        """
+        values = {self._latent[0]: z} if isinstance(z, Tensor) else dict(z)
+        model = poutine.condition(self.model, data=values)
+        trace = self._drawn(model, len(next(iter(values.values()))), others)
+        return _only(
+            {name: trace.nodes[name]["fn"] for name in observed_sites(trace) if name not in values}
+        )
+
+    @torch.no_grad()
+    def sample(self, count: int, **others: Tensor) -> Tensor:
+        """Draw data ``(count, *shape)`` from p(x).
+
+        Args:
+            count: Number of observations.
+            others: Further variables by name; the data's first ones by default.
+
+        Raises:
+            SpecError: No site observes all of the data.
+        """
+        observed = self._drawn(self.model, count, others)
+        x = self._placeholder(count).x
+        site = data_site(observed, x)
+        drawn: Any = self._drawn(poutine.uncondition(self.model), count, others)
+        return drawn.nodes[site]["value"].reshape(x.shape)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, **others: Tensor) -> Tensor:
+        """Mean of p(x | z) at the means of q(z | x), in the shape of the data.
+
+        Raises:
+            SpecError: No site observes all of the data.
+        """
+        guide: Any = poutine.trace(self.guide).get_trace(x, **others)
+        for site in map(guide.nodes.get, self._latent):
+            site["value"] = center(site["fn"], site["value"])
+        model = poutine.replay(self.model, trace=guide)
+        trace: Any = poutine.trace(model).get_trace(x, **others)
+        return trace.nodes[data_site(trace, x)]["fn"].mean.reshape(x.shape)
 
     def formulas(self) -> Formulas:
         """The families of the distributions at the sites of both programs."""
@@ -124,6 +183,7 @@ class Handwritten(Autoencoder):
             for name, site in sites_by_role(traces.model, "latent").items()
             if name in traces.latent or not is_summed(site)
         ]
+        self._latent = traces.latent
         sites = sites_by_role(traces.guide, "latent")
         guided = [name for name, site in sites.items() if not site["infer"].get("is_auxiliary")]
         latent = traces.latent
@@ -142,6 +202,14 @@ class Handwritten(Autoencoder):
             likelihood=_families(traces.model, observed),
             guide=_families(traces.guide, latent),
         )
+
+    def _placeholder(self, count: int) -> Batch:
+        """The first observation of the data, ``count`` times, on the parameters' device."""
+        return self._like[:1].repeat(count).to(self.device)
+
+    def _drawn(self, program: Any, count: int, others: Mapping[str, Tensor]) -> Trace:
+        variables = {**self._placeholder(count).variables, **others}
+        return poutine.trace(program).get_trace(**variables)
 
     def _adopt_parameters(self) -> None:
         """Register the parameters of ``pyro.param``, beside the networks at the top level."""
@@ -178,6 +246,11 @@ def _called() -> Iterator[list[nn.Module]]:
         hook.remove()
         for module, mode in modes.items():
             module.training = mode
+
+
+def _only(found: dict[str, Any]) -> Any:
+    """The only value, or all of them by name."""
+    return next(iter(found.values())) if len(found) == 1 else found
 
 
 def _families(trace: Trace, sites: list[str]) -> str:

@@ -10,7 +10,9 @@ from pyro import poutine
 from pyro.distributions import Unit
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
+from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import is_point
 from pyrovae.programs.enumeration import enumerated, own_latents
 
@@ -46,6 +48,26 @@ def density_sites(trace: Trace) -> dict[str, Site]:
 def observed_sites(trace: Trace) -> list[str]:
     """Names of the sites that observe data, in order."""
     return list(sites_by_role(trace, "observed"))
+
+
+def data_site(trace: Trace, x: Tensor) -> str:
+    """Name of the first site that observes all numbers of the data ``x``.
+
+    Raises:
+        SpecError: There is none: sites observe parts of the data each, or p(x | z) is a
+            ``pyro.factor``, which is only a density.
+    """
+    observed = observed_sites(trace)
+    nodes: Any = trace.nodes
+    found = [name for name in observed if nodes[name]["value"].numel() == x.numel()]
+    if found:
+        return found[0]
+    why = (
+        f"sites {', '.join(observed)} observe parts of the data each"
+        if observed
+        else "the model has a density of the data, a factor, and no distribution of them"
+    )
+    raise SpecError(f"{why}: means and draws of the data need one site with obs=x")
 
 
 def missing_values(trace: Trace) -> list[str]:

@@ -19,7 +19,7 @@ from pyrovae.evaluation.support_check import check_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.runs.facts import ARGUMENTS, BEST, INFERENCE, LAST, PROGRAM, WEIGHTS, RunFacts
-from pyrovae.runs.weights import load, load_weights
+from pyrovae.runs.weights import load_declared, load_weights
 from pyrovae.runs.writing import read_metrics
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
@@ -97,6 +97,25 @@ class Weights(NamedTuple):
 
     file: Path
     notes: tuple[str, ...]
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Autoencoder:
+    """Load the autoencoder from a file written by :func:`pyrovae.save`, or from a run's folder.
+
+    Args:
+        path: A ``.safetensors`` file, or a run's folder, whose kept weights are loaded
+            (``weights.safetensors``). A program by hand is run once on the run's data, which
+            have to be there.
+        device: Device of the parameters, wherever they were fitted.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or holds weights without a declaration.
+        DataError: The data of a program by hand are missing.
+    """
+    folder = Path(path)
+    if not (folder / PROGRAM).is_file():
+        return load_declared(folder, device)
+    return load_run(folder, device="cpu").autoencoder.to(device)
 
 
 def load_run(
@@ -261,7 +280,7 @@ def open_autoencoder(
     program = folder / PROGRAM
     with seeded(inference.seed):
         if not program.is_file():
-            return load(weights)
+            return load_declared(weights)
         autoencoder = Handwritten(ProgramSpec(program, read_arguments(folder / ARGUMENTS)), data)
     load_weights(autoencoder, weights)
     return autoencoder

@@ -12,7 +12,7 @@ from pyrovae.runs.facts import CHECKPOINT, INFERENCE, WEIGHTS, RunFacts, is_run
 from pyrovae.runs.loading import Run, open_autoencoder
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.train import train
-from pyrovae.runs.weights import load
+from pyrovae.runs.weights import load_declared
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import to_toml
 
@@ -71,7 +71,7 @@ def refit(
     command = f"python -m pyrovae.train --resume {folder}"
     if train(request, command, display, data).signal is not None:
         raise KeyboardInterrupt
-    return load(folder / WEIGHTS).to(run.device)
+    return load_declared(folder / WEIGHTS).to(run.device)
 
 
 def _require_same(folder: Path, known: RunFacts, inference: InferenceSpec, data: Splits) -> None:

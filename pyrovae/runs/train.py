@@ -22,9 +22,7 @@ from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.reconstruction import why_no_means
-from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
-from pyrovae.programs.handwritten import Handwritten
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.facts import FIGURES, WEIGHTS, DataFacts, RunFacts
@@ -39,7 +37,6 @@ from pyrovae.runs.writing import (
     read_metrics,
     versions,
 )
-from pyrovae.specs import ModelSpec
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 
@@ -161,11 +158,7 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
     device = choose_device(request.device)
     if data is None:
         data = load_data(request.data, root=request.data_root)
-    if isinstance(request.model, ModelSpec):
-        autoencoder: Autoencoder = build(request.model, request.inference, data)
-    else:
-        with seeded(request.inference.seed):
-            autoencoder = Handwritten(request.model, data)
+    autoencoder = build(request.model, request.inference, data)
     return Training(autoencoder.to(device), data, request.inference, request.computation)
 
 

@@ -37,8 +37,8 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
     write_atomically(Path(path), to_bytes(weights, metadata))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> VAE:
-    """Load the autoencoder from a file written by :func:`save`, or from a run's folder.
+def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
+    """Load an autoencoder made of parts, from a file of :func:`save` or from a run's folder.
 
     Args:
         path: A ``.safetensors`` file, or a run's folder, whose kept weights are loaded

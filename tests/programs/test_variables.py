@@ -13,9 +13,11 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
+from pyrovae import build
 from pyrovae.data import Batch, from_arrays
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.reconstruction import reconstruct
 from pyrovae.objectives.elbo import SampledELBO
 from pyrovae.objectives.enumerated import EnumeratedELBO
 from pyrovae.programs.handwritten import Handwritten
@@ -226,3 +228,42 @@ def test_what_cannot_be_made_is_said(
     data = from_arrays(X, variables={"dose": X[:, 0] ** 2})
     with pytest.raises(SpecError, match=complaint):
         Handwritten(ProgramSpec(tmp_path / "program.py", arguments), data)
+
+
+def test_programs_by_hand_have_the_face_of_declared_ones(tmp_path: Path) -> None:
+    (tmp_path / "cvae.py").write_text(OBJECT.replace("z_dim,", "z_dim=2,"), encoding="utf-8")
+    data = from_arrays(X, variables={"dose": X[:, 0] ** 2})
+    program = build(tmp_path / "cvae.py", "svi", data)
+    batch = program.contract.apply(data).test.batch(torch.arange(4))
+    q = program.encode(batch.x, **batch.others)
+    trace = program.traces(batch)
+    assert torch.equal(q.mean, trace.guide.nodes["z"]["fn"].mean)
+    p = program.decode(q.mean, **batch.others)
+    assert p.batch_shape == (4,)
+    assert torch.equal(program.reconstruct(batch.x, **batch.others), p.mean)
+    assert torch.equal(p.mean, reconstruct(program, batch))
+    other = program.decode(q.mean, dose=batch.others["dose"] + 1)
+    assert not torch.equal(other.mean, p.mean)
+    torch.manual_seed(0)
+    drawn = program.sample(2_000, dose=torch.ones(2_000))
+    weight, bias = program.program.decoder.weight.double(), program.program.decoder.bias.double()
+    mean = weight[:, 2] + bias
+    scale = (weight[:, :2].square().sum(1) + 1).sqrt()  # z and noise are standard normal
+    assert ((drawn.double().mean(0) - mean) / scale * 2_000**0.5).abs().max() < 5
+
+
+def test_several_sites_are_encoded_and_decoded_by_name(tmp_path: Path) -> None:
+    text = CLASS.replace('k = pyro.sample("y", prior)', 'k = pyro.sample("y", prior)\n' + SECOND)
+    text += '        pyro.sample("second", dist.Normal(x[:, 0], 1.0))\n'
+    (tmp_path / "two.py").write_text(text, encoding="utf-8")
+    data = from_arrays(X, variables={"y": np.zeros(N, int), "y_known": np.ones(N, bool)})
+    program = build(tmp_path / "two.py", "svi", data)
+    batch = program.contract.apply(data).test.batch(torch.arange(3))
+    q = program.encode(batch.x.double(), **batch.others)
+    assert list(q) == ["y", "second"]
+    p = program.decode({"y": torch.tensor([0, 1, 1]), "second": torch.zeros(3).double()})
+    means = torch.tensor([[0.0, 1.0, 2.0], [1.0, -1.0, 0.5], [1.0, -1.0, 0.5]]).double()
+    assert torch.equal(p.mean, means)
+
+
+SECOND = '        pyro.sample("second", dist.Normal(x.new_zeros(()), 1.0))'

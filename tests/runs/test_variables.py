@@ -73,6 +73,9 @@ def test_a_run_keeps_the_arguments_of_its_program(trained: Any, command: Any, he
     assert trained().status == 0
     run = load_run("m2")
     assert run.autoencoder.traces(run.first(3).batch).model.nodes["z"]["value"].shape[-1] == 2
+    loaded = pyrovae.load("m2")
+    assert loaded.sample(3).shape == (3, 1, 8, 8)
+    assert loaded.reconstruct(**run.first(2).batch.variables).shape == (2, 1, 8, 8)
     resumed = command("--resume", "m2")
     assert resumed.status == 0, resumed.err
     other = command("--resume", "m2", "--set", "program.latent_dim=3")
