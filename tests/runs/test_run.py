@@ -40,7 +40,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 SPHERE = {"hypersphere", "von_mises_fisher"}
-LABELLED = {"m2"}  # its data have labels: tests/runs/test_variables.py
+LABELLED = {"cvae", "m2"}  # its data have labels: tests/runs/test_variables.py
 FOR_ROWS = {"words"}
 # The pictures of all kinds of models are drawn in tests/report/figures; here, that they are.
 DRAWN = {("vae", "svi"), ("handwritten", "iwae"), ("words", "svi")}

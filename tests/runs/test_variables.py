@@ -69,6 +69,21 @@ def test_every_command_takes_a_program_with_labels_for_some_rows(
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_models_of_different_variables_are_compared_on_the_same_data(
+    command: Any, command_of: Callable[..., Any], digits: Path
+) -> None:
+    for model in ("cvae", "bernoulli"):
+        words = ("--output", model, "--set", "inference.epochs=1")
+        outcome = command(model, "svi", "--data", digits, *words)
+        assert outcome.status == 0, outcome.err
+    words = ("cvae", "bernoulli", "--samples", "20", "--output", "both")
+    compared = command_of(pyrovae.compare.main)(*words)
+    assert compared.status == 0, compared.err
+    explored = command_of(pyrovae.explore.main)("cvae", "traversals", "interpolations")
+    assert explored.status == 0, explored.err
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_keeps_the_arguments_of_its_program(trained: Any, command: Any, here: Path) -> None:
     assert trained().status == 0
     run = load_run("m2")
