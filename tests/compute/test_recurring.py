@@ -19,6 +19,7 @@ from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis.mcmc import check_mcmc
+from pyrovae.evaluation import annealed_importance
 from pyrovae.evaluation.annealed_importance import _between, bracket
 from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior, posterior_density
@@ -59,14 +60,17 @@ def assert_equal(first: Any, second: Any, rtol: float = 1e-8) -> None:
         torch.testing.assert_close(a, b, rtol=rtol, atol=1e-8, equal_nan=True)
 
 
-PAIRS = [
-    *[("normal", guide) for guide in ("delta", "diagonal", "laplace", "low_rank", "mixture")],
+PAIRS = [  # every prior and every guide once
+    ("normal", "delta"),
+    ("normal", "diagonal"),
+    ("laplace", "laplace"),
+    ("student_t", "low_rank"),
+    ("mixture", "full_rank"),
+    ("vamp", "mixture"),
+    ("hyperspherical", "von_mises_fisher"),
     # A flow is inverted for a gradient, which takes long to write down.
     *[pytest.param(("normal", guide), marks=pytest.mark.slow) for guide in ("iaf", "spline")],
-    ("normal", "full_rank"),
-    *[(prior, "diagonal") for prior in ("laplace", "student_t", "mixture", "vamp")],
     pytest.param(("flow", "diagonal"), marks=pytest.mark.slow),
-    ("hyperspherical", "von_mises_fisher"),
 ]
 
 
@@ -124,8 +128,9 @@ class Program(Autoencoder):
 
 @pytest.mark.parametrize("special", ["", "branches", "constant"])
 def test_programs_give_the_same_whether_they_can_be_captured_or_not(
-    graphs: list[Captured], special: str
+    graphs: list[Captured], monkeypatch: pytest.MonkeyPatch, special: str
 ) -> None:
+    monkeypatch.setattr(annealed_importance, "PILOT_TRIES", 2)
     program, x = Program(special), torch.randn(6, 3)  # chunks of data 4 and 2: not the same x
     on, off = (log_evidence(program, as_data(x), 500, computation=c) for c in (ON, OFF))
     assert_equal(on, off, rtol=1e-5)

@@ -12,11 +12,22 @@ from scipy import stats
 from torch import Tensor, nn
 
 import pyrovae.diagnosis.pit as placement
+from pyrovae.compute import chunks
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
 from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.parts.distributions.positive import raw_scale
+
+
+@pytest.fixture(autouse=True)
+def in_large_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand data are simulated in two parts, not in a hundred: networks are small.
+
+    Those of the many pairs are in small parts, as ever.
+    """
+    if "covering_pair" not in request.fixturenames:
+        monkeypatch.setattr(chunks, "CODES", 50_000)
 
 
 @pytest.fixture
@@ -27,6 +38,16 @@ def ranked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> b
     return request.param
 
 
+OF_BOTH_GUIDES = pytest.mark.parametrize(
+    ("guide", "ranked"),  # each value of both once; all together are slow
+    [
+        ("diagonal", False),
+        ("full_rank", True),
+        pytest.param("diagonal", True, marks=pytest.mark.slow),
+        pytest.param("full_rank", False, marks=pytest.mark.slow),
+    ],
+    indirect=["ranked"],
+)
 BOTH = pytest.mark.parametrize("ranked", [False, True], indirect=True, ids=["exact", "ranked"])
 
 
@@ -70,8 +91,7 @@ def shift_by(oracle: Any, deviations: float) -> None:
     oracle.vae.posterior.family.loc.bias += deviations * oracle.posterior.stddev[0]
 
 
-@BOTH
-@pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
+@OF_BOTH_GUIDES
 def test_a_guide_too_narrow_by_a_fifth_fails(
     make_linear_gaussian: Any, guide: Any, ranked: bool
 ) -> None:
@@ -96,8 +116,7 @@ def test_a_guide_too_wide_is_not_called_over_confident(
     assert found.verdict().advice.startswith("under-confident")
 
 
-@BOTH
-@pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
+@OF_BOTH_GUIDES
 def test_a_shift_of_half_a_standard_deviation_fails(
     make_linear_gaussian: Any, guide: Any, ranked: bool
 ) -> None:
@@ -187,9 +206,9 @@ def planted(seed: int, pit: Any, simulations: int) -> Calibration:
 
 def test_noise_does_not_fail() -> None:
     # With 100 simulations the coverage of an exact guide is off by 3 points as a rule.
-    grades = [planted(seed, lambda z: z, 100).verdict().grade for seed in range(100)]
-    assert grades.count("ok") >= 90
-    assert grades.count("FAIL") <= 5
+    grades = [planted(seed, lambda z: z, 100).verdict().grade for seed in range(40)]
+    assert grades.count("ok") >= 36
+    assert grades.count("FAIL") <= 2
 
 
 def test_every_pair_of_parts(make_vae: Any, covering_pair: tuple[str, str]) -> None:

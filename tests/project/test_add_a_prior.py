@@ -47,17 +47,16 @@ def run(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_new_prior_can_be_used_as_a_part(project):
+def test_the_new_prior_can_be_used_as_a_part_and_named_on_the_command_line(project):
     sample = "print(vae.sample(3).shape, vae.prior.formula)"
-    assert "torch.Size([3, 1, 8, 8]) Logistic" in run(
-        project, "-c", f"{blocks('python')[1]}\n{sample}"
-    )
-
-
-def test_the_new_prior_can_be_named_on_the_command_line(project):
-    command = blocks("console")[0].split()[2:]
-    epochs = ["--set", "inference.epochs=1", "--output", "run"]
-    printed = run(project, *command, *epochs)
+    python, dash_m, module, *words = blocks("console")[0].split()[1:]
+    assert (python, dash_m) == ("python", "-m")
+    words += ["--set", "inference.epochs=1", "--output", "run"]
+    # As python -m does, in the process that has imported everything already.
+    command = f"import runpy, sys\nsys.argv[1:] = {words}\nrunpy.run_module({module!r}, "
+    command += "run_name='__main__', alter_sys=True)"
+    printed = run(project, "-c", f"{blocks('python')[1]}\n{sample}\n{command}")
+    assert "torch.Size([3, 1, 8, 8]) Logistic" in printed
     assert "Logistic(0, s), s learned" in printed
     assert "Trace_ELBO: KL sampled" in printed
     assert "scale = 0.5" in (project / "run" / "model.toml").read_text(encoding="utf-8")

@@ -7,18 +7,23 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import pyrovae.report.figures
 from pyrovae import InferenceSpec, ModelSpec, Training, build, load_data
 from pyrovae.data import Splits
+from pyrovae.diagnosis.calibration import check_calibration
+from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.evaluation.annealed_importance import Annealed, Bracket
+from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.specs.files import validate
 from pyrovae.train import main
 
@@ -123,6 +128,40 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing: four pictures take longer than all the rest."""
     monkeypatch.setattr(pyrovae.report.figures, "draw_figures", lambda *_: [])
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures are one empty figure, but where they are looked at: they take the longest.
+
+    Those that only a few analyses have are drawn, with few pixels.
+    """
+    if "pictures" in request.fixturenames:
+        return
+    figure = Figure(figsize=(1, 1))
+    drawn = CaptionedFigure(figure, "A caption.")
+    figures = "pyrovae.report.figures"
+    monkeypatch.setattr(
+        f"{figures}.checks.picture", lambda check, _: None if check.question == "bound" else drawn
+    )
+    usual = ("traversals.traversals", "interpolations.interpolations", "completeness.samples")
+    for name in ("extremes.extremes", *usual, "manifold.manifold"):
+        monkeypatch.setattr(f"{figures}.{name}", lambda *_: figure)
+    monkeypatch.setattr(f"{figures}.animation.write_gif", lambda *_: None)
+    monkeypatch.setattr("pyrovae.runs.explore.PAGE_DPI", 20)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Pictures are drawn."""
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diagnosis takes fewer simulations."""
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
+    monkeypatch.setattr(f"{here}.check_predictive", partial(check_predictive, replicates=40))
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from pyrovae import compare, evaluate
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
 QUICK = ("--samples", "5")
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture is an empty figure: it is looked for in one test."""
+    monkeypatch.setattr(
+        "pyrovae.report.figures.comparison.differences", lambda _: Figure(figsize=(1, 1))
+    )
 
 
 @pytest.fixture
@@ -70,6 +79,7 @@ def test_runs_are_compared_datum_by_datum(
         assert alone["log_prob"] == pytest.approx(found["models"][run.name]["log_prob"])
 
 
+@pytest.mark.usefixtures("plain")
 def test_without_a_folder_one_is_made(train: Any, compared: Any, here: Path) -> None:
     runs = [train(output="a/run"), train("mixture", output="b/run")]
     outcome = compared(*runs, *QUICK)
@@ -79,6 +89,7 @@ def test_without_a_folder_one_is_made(train: Any, compared: Any, here: Path) -> 
     assert sorted(read(folder)[0]["models"]) == ["a/run", "b/run"]
 
 
+@pytest.mark.usefixtures("plain")
 def test_dynamic_bits_are_the_same_for_all(train: Any, compared: Any, here: Path) -> None:
     bits = ("model.binarisation=dynamic",)
     runs = [train("bernoulli", output="one", settings=bits)]
@@ -86,7 +97,7 @@ def test_dynamic_bits_are_the_same_for_all(train: Any, compared: Any, here: Path
     assert compared(*runs, *QUICK, "--output", "result").status == 0
 
 
-@pytest.mark.usefixtures("annealing")
+@pytest.mark.usefixtures("annealing", "plain")
 def test_annealed_estimates_are_compared_if_asked_for(
     train: Any, compared: Any, here: Path
 ) -> None:
@@ -112,6 +123,7 @@ def test_what_is_no_comparison_is_refused(train: Any, refused: Any, here: Path) 
     refused(run, other, "--output", run, words=("--output run", "not an empty folder"))
 
 
+@pytest.mark.usefixtures("plain")
 def test_different_test_data_are_refused(
     train: Any, command: Any, overrides: Any, refused: Any, here: Path, compared: Any
 ) -> None:

@@ -156,7 +156,7 @@ def bits(here: Path) -> Path:
     return Path("bits.npy")
 
 
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "fewer")
 @pytest.mark.parametrize(
     ("program", "objective"),
     [(SUMMED, "enumerated"), (LABEL, "enumerated"), (LABEL, "elbo"), (ALONE, "elbo")],
@@ -167,9 +167,15 @@ def test_every_command_takes_a_program_with_a_class(
     command_of: Callable[..., Any],
     here: Path,
     bits: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
     program: str,
     objective: str,
 ) -> None:
+    if program is not SUMMED:  # whose pictures are drawn
+        request.getfixturevalue("plain")
+    for module in ("diagnose", "explore"):
+        monkeypatch.setattr(f"pyrovae.runs.{module}.PAGE_DPI", 20)
     (here / "program.py").write_text(program, encoding="utf-8")
     words = ["--set", "inference.epochs=1", "--set", f"inference.objective.kind={objective}"]
     trained = command("program.py", "--data", bits, "--output", "run", *words)
@@ -203,6 +209,7 @@ def test_a_class_of_the_model_alone_is_no_latent_of_the_run(
     assert set(facts["test"]["kl_per_site"]) == {"z"}
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize(
     ("program", "reason"),
     [

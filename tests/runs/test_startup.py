@@ -21,17 +21,18 @@ MISTAKES = {
 }
 
 
-def loaded(program: str) -> set[str]:
-    """The modules that there are at the end of a program in a process of its own."""
+def loaded(*programs: str) -> list[set[str]]:
+    """The modules that there are after each of these programs, in one process of its own."""
     root = str(Path(pyrovae.__file__).parents[1])
+    script = "".join(f"{program}\nprint(*sys.modules)\n" for program in programs)
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{program}\nprint(*sys.modules)"],
+        [sys.executable, "-c", f"import sys\n{script}"],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": root},
     )
-    return set(done.stdout.splitlines()[-1].split())
+    return [set(line.split()) for line in done.stdout.splitlines()[-len(programs) :]]
 
 
 @pytest.mark.parametrize("command", MISTAKES)
@@ -40,7 +41,7 @@ def test_a_mistake_and_help_are_answered_before_anything_slow_is_imported(
     command: str, wrong: bool
 ) -> None:
     arguments = MISTAKES[command] if wrong else ["--help"]
-    modules = loaded(
+    (modules,) = loaded(
         f"from pyrovae.{command} import main\n"
         f"try: status = main({arguments})\n"
         "except SystemExit as stopped: status = stopped.code\n"
@@ -50,14 +51,12 @@ def test_a_mistake_and_help_are_answered_before_anything_slow_is_imported(
     assert not SLOW & modules
 
 
-def test_training_imports_neither_pictures_nor_scores() -> None:
-    modules = loaded("import pyrovae.runs.train, pyrovae.runs.evaluate")
-    assert "torch" in modules
+def test_training_and_its_pictures_import_nothing_else_that_is_slow() -> None:
+    trained, drawn = loaded(
+        "import pyrovae.runs.train, pyrovae.runs.evaluate", "import pyrovae.report.figures"
+    )
+    assert "torch" in trained
     unwanted = {*SLOW, "torch._dynamo", "jinja2", "arviz"} - {"torch", "numpy"}
-    assert not unwanted & modules
-
-
-def test_pictures_of_a_training_are_drawn_without_what_is_slow_to_import() -> None:
-    modules = loaded("import pyrovae.report.figures")
-    assert "matplotlib" in modules
-    assert not {"torchvision", "sklearn", "scipy", "pandas", "torch._dynamo"} & modules
+    assert not unwanted & trained
+    assert "matplotlib" in drawn
+    assert not {"torchvision", "sklearn", "scipy", "pandas", "torch._dynamo"} & drawn

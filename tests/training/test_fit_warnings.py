@@ -115,7 +115,7 @@ def test_data_without_structure_collapse_the_posterior_and_it_is_said_once(
     "inference",
     [
         {},
-        {"beta": {"kind": "constant", "value": 4.0}},
+        pytest.param({"beta": {"kind": "constant", "value": 4.0}}, marks=pytest.mark.slow),
         {"beta": {"kind": "linear", "value": 2.0, "warmup_epochs": 9}},
         {"objective": {"kind": "capacity", "capacity": 2.0, "warmup_epochs": 9}},
         {"objective": {"kind": "mmd"}, "beta": {"kind": "constant", "value": 0.0}},
@@ -134,7 +134,7 @@ def test_nothing_is_said_of_data_with_structure(
     assert not {"posterior_collapse", "worse_than_untrained"} & set(kinds(training))
 
 
-@pytest.mark.parametrize("rate", [1e-4, 1e-6])
+@pytest.mark.parametrize("rate", [pytest.param(1e-4, marks=pytest.mark.slow), 1e-6])
 def test_nothing_is_said_of_a_fit_that_learns_slowly(structure: Splits, rate: float) -> None:
     listener = Listener()
     slow = {"optimiser": {"kind": "adam", "learning_rate": rate}}
@@ -260,7 +260,7 @@ def overfitted(noise: Splits) -> Callable[..., Training]:
     def train(**inference: Any) -> Training:
         few = noise._replace(train=noise.train.first(12))
         model = {"likelihood": {"kind": "normal"}, "decoder": {"kind": "mlp", "widths": [64]}}
-        return trained(few, {"epochs": 150, "batch_size": 12, **inference}, model)
+        return trained(few, {"epochs": 80, "batch_size": 12, **inference}, model)
 
     return train
 
@@ -270,7 +270,7 @@ def test_weights_that_were_better_earlier_are_named(overfitted: Any) -> None:
     (warning,) = (w for w in training.warnings if w.kind == "better_earlier")
     last = evaluate(training.autoencoder, training.splits.validation, training.objective).elbo
     assert warning.numbers["elbo"] == pytest.approx(last, rel=1e-9)
-    assert 0 < training.best.epoch < 150
+    assert 0 < training.best.epoch < 80
     training.use_best()
     best = evaluate(training.autoencoder, training.splits.validation, training.objective).elbo
     assert warning.numbers["best_elbo"] == pytest.approx(best, rel=1e-9)
@@ -280,7 +280,7 @@ def test_weights_that_were_better_earlier_are_named(overfitted: Any) -> None:
 
 
 def test_with_early_stopping_they_are_kept_and_nothing_is_said(overfitted: Any) -> None:
-    training = overfitted(early_stopping={"patience": 150})
+    training = overfitted(early_stopping={"patience": 80})
     assert kinds(training) == []
 
 

@@ -24,7 +24,8 @@ from pyrovae.report.figures import completeness as completeness_figure
 from pyrovae.report.figures import sweep as sweep_figure
 from pyrovae.report.figures.style import GREY, MODEL
 
-SHAPES = [(6, 6), (4, 8, 3), (1,), (2,), (9,), (50,), (2, 3, 4, 2)]
+QUICK: list[tuple[int, ...]] = [(4, 8, 3), (1,), (50,)]
+SLOW: list[tuple[int, ...]] = [(6, 6), (2,), (9,), (2, 3, 4, 2)]  # drawn in another dimension too
 NETWORK = {"kind": "mlp", "widths": (8,)}
 
 
@@ -61,7 +62,14 @@ def look(vae: VAE, data: Splits, count: int = 16) -> Samples:
 
 
 @pytest.mark.parametrize(
-    ("shape", "dims"), [*((shape, 2) for shape in SHAPES), ((6, 6), 1), ((9,), 1), ((2,), 5)]
+    ("shape", "dims"),
+    [
+        *((shape, 2) for shape in QUICK),
+        *(pytest.param(shape, 2, marks=pytest.mark.slow) for shape in SLOW),
+        ((6, 6), 1),
+        ((9,), 1),
+        ((2,), 5),
+    ],
 )
 def test_samples_of_anything_are_drawn(shape: tuple[int, ...], dims: int) -> None:
     vae, data = untrained(shape, dims=dims)
@@ -98,7 +106,8 @@ def test_samples_outside_are_outlined_and_their_codes_crossed(count: int) -> Non
 @pytest.mark.parametrize(
     ("shape", "dims", "classes"),
     [
-        *((shape, 2, 3) for shape in SHAPES),
+        *((shape, 2, 3) for shape in QUICK),
+        *(pytest.param(shape, 2, 3, marks=pytest.mark.slow) for shape in SLOW),
         ((6, 6), 1, 0),
         ((9,), 1, 3),
         ((2,), 5, 0),
@@ -119,7 +128,7 @@ def test_ablations_of_anything_are_drawn(shape: tuple[int, ...], dims: int, clas
     assert ("prior" in texts(figure)) == (0 < classes <= 20)
 
 
-@pytest.mark.parametrize("models", [1, 4, 6])
+@pytest.mark.parametrize("models", [1, pytest.param(4, marks=pytest.mark.slow), 6])
 def test_a_column_for_each_model(models: int) -> None:
     vae, data = untrained(classes=3)
     found = ablate({f"model {number}": vae for number in range(models)}, data)

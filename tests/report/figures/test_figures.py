@@ -76,7 +76,13 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+MORE = ("bits", "large images", "many classes")  # images of other kinds are quick
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) if kind in MORE else kind for kind in KINDS],
+)
 def test_four_pictures_fit_a_slide(kind: str, tmp_path: Path) -> None:
     vae, data = untrained(**KINDS[kind])
     files = draw_figures(tmp_path / "new" / "folder", vae, data, history([-9, -8, -7]))
@@ -195,7 +201,7 @@ def test_curves_mark_the_best_validation_epoch() -> None:
 @pytest.mark.parametrize("values", [[-5.0], [], [-5.0, -5.0], [float("nan")], [-1.0, -np.inf]])
 def test_curves_can_be_short_or_odd(values: list[float], tmp_path: Path) -> None:
     figure = curves(history(values))
-    figure.savefig(tmp_path / "curves.png")
+    figure.savefig(tmp_path / "curves.png", dpi=40)
     if len(values) == 1:
         assert all(line.get_marker() != "" for line in figure.axes[0].lines)
 
@@ -219,23 +225,18 @@ def test_epochs_after_the_last_are_not_invented() -> None:
 def test_a_name_with_dollar_signs_is_written_as_it_is(tmp_path: Path) -> None:
     vae, data = untrained((4,), model=REAL)
     named = Dataset("$x_1^$", data.x, data.rows, data.labels, data.maximum, divisor=data.divisor)
-    reconstructions(vae, named).savefig(tmp_path / "figure.png")
+    reconstructions(vae, named).savefig(tmp_path / "figure.png", dpi=40)
 
 
-def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
+def test_pictures_are_the_same_each_time_and_nothing_global_changes(tmp_path: Path) -> None:
     vae, data = untrained(model=BITS, classes=3)
+    settings = dict(matplotlib.rcParams)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, second = (
         [file.read_bytes() for file in draw_figures(tmp_path / n, vae, data, history([-2, -1]))]
         for n in ("first", "second")
     )
     assert first == second
-
-
-def test_nothing_global_changes(tmp_path: Path) -> None:
-    vae, data = untrained(model=BITS, classes=3)
-    settings = dict(matplotlib.rcParams)
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    draw_figures(tmp_path, vae, data, history([-2, -1]))
     assert dict(matplotlib.rcParams) == settings
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
