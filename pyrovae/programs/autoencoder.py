@@ -69,22 +69,6 @@ class Autoencoder(nn.Module, ABC):
     def guide(self, x: Tensor, **others: Any) -> Any:
         """The inference program, with the latent sites of the model."""
 
-    @abstractmethod
-    def encode(self, x: Tensor) -> Any:
-        """q(z | x) for data ``(batch, *shape)``."""
-
-    @abstractmethod
-    def decode(self, z: Tensor) -> Any:
-        """p(x | z) for latents ``(batch, latent_dim)``."""
-
-    @abstractmethod
-    def sample(self, count: int) -> Tensor:
-        """Draw data ``(count, *shape)`` from p(x)."""
-
-    @abstractmethod
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Mean of p(x | z) at the mean of q(z | x), in the shape of the data."""
-
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""

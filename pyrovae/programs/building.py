@@ -17,7 +17,7 @@ from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks.building import build_decoder, build_encoder
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
-from pyrovae.programs.autoencoder import Autoencoder, Declaration
+from pyrovae.programs.autoencoder import Declaration
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -33,7 +33,7 @@ def build(
     model: str | Path | ModelSpec | ProgramSpec = "vae",
     inference: str | Path | InferenceSpec = "svi",
     data: Splits | None = None,
-) -> Autoencoder:
+) -> VAE | Handwritten:
     """Build the autoencoder that two specifications declare for some data.
 
     Parameters are initialised from the inference specification's seed; the caller's random stream
