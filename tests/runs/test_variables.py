@@ -47,7 +47,7 @@ def trained(command: Any, digits: Path) -> Callable[..., Any]:
     return train
 
 
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "fewer", "plain")
 def test_every_command_takes_a_program_with_labels_for_some_rows(
     trained: Any, command_of: Callable[..., Any], here: Path
 ) -> None:
