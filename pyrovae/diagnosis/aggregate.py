@@ -193,7 +193,7 @@ def check_aggregate(autoencoder: Autoencoder, batch: Batch | Tensor) -> Aggregat
 
     Args:
         autoencoder: Model and guide.
-        batch: Data ``(obs, *shape)``.
+        batch: The data.
 
     Raises:
         DataError: There are fewer than 50 data; a latent has no finite density under the prior.

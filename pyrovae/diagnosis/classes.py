@@ -15,7 +15,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.classes import class_probabilities
 from pyrovae.evaluation.latent_use import ACTIVE_KL
-from pyrovae.evaluation.results import Check, Number, Variable, Verdict, percent, worse
+from pyrovae.evaluation.results import Check, Number, Variable, Verdict, percent
 from pyrovae.programs.autoencoder import Autoencoder
 
 KUHN = "Kuhn (1955), The Hungarian Method for the Assignment Problem"
@@ -87,18 +87,16 @@ class Classes(Check):
     question = "classes"
 
     def verdict(self) -> Verdict:
-        grades = ["FAIL" if use.information < ACTIVE_KL else "ok" for use in self.latents]
-        grade: Any = "ok"
-        for each in grades:
-            grade = worse(grade, each)  # type: ignore[arg-type]
-        idle = [use.name for use, each in zip(self.latents, grades, strict=True) if each == "FAIL"]
-        advice = (
+        finding = "; ".join(map(_found, self.latents))
+        idle = [use.name for use in self.latents if use.information < ACTIVE_KL]
+        if not idle:
+            return Verdict("ok", finding)
+        return Verdict(
+            "FAIL",
+            finding,
             f"q({', '.join(idle)} | x) is the same for all data: another start, or labels for "
-            "some of them, may help"
-            if idle
-            else ""
+            "some of them, may help",
         )
-        return Verdict(grade, "; ".join(map(_found, self.latents)), advice)
 
     def numbers(self) -> list[Number]:
         return [number for use in self.latents for number in _numbers(use)]

@@ -172,7 +172,7 @@ def check_collapse(autoencoder: Autoencoder, batch: Batch) -> Collapse:
 
     Args:
         autoencoder: Model and guide.
-        batch: Data ``(obs, *shape)``.
+        batch: The data.
 
     Raises:
         DataError: There are fewer than 20 data.

@@ -167,7 +167,7 @@ def check_gap(
 
     Args:
         autoencoder: Model and guide, made of parts.
-        batch: Data ``(data, *shape)``.
+        batch: The data.
         elbo: ELBO of the guide, per observation ``(data,)``.
         log_prob: log p(x), or the best estimate of it, ``(data,)``.
 

@@ -251,7 +251,7 @@ def check_mcmc(
 
     Args:
         autoencoder: Model and guide, which may be a point.
-        batch: Data ``(obs, *shape)`` on the autoencoder's device.
+        batch: The data on the autoencoder's device.
         chains: Number of chains for each observation; at least 4.
         warmup: Transitions that are not kept.
         draws: Transitions that are kept; at least 4, and 1000 for R-hat to be of use.

@@ -175,7 +175,7 @@ def check_predictive(
 
     Args:
         autoencoder: The model; the guide is used only by a VampPrior.
-        batch: Data ``(data, *shape)``.
+        batch: The data.
         replicates: Number of data sets to draw.
 
     Raises:

@@ -9,8 +9,8 @@ from torch import Tensor
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
-from pyrovae.programs.autoencoder import Autoencoder, center
-from pyrovae.programs.traces import Site, data_site, sites_by_role
+from pyrovae.programs.autoencoder import Autoencoder, trace_at_centers
+from pyrovae.programs.traces import Site, data_site
 
 
 def reconstruct(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
@@ -21,11 +21,7 @@ def reconstruct(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
     """
     batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
-        guide = poutine.trace(autoencoder.guide).get_trace(**batch.variables)
-        for site in sites_by_role(guide, "latent").values():
-            site["value"] = center(site["fn"], site["value"])
-        replayed = poutine.replay(autoencoder.model, trace=guide)
-        return _mean_of_data(poutine.trace(replayed).get_trace(**batch.variables), batch)
+        return _mean_of_data(trace_at_centers(autoencoder, batch.variables), batch)
 
 
 def prior_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:

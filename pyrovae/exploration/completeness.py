@@ -160,7 +160,7 @@ def sample_both(
 
     Args:
         autoencoder: Model and guide.
-        batch: Data ``(data, *shape)``, on the autoencoder's device.
+        batch: The data, on the autoencoder's device.
         count: Latents of each kind to decode, at most as many as there are data.
         neighbours: Number of neighbours, k.
 

@@ -168,7 +168,7 @@ def traverse(
 
     Args:
         autoencoder: Model and guide.
-        batch: Data ``(data, *shape)`` on the autoencoder's device, over which KL is averaged.
+        batch: The data on the autoencoder's device, over which KL is averaged.
         datum: Index of the observation to move.
         steps: Number of quantiles.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from pyro import poutine
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.data.contract import Contract
-from pyrovae.programs.traces import Traces
+from pyrovae.programs.traces import Traces, sites_by_role
 from pyrovae.specs import InferenceSpec, ModelSpec
 
 
@@ -85,6 +88,19 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def formulas(self) -> Formulas:
         """p(z), p(x | z) and q(z | x) in words."""
+
+
+def trace_at_centers(autoencoder: Autoencoder, variables: Mapping[str, Tensor]) -> Trace:
+    """Trace of the model at the :func:`center` of each latent site of the guide.
+
+    Args:
+        autoencoder: Model and guide, in their present mode.
+        variables: ``x`` and the further variables by name.
+    """
+    guide = poutine.trace(autoencoder.guide).get_trace(**variables)
+    for site in sites_by_role(guide, "latent").values():
+        site["value"] = center(site["fn"], site["value"])
+    return poutine.trace(poutine.replay(autoencoder.model, trace=guide)).get_trace(**variables)
 
 
 def center(distribution: Any, draw: Tensor | None = None) -> Tensor:

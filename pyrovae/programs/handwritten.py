@@ -19,7 +19,7 @@ from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Batch, Splits
 from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
-from pyrovae.programs.autoencoder import Autoencoder, Formulas, center
+from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
 from pyrovae.programs.enumeration import is_summed
 from pyrovae.programs.program_file import ProgramFile
 from pyrovae.programs.traces import data_site, missing_values, observed_sites, sites_by_role
@@ -126,11 +126,7 @@ class Handwritten(Autoencoder):
         Raises:
             SpecError: No site observes all of the data.
         """
-        guide: Any = poutine.trace(self.guide).get_trace(x, **others)
-        for site in map(guide.nodes.get, self._latent):
-            site["value"] = center(site["fn"], site["value"])
-        model = poutine.replay(self.model, trace=guide)
-        trace: Any = poutine.trace(model).get_trace(x, **others)
+        trace: Any = trace_at_centers(self, {"x": x, **others})
         return trace.nodes[data_site(trace, x)]["fn"].mean.reshape(x.shape)
 
     def formulas(self) -> Formulas:

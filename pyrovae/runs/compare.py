@@ -86,9 +86,16 @@ def _require_same_data(
         DataError: Names the difference.
     """
     for name, run, observed in zip(names[1:], opened[1:], seen[1:], strict=True):
-        if observed.batch.x.equal(seen[0].batch.x):
-            continue
         both = f"{names[0]} and {name}"
+        if observed.batch.x.equal(seen[0].batch.x):
+            first, other = seen[0].batch.others, observed.batch.others
+            for key in first.keys() & other.keys():
+                if not first[key].equal(other[key]):
+                    raise DataError(
+                        f"{both} have different values of {key} beside the same x: name with "
+                        "--data what both are to be judged on"
+                    )
+            continue
         a, b = opened[0].data.test, run.data.test
         if a.shape != b.shape or not a.rows.equal(b.rows):
             raise DataError(

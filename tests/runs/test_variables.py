@@ -84,6 +84,20 @@ def test_models_of_different_variables_are_compared_on_the_same_data(
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_models_that_see_different_labels_beside_the_same_x_are_not_compared(
+    command: Any, command_of: Callable[..., Any], here: Path, digits: Path
+) -> None:
+    arrays = dict(np.load(digits))
+    np.savez(here / "other.npz", **{**arrays, "y": (arrays["y"] + 1) % 10})
+    for output, data in (("first", digits), ("second", "other.npz")):
+        words = ("--output", output, "--set", "inference.epochs=1")
+        assert command("cvae", "svi", "--data", data, *words).status == 0
+    compared = command_of(pyrovae.compare.main)("first", "second", "--output", "both")
+    assert compared.status == 2
+    assert "different values of y beside the same x" in compared.err
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_keeps_the_arguments_of_its_program(trained: Any, command: Any, here: Path) -> None:
     assert trained().status == 0
     run = load_run("m2")
@@ -130,7 +144,10 @@ def test_a_label_outside_its_classes_is_named(trained: Any, here: Path, digits: 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["m2", "--set", "program.depth=3"], "--set program.depth: M2 in .* takes classes,"),
+        (
+            ["m2", "--set", "program.depth=3"],
+            "--set program.depth: M2 in .* takes classes,",
+        ),
         (["m2", "--set", "model.latent_dim=3"], "--set model.latent_dim: .* --set program.latent"),
         (["vae", "--set", "program.width=3"], "--set program.width: .* has keys of its own"),
         (["handwritten", "--set", "program.width=3"], "defines functions, which take no"),
