@@ -20,6 +20,7 @@ from pyrovae.diagnosis.arviz_tree import (
     as_tree,
     dataset,
     event_dims,
+    label,
     to_arviz,
 )
 from pyrovae.diagnosis.collected_draws import (
@@ -32,7 +33,6 @@ from pyrovae.diagnosis.programs import (
     Layout,
     Program,
     Sites,
-    label,
     plates,
     require_vectorisable,
     site_of,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyrovae.evaluation.local import Draws
 from pyrovae.evaluation.results import Check, Variable
+from pyrovae.programs.traces import group_of
 from pyrovae.version import __version__
 
 Array = Tensor | NDArray[Any]
@@ -50,9 +51,9 @@ def posterior_tree(
     *,
     draws: Draws | None = None,
     prior: Array | None = None,
-    prior_predictive: Array | Statistics | None = None,
-    posterior_predictive: Array | None = None,
-    observed: Array | None = None,
+    prior_predictive: Array | Mapping[str, Array] | Statistics | None = None,
+    posterior_predictive: Array | Mapping[str, Array] | None = None,
+    observed: Array | Mapping[str, Array] | None = None,
     pit: Array | None = None,
     pit_names: Sequence[str] | None = None,
     pit_log_joint: Array | None = None,
@@ -65,18 +66,20 @@ def posterior_tree(
     """Assemble draws, data and checks as a tree with a group for each; None leaves one out.
 
     Dimensions are chain (always one: draws of a guide are independent), draw, obs, latent, each
-    with integer coordinates. Intensities that are integers from 0 to 255 are kept as
-    uint8, whose differences wrap around: convert them before subtracting.
+    with integer coordinates. Several latent sites are a variable each, with a dimension
+    latent_<site>; the sites ``z_1``, ``z_2``, ... of a chain are one. Intensities that are
+    integers from 0 to 255 are kept as uint8, whose differences wrap around: convert them before
+    subtracting.
 
     Args:
         draws: Draws from the guide with their log-densities: groups posterior, sample_stats and
             log_likelihood.
         prior: Latents from the prior ``(draws, obs, latent)``.
-        prior_predictive: Data sets from the model ``(draws, obs, *shape)``, or their statistics,
-            each of which becomes a variable.
-        posterior_predictive: Data drawn given the guide's draws ``(draws, obs, *shape)``; of
-            this, and of ``prior_predictive``, at most 100 draws of 256 data are kept.
-        observed: The data ``(obs, *shape)``.
+        prior_predictive: Data sets from the model ``(draws, obs, *shape)``, those of several
+            variables by name; or their statistics, each of which becomes a variable.
+        posterior_predictive: Data drawn given the guide's draws, as ``prior_predictive``; at most
+            100 draws of 256 data are kept of both.
+        observed: The data ``(obs, *shape)``, those of several variables by name.
         pit: Probability integral transforms of the latents of simulated data under the guide,
             ``(simulations, latent)``, uniform if the guide is calibrated: group prior_sbc.
         pit_names: Names of the latent dimensions of ``pit``, which are not discrete.
@@ -84,7 +87,7 @@ def posterior_tree(
         checks: Checks, whose arrays make up the group diagnostics, and whose verdicts are its
             attributes. A dimension or variable that has another length or meaning in an earlier
             check is called ``<name>_<check>``.
-        names: Names of the latent dimensions, the coordinate latent_name.
+        names: Names of the latent dimensions, such as ``z[0]``: the coordinate latent_name.
         obs: Row numbers of the data; 0, 1, ... by default.
         labels: Labels of the data, the coordinate label along obs.
         attrs: Attributes of the tree: the model, the data, the time.
@@ -93,24 +96,24 @@ def posterior_tree(
     few = {name: _head(dim, values) for name, (dim, values) in coords.items()}
     groups: dict[str, xr.Dataset] = {}
     if draws is not None:
-        groups |= _guide_groups(draws, coords)
+        groups |= _guide_groups(draws, coords, names)
     if prior is not None:
         codes = _draw_major(prior, ("obs", "latent"), "latents from the prior")
-        groups["prior"] = dataset({"z": codes}, coords)
+        groups["prior"] = dataset(_by_site(codes, names), coords)
     if isinstance(prior_predictive, Statistics):
         groups["prior_predictive"] = dataset(_replicated(prior_predictive))
     elif prior_predictive is not None:
-        x = _predictive(prior_predictive, "data drawn from the model")
-        groups["prior_predictive"] = dataset({"x": x}, few)
+        drawn = _predictive(prior_predictive, "data drawn from the model")
+        groups["prior_predictive"] = dataset(drawn, few)
     if posterior_predictive is not None:
-        x = _predictive(posterior_predictive, "data drawn given the guide's draws")
-        groups["posterior_predictive"] = dataset({"x": x}, few)
-    data = {} if observed is None else {"x": _data(observed)}
+        drawn = _predictive(posterior_predictive, "data drawn given the guide's draws")
+        groups["posterior_predictive"] = dataset(drawn, few)
+    data = {} if observed is None else _data(observed)
     if isinstance(prior_predictive, Statistics):
         data |= _observed(prior_predictive)
     if data:
         groups["observed_data"] = dataset(data, coords)
-    calibration = _calibration(pit, pit_log_joint)
+    calibration = _calibration(pit, pit_log_joint, pit_names)
     if calibration:
         groups["prior_sbc"] = dataset(calibration, _coordinates(latent_name=pit_names))
     checks = list(checks)
@@ -148,7 +151,7 @@ def mcmc_tree(
         for name, value in sample_stats.items()
     }
     groups = {
-        "posterior": dataset({"z": codes}, coords, {"sampler": "mcmc"}),
+        "posterior": dataset(_by_site(codes, names), coords, {"sampler": "mcmc"}),
         "sample_stats": dataset(stats, coords),
     }
     return as_tree(groups, attrs)
@@ -225,6 +228,11 @@ def event_dims(name: str, rank: int) -> tuple[str, ...]:
     return tuple(f"{name}_dim_{i}" for i in range(rank))
 
 
+def label(name: str) -> str:
+    """Name of a site or plate for a file, in which a slash would mean a group."""
+    return name.replace("/", ".")
+
+
 def _coordinates(obs: Any = None, **others: Any) -> dict[str, Coordinate]:
     """Coordinates that are given, each with its dimension."""
     homes = {"label": "obs", "latent_name": "latent", "init": "chain"}
@@ -245,7 +253,24 @@ def _draw_major(values: Array, dims: tuple[str, ...], description: str) -> Varia
     return Variable(("chain", "draw", *dims), array(values)[None], description)
 
 
-def _guide_groups(draws: Draws, coords: Mapping[str, Coordinate]) -> dict[str, xr.Dataset]:
+def _by_site(codes: Variable, names: Sequence[str] | None) -> dict[str, Variable]:
+    """Latents of all sites, the last dimension, as a variable for each site."""
+    columns: dict[str, list[int]] = {}
+    for index, name in enumerate(names or ["z"]):
+        columns.setdefault(group_of(name.partition("[")[0]), []).append(index)
+    if len(columns) == 1:
+        return {label(name): codes for name in columns}
+    return {
+        label(name): codes._replace(
+            dims=(*codes.dims[:-1], f"latent_{label(name)}"), values=codes.values[..., indices]
+        )
+        for name, indices in columns.items()
+    }
+
+
+def _guide_groups(
+    draws: Draws, coords: Mapping[str, Coordinate], names: Sequence[str] | None
+) -> dict[str, xr.Dataset]:
     attrs = {"sampler": "guide", "note": GUIDE_NOTE}
     codes = _draw_major(draws.z, ("obs", "latent"), "latents from q(z | x)")
     densities = {
@@ -258,20 +283,36 @@ def _guide_groups(draws: Draws, coords: Mapping[str, Coordinate]) -> dict[str, x
     conditional = dataset({"x_given_z": likelihood}, coords, warning)
     conditional["x_given_z"].attrs |= warning
     return {
-        "posterior": dataset({"z": codes}, coords, attrs),
+        "posterior": dataset(_by_site(codes, names), coords, attrs),
         "sample_stats": dataset(densities, coords, {"sampler": "guide"}),
         "log_likelihood": conditional,
     }
 
 
-def _predictive(x: Array, description: str) -> Variable:
-    kept = compact(x[:PREDICTIVE_DRAWS, :PREDICTIVE_OBS])
-    return _draw_major(kept, ("obs", *event_dims("x", kept.ndim - 2)), description)
+def _predictive(data: Array | Mapping[str, Array], description: str) -> dict[str, Variable]:
+    kept = {
+        name: compact(values[:PREDICTIVE_DRAWS, :PREDICTIVE_OBS])
+        for name, values in _by_variable(data).items()
+    }
+    return {
+        name: _draw_major(values, ("obs", *event_dims(name, values.ndim - 2)), description)
+        for name, values in kept.items()
+    }
 
 
-def _data(x: Array) -> Variable:
-    kept = compact(x)
-    return Variable(("obs", *event_dims("x", kept.ndim - 1)), kept, "the data, as the model sees")
+def _data(data: Array | Mapping[str, Array]) -> dict[str, Variable]:
+    return {
+        name: Variable(
+            ("obs", *event_dims(name, values.ndim - 1)),
+            compact(values),
+            "the data, as the model sees",
+        )
+        for name, values in _by_variable(data).items()
+    }
+
+
+def _by_variable(data: Array | Mapping[str, Array]) -> Mapping[str, Array]:
+    return data if isinstance(data, Mapping) else {"x": data}
 
 
 def _replicated(statistics: Statistics) -> dict[str, Variable]:
@@ -289,10 +330,13 @@ def _observed(statistics: Statistics) -> dict[str, Variable]:
     }
 
 
-def _calibration(pit: Array | None, pit_log_joint: Array | None) -> dict[str, Variable]:
-    found = {}
+def _calibration(
+    pit: Array | None, pit_log_joint: Array | None, names: Sequence[str] | None
+) -> dict[str, Variable]:
+    found: dict[str, Variable] = {}
     if pit is not None:
-        found["z"] = _draw_major(pit, ("latent",), "probability integral transform of z")
+        codes = _draw_major(pit, ("latent",), "probability integral transforms")
+        found |= _by_site(codes, names)
     if pit_log_joint is not None:
         found["log_joint"] = _draw_major(pit_log_joint, (), "the same of log p(x, z)")
     return found

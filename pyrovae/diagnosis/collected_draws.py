@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
-from pyrovae.diagnosis.arviz_tree import CONDITIONAL_NOTE, compact, dataset
-from pyrovae.diagnosis.programs import Layout, Program, Sites, label, site_of
+from pyrovae.diagnosis.arviz_tree import CONDITIONAL_NOTE, compact, dataset, label
+from pyrovae.diagnosis.programs import Layout, Program, Sites, site_of
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Variable
 from pyrovae.programs.log_density import log_density

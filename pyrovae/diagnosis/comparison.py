@@ -21,7 +21,7 @@ from pyrovae.evaluation.pointwise import (
     STEPS,
     Evaluation,
     evaluate_pointwise,
-    is_discrete,
+    measure,
 )
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -241,12 +241,12 @@ def require_comparable(
         raise SpecError(
             f"a comparison needs at least two models, and there is {len(autoencoders)}"
         )
-    discrete = {name: is_discrete(model, batch) for name, model in autoencoders.items()}
-    if len(set(discrete.values())) > 1:
-        first = {kind: name for name, kind in discrete.items()}
+    measures = {measure(model, batch): name for name, model in autoencoders.items()}
+    if len(measures) > 1:
+        (one, first), (other, second), *_ = sorted(measures.items(), reverse=True)
         raise SpecError(
-            f"{first[True]} gives data probabilities and {first[False]} densities, which cannot "
-            "be compared: choose likelihoods that are both discrete or both continuous"
+            f"{first} gives data {one} and {second} {other}, which cannot be compared: choose "
+            "likelihoods that are both discrete or both continuous"
         )
     for name, model in autoencoders.items():
         with evaluating(model, batch.device):

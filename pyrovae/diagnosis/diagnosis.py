@@ -61,10 +61,10 @@ class Diagnosis:
         batch: The data that were looked at, as the model sees them, on the CPU.
         labels: Classes of the data ``(obs,)``, if there are any.
         draws: Latents from the guide with their log-densities.
-        prior: Data sets from the model with their latents, ``(replicates, obs, ...)``; None for
-            programs that observe several sites.
-        replicas: Data from the posteriors of the data, ``(replicates, obs, *shape)``; None if the
-            model has no distribution of them.
+        prior: Data sets from the model with their latents, ``(replicates, obs, ...)``; None if the
+            model has no distribution of the data.
+        replicas: Data from the posteriors of the data, ``(replicates, obs, *shape)`` by variable;
+            None as well.
         codes: Names of the latent dimensions.
         outcomes: The checks, in the order of a report; and those that do not apply.
         seconds: Seconds of each check, by its question.
@@ -75,7 +75,7 @@ class Diagnosis:
     labels: Tensor | None
     draws: Draws
     prior: Replicates | None
-    replicas: Tensor | None
+    replicas: dict[str, Tensor] | None
     codes: list[str]
     outcomes: Sequence[Outcome]
     seconds: dict[str, float]
@@ -105,13 +105,14 @@ class Diagnosis:
         from pyrovae.diagnosis.arviz_tree import posterior_tree
 
         found = {name: v.values for check in self.checks for name, v in check.variables().items()}
+        drawn = [] if self.prior is None else self.prior.data
         ranked = next((c.names for c in self.checks if isinstance(c, Calibration)), None)
         return posterior_tree(
             draws=self.draws,
             prior=None if self.prior is None else self.prior.z,
-            prior_predictive=None if self.prior is None else self.prior.x,
+            prior_predictive=None if self.prior is None else self.prior.data,
             posterior_predictive=self.replicas,
-            observed=self.x,
+            observed={"x": self.x} | {name: self.batch.variables[name] for name in drawn},
             pit=found.get("pit"),
             pit_names=ranked,
             pit_log_joint=found.get("pit_log_joint"),
@@ -137,10 +138,14 @@ class Questions:
 
     Args:
         tell: Called with each outcome as soon as it is there.
+        reworded: Advice in the words of what the user wrote.
     """
 
-    def __init__(self, tell: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, tell: Callable[[Outcome], None], reworded: Callable[[str], str] = str
+    ) -> None:
         self.tell = tell
+        self.reworded = reworded
         self.outcomes: list[Outcome] = []
         self.seconds: dict[str, float] = {}
 
@@ -150,7 +155,7 @@ class Questions:
         try:
             outcome: Outcome = check()
         except (SpecError, DataError) as error:
-            outcome = NotApplicable(question, str(error))
+            outcome = NotApplicable(question, self.reworded(str(error)))
         self.seconds[question] = time.monotonic() - started
         self.outcomes.append(outcome)
         self.tell(outcome)
@@ -196,7 +201,7 @@ def diagnose(
         if local.point
         else draw_weighted(autoencoder, batch, draws)
     )
-    inquiry = Questions(tell)
+    inquiry = Questions(tell, autoencoder.reworded)
     ask = inquiry.ask
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
@@ -292,7 +297,9 @@ def _prior_predictive(autoencoder: Autoencoder, batch: Batch) -> Replicates | No
         return None
 
 
-def _posterior_predictive(autoencoder: Autoencoder, batch: Batch, z: Tensor) -> Tensor | None:
+def _posterior_predictive(
+    autoencoder: Autoencoder, batch: Batch, z: Tensor
+) -> dict[str, Tensor] | None:
     try:
         return posterior_predictive(autoencoder, batch, z)
     except SpecError:  # a factor cannot be drawn from

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +45,14 @@ ADVICE = {
         "model.prior.kind 'vamp' or 'flow', else a larger model.decoder, another "
         "model.likelihood.kind or a longer training"
     ),
+}
+
+DEFINITIONS = {
+    "level": "mean of the values of an observation",
+    "contrast": "standard deviation of the values of an observation",
+    "maximum": "largest value of an observation",
+    "zeros": "share of zeros among the values of an observation",
+    "roughness": "mean absolute difference between neighbouring values of an observation",
 }
 
 
@@ -141,7 +149,7 @@ class Predictive(Check):
         return self.effect.abs().argsort(descending=True).tolist()
 
     def _cause(self, index: int) -> str:
-        name, lower = self.names[index], bool(self.effect[index] < 0)
+        name, lower = _number(self.names[index]), bool(self.effect[index] < 0)
         if name == "zeros":
             return "zeros"
         return "noise" if name in ("roughness", "contrast", "maximum") and lower else "other"
@@ -179,7 +187,7 @@ def check_predictive(
         replicates: Number of data sets to draw.
 
     Raises:
-        SpecError: The model observes several sites.
+        SpecError: The model has no distribution of the data.
         DataError: Fewer than two data, or too few replicates for a tail probability of 0.05.
 
     References:
@@ -195,10 +203,11 @@ def check_predictive(
             f"predictive checks need at least {FEWEST_REPLICATES} replicates, here {replicates}"
         )
     with evaluating(autoencoder, batch.device):
-        kind = _kind(batch.x, _replicate(autoencoder, batch[: chunks.codes(batch.device)]))
-        observed = _of_the_set(batch, kind, lambda part: part.x)
+        first = _replicate(autoencoder, batch[: chunks.codes(batch.device)])
+        kinds = {name: _kind(batch.variables[name], drawn) for name, drawn in first.items()}
+        observed = _of_the_set(batch, kinds, lambda part: part.variables)
         drawn = [
-            _of_the_set(batch, kind, lambda part: _replicate(autoencoder, part))
+            _of_the_set(batch, kinds, lambda part: _replicate(autoencoder, part))
             for _ in range(replicates)
         ]
     return compare(
@@ -297,13 +306,7 @@ def definition(name: str) -> str:
     if name.startswith("spread of "):
         inner = name.removeprefix("spread of ")
         return f"distance of {inner} from its mean over the data ({definition(inner)})"
-    return {
-        "level": "mean of the values of an observation",
-        "contrast": "standard deviation of the values of an observation",
-        "maximum": "largest value of an observation",
-        "zeros": "share of zeros among the values of an observation",
-        "roughness": "mean absolute difference between neighbouring values of an observation",
-    }.get(name, name)
+    return DEFINITIONS.get(_number(name), name)
 
 
 def moments(numbers: dict[str, Tensor]) -> Moments:
@@ -314,26 +317,45 @@ def moments(numbers: dict[str, Tensor]) -> Moments:
     values = dict(numbers)
     for name, number in numbers.items():
         values[f"spread of {name}"] = (number - number.mean()).abs()
-    columns = [name for name in numbers if name.startswith("column ")]
+    columns = [name for name in numbers if _number(name) not in DEFINITIONS]
     for first, second in itertools.combinations(columns, 2):
-        name = f"correlation of columns {first.split()[1]} and {second.split()[1]}"
+        name = f"correlation of {first} and {second}"
         values[name] = _standardised(numbers[first]) * _standardised(numbers[second])
     table = torch.stack(list(values.values()), 1)
     return Moments(list(values), table.mean(0), table.var(0))
 
 
-def _of_the_set(batch: Batch, kind: Kind, change: Callable[[Batch], Tensor]) -> Moments:
-    """Moments of the data after a change that is made chunk by chunk."""
-    parts = [per_datum(change(part), kind) for part in batch.split(chunks.codes(batch.device))]
+def _of_the_set(
+    batch: Batch, kinds: Mapping[str, Kind], change: Callable[[Batch], Mapping[str, Tensor]]
+) -> Moments:
+    """Moments of the variables after a change that is made chunk by chunk."""
+    changed = [change(part) for part in batch.split(chunks.codes(batch.device))]
+    parts = [
+        {
+            number: value
+            for name, kind in kinds.items()
+            for number, value in _named(name, per_datum(part[name], kind)).items()
+        }
+        for part in changed
+    ]
     return moments({name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]})
 
 
-def _replicate(autoencoder: Autoencoder, batch: Batch) -> Tensor:
-    """Draw as many data from the model as there are in ``x``."""
+def _named(variable: str, numbers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Numbers of a variable by names that no other variable has; those of x keep theirs."""
+    if variable == "x":
+        return numbers
+    whole = {"column 0": variable} if list(numbers) == ["column 0"] else {}
+    return {whole.get(name, f"{variable}: {name}"): value for name, value in numbers.items()}
+
+
+def _replicate(autoencoder: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+    """Draw as many data from the model as there are in a batch, by variable."""
     drawn = simulate(autoencoder, batch)
     if isinstance(autoencoder, VAE) and isinstance(autoencoder.likelihood, MultinomialLikelihood):
-        return _words(autoencoder.decode(drawn.z).mean, batch.x.sum(-1)).to(batch.x.dtype)
-    return drawn.x
+        words = _words(autoencoder.decode(drawn.z).mean, batch.x.sum(-1))
+        return {"x": words.to(batch.x.dtype)}
+    return {name: drawn.batch.variables[name] for name in drawn.drawn}
 
 
 def _words(shares: Tensor, totals: Tensor) -> Tensor:
@@ -349,6 +371,11 @@ def _kind(*data: Tensor) -> Kind:
         binary=all(bool(((x == 0) | (x == 1)).all()) for x in data),
         whole=all(bool((x == x.round()).all()) for x in data),
     )
+
+
+def _number(name: str) -> str:
+    """The part of a name that says which number it is."""
+    return name.rpartition(": ")[2]
 
 
 def _is_small_table(x: Tensor) -> bool:

@@ -10,7 +10,6 @@ from torch import Tensor
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
-from pyrovae.errors import SpecError
 from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
@@ -24,11 +23,11 @@ class Replicates(NamedTuple):
 
     Attributes:
         z: Latents from p(z), ``(replicates, obs, dims)``.
-        x: Data from p(x | z), ``(replicates, obs, *shape)``.
+        data: Data from p(x | z), ``(replicates, obs, *shape)`` by variable.
     """
 
     z: Tensor
-    x: Tensor
+    data: dict[str, Tensor]
 
 
 def how_many(x: Tensor) -> int:
@@ -36,19 +35,23 @@ def how_many(x: Tensor) -> int:
     return max(1, min(MOST_DRAWS, MOST_VALUES // x.numel()))
 
 
-def posterior_predictive(autoencoder: Autoencoder, batch: Batch, z: Tensor) -> Tensor:
-    """Data drawn from p(x | z) at latents ``(draws, obs, dims)``: ``(draws, obs, *shape)``.
+def posterior_predictive(autoencoder: Autoencoder, batch: Batch, z: Tensor) -> dict[str, Tensor]:
+    """Data drawn from p(x | z) at latents ``(draws, obs, dims)``.
 
-    On the CPU. Each observation is drawn given latents from its own posterior. The draws show
-    the uncertainty of a reconstruction; they use the data twice, and so do not test the model.
+    Each observation is drawn given latents from its own posterior. The draws show the uncertainty
+    of a reconstruction; they use the data twice, and so do not test the model.
+
+    Returns:
+        ``(draws, obs, *shape)`` by variable, on the CPU.
 
     Raises:
-        SpecError: The model observes no site.
+        SpecError: The model observes no site, or what is not part of a variable.
     """
     with evaluating(autoencoder, batch.device):
         size = chunks.data(batch.device)
         parts = zip(batch.split(size), z.to(batch.device).split(size, dim=1), strict=True)
-        return torch.cat([_observe(autoencoder, *part).cpu() for part in parts], dim=1)
+        drawn = [LocalPosterior(autoencoder, part).draw_data(codes) for part, codes in parts]
+    return {name: torch.cat([part[name].cpu() for part in drawn], dim=1) for name in drawn[0]}
 
 
 def prior_predictive(
@@ -57,19 +60,14 @@ def prior_predictive(
     """Data sets from the model, as large as ``like``, with their latents.
 
     Raises:
-        SpecError: The model observes several sites.
+        SpecError: The model observes no site, or what is not part of a variable.
     """
     with evaluating(autoencoder, like.device):
         sets = [simulate(autoencoder, like) for _ in range(replicates)]
-    z, x = (torch.stack(column).cpu() for column in zip(*((s.z, s.x) for s in sets), strict=True))
-    return Replicates(z, x)
-
-
-def _observe(autoencoder: Autoencoder, batch: Batch, z: Tensor) -> Tensor:
-    local = LocalPosterior(autoencoder, batch)
-    observations = local.observation(z)
-    if not observations:
-        raise SpecError("the model observes no site, only a factor: nothing can be drawn")
-    drawn = [site.sample().reshape(*z.shape[:2], -1) for site in observations]
-    values = torch.cat(drawn, dim=-1)
-    return values.reshape(*z.shape[:2], *local.x.shape[1:]) if len(drawn) == 1 else values
+    return Replicates(
+        torch.stack([found.z for found in sets]).cpu(),
+        {
+            name: torch.stack([s.batch.variables[name] for s in sets]).cpu()
+            for name in sets[0].drawn
+        },
+    )

@@ -14,7 +14,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
-from pyrovae.diagnosis.arviz_tree import event_dims
+from pyrovae.diagnosis.arviz_tree import event_dims, label
 from pyrovae.errors import PyrovaeError, SpecError, reason
 from pyrovae.evaluation.results import Variable
 from pyrovae.programs.plates import DRAWS
@@ -75,11 +75,6 @@ def layout(name: str, site: Site) -> Layout:
     unnamed = iter(event_dims(label(name), dims.count(None)))
     named = tuple(next(unnamed) if dim is None else dim for dim in dims)
     return Layout(named, (*sizes, *shape[rank:]), batch, rank)
-
-
-def label(name: str) -> str:
-    """Name of a site or plate for a file, in which a slash would mean a group."""
-    return name.replace("/", ".")
 
 
 def plates(site: Site) -> list[str]:

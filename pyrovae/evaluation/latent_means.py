@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.evaluation.batches import batches, observations
-from pyrovae.programs.autoencoder import Autoencoder, center
+from pyrovae.programs.autoencoder import Autoencoder, guide_at_centers
+from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site
 
 # Burda et al. (2016), arXiv:1509.00519, section 5: a unit is active if its mean varies with x.
@@ -46,11 +47,9 @@ def means(autoencoder: Autoencoder, batch: Batch | Tensor, sites: Sequence[str])
         batch: The batch, on the programs' device.
         sites: The latent sites, in the model's order.
     """
-    variables = Batch.of(batch).variables
-    guide = poutine.trace(autoencoder.guide).get_trace(**variables)
-    found: list[Site] = [guide.nodes[name] for name in sites]
-    parts = [center(site["fn"], site["value"]) for site in found]
-    return torch.cat([part.reshape(len(batch), -1) for part in parts], dim=-1)
+    guide = guide_at_centers(autoencoder, Batch.of(batch).variables)
+    plates, nodes = Plates.of(guide, count=len(batch)), cast(Mapping[str, Site], guide.nodes)
+    return torch.cat([plates.vectors(nodes[name])[0] for name in sites], dim=-1)
 
 
 def active_dimensions(codes: Tensor) -> int:

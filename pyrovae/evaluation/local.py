@@ -20,12 +20,12 @@ from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, tru
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Reduced, log_densities
 from pyrovae.programs.enumeration import can_enumerate, enumerated
+from pyrovae.programs.observed_values import filled_in, mean_of, observations
 from pyrovae.programs.plates import DRAWS, Plates
 from pyrovae.programs.traces import (
     Site,
     density_sites,
     missing_values,
-    observed_sites,
     sites_by_role,
 )
 
@@ -80,7 +80,7 @@ class LocalPosterior:
         self._latent = traces.latent
         self._guide = list(density_sites(traces.guide))
         self._auxiliary = traces.auxiliary
-        self._data = observed_sites(traces.model)
+        self._data = list(observations(traces.model))
         self._observed = list(sites_by_role(traces.model, "observed", "factor"))
         prior = {name: _site(traces.model, name)["fn"] for name in self._latent}
         guide = {name: _site(traces.guide, name)["fn"] for name in self._latent}
@@ -207,14 +207,43 @@ class LocalPosterior:
             found = found.movedim(self._places[name] + 1, 1)
         return found.reshape(len(values), draws, len(self), -1).movedim(0, -1)
 
-    def observation(self, z: Tensor) -> list[Any]:
-        """The distributions p(x | z), one for each observed site.
-
-        Batch shape ``(draws, data)``, or ``(draws · data,)`` of programs that cannot draw several
-        particles at once.
-        """
+    def observation(self, z: Tensor) -> dict[str, Any]:
+        """The distributions p(x | z) at latents, by observed site."""
         model = self._run(self.autoencoder.model, len(z), self._split(z))
-        return [_site(model, name)["fn"] for name in self._data]
+        return {name: _site(model, name)["fn"] for name in self._data}
+
+    def means(self, z: Tensor) -> dict[str, Tensor]:
+        """Means of p(x | z), ``(draws, data, *shape)`` by variable; modes of classes.
+
+        Raises:
+            SpecError: See :func:`pyrovae.programs.observed_values.places`.
+        """
+        return self._data_at(z, mean_of)
+
+    def draw_data(self, z: Tensor) -> dict[str, Tensor]:
+        """Draws from p(x | z), ``(draws, data, *shape)`` by variable.
+
+        Raises:
+            SpecError: See :func:`pyrovae.programs.observed_values.places`.
+        """
+        return self._data_at(z, lambda name, fn: fn.sample())
+
+    def _data_at(self, z: Tensor, value: Callable[[str, Any], Tensor]) -> dict[str, Tensor]:
+        """The variables with values of p(x | z) in the place of what is observed."""
+        draws = len(z)
+        batch = self._batch(draws)
+        model = self._run(self.autoencoder.model, draws, self._split(z), batch=batch)
+        sites = {name: _site(model, name) for name in self._data}
+        values = {name: value(name, site["fn"]) for name, site in sites.items()}
+        found = filled_in(sites, values, batch)
+        return {
+            name: tensor.reshape(draws, len(self), *self.batch.variables[name].shape[1:])
+            for name, tensor in found.items()
+        }
+
+    def _batch(self, draws: int) -> Batch:
+        """The batch that the programs get for several draws."""
+        return self.batch if self.autoencoder.vectorisable else self.batch.repeat(draws)
 
     def _run(
         self,
@@ -223,16 +252,18 @@ class LocalPosterior:
         values: Mapping[str, Tensor] | None = None,
         *,
         summed: bool = False,
+        batch: Batch | None = None,
     ) -> Trace:
         """A trace of ``draws`` runs at once: in a plate, or with each observation repeated."""
         if values is not None:
             program = poutine.condition(program, data=dict(values))
         if summed:
             program = enumerated(program)
+        variables = (self._batch(draws) if batch is None else batch).variables
         if not self.autoencoder.vectorisable:
-            return poutine.trace(program).get_trace(**self.batch.repeat(draws).variables)
+            return poutine.trace(program).get_trace(**variables)
         with pyro.plate(DRAWS, draws, dim=-2):
-            return poutine.trace(program).get_trace(**self.batch.variables)
+            return poutine.trace(program).get_trace(**variables)
 
     def _split(self, z: Tensor) -> dict[str, Tensor]:
         """Latents split into the values of the sites."""
@@ -272,11 +303,13 @@ class Simulated(NamedTuple):
 
     Attributes:
         z: Latents from p(z), ``(data, dims)``; given x, an exact draw from p(z | x).
-        batch: Data from p(x | z), with the further variables as they were.
+        batch: Data from p(x | z); what no site observes, or a mask hides, is as it was.
+        drawn: Names of the variables that were drawn.
     """
 
     z: Tensor
     batch: Batch
+    drawn: tuple[str, ...]
 
     @property
     def x(self) -> Tensor:
@@ -289,34 +322,30 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
 
     Args:
         autoencoder: Model and guide.
-        like: Data of the same shape; the variables other than ``x`` are taken from it, but what
-            is a latent is known of none: where ``y`` is a latent, ``y_known`` is false.
+        like: Data of the same shape, from which all is taken that no site observes, such as
+            covariates; but what is a latent is known of none: where ``y`` is a latent,
+            ``y_known`` is false.
 
     Raises:
-        SpecError: The model observes several sites, which need not make up an observation.
+        SpecError: A site observes what is not part of a variable.
     """
     like = _without_labels(autoencoder, Batch.of(like))
     with torch.no_grad():
         model = poutine.uncondition(autoencoder.model)
         trace = poutine.trace(model).get_trace(**like.variables)
-    drawn = sites_by_role(trace, "latent")
-    observed = [name for name in drawn if _site(trace, name)["infer"].get("was_observed")]
-    hidden = [name for name in observed if _hidden(_site(trace, name)["mask"])]
-    observed = [name for name in observed if name not in hidden]
-    latent = [name for name in drawn if name not in [*missing_values(trace), *hidden]]
-    if any(can_enumerate(drawn[name]["fn"]) for name in latent if name not in observed):
+    seen = observations(trace)
+    sites = sites_by_role(trace, "latent")
+    latent = [name for name in sites if name not in [*missing_values(trace), *seen]]
+    if any(can_enumerate(sites[name]["fn"]) for name in latent):
         with torch.no_grad(), seeded(0, like.device):  # the model alone may draw some of them
             latent = autoencoder.traces(like[:2]).latent
-    sites = [name for name in drawn if name in latent or name in observed]
-    values = _values(trace, sites)
-    if len(observed) != 1 or values[observed[0]].numel() != like.x.numel():
-        raise SpecError(
-            f"the model observes {', '.join(observed) or 'no site'}: checks on data simulated "
-            "from it need it to observe all of the data at one site"
-        )
-    x = values.pop(observed[0]).reshape(like.x.shape)
-    codes = [value.reshape(len(like), -1) for value in values.values()]
-    return Simulated(torch.cat(codes, dim=-1), like.with_x(x.to(like.x.dtype)))
+    plates = Plates.of(trace, count=len(like))
+    codes = [plates.vectors(sites[name])[0] for name in latent]
+    seen = {name: site for name, site in seen.items() if not _hidden(site["mask"])}
+    drawn = filled_in(seen, {name: site["value"] for name, site in seen.items()}, like)
+    tensors = {name: tensor.to(like.variables[name].dtype) for name, tensor in drawn.items()}
+    x, *others = (tensors.get(name, tensor) for name, tensor in like.variables.items())
+    return Simulated(torch.cat(codes, dim=-1), like.rebuilt([x, *others]), tuple(drawn))
 
 
 def _without_labels(autoencoder: Autoencoder, batch: Batch) -> Batch:

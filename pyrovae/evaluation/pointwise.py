@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,6 @@ from pyrovae.compute import chunks
 from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
-from pyrovae.errors import SpecError
 from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
@@ -143,19 +143,20 @@ def annealed(
     )
 
 
-def is_discrete(autoencoder: Autoencoder, batch: Batch) -> bool:
-    """True if p(x | z) is a probability, rather than a density.
+Measure = Literal[
+    "probabilities", "densities", "probabilities of some values, densities of others"
+]
 
-    Raises:
-        SpecError: The model observes sites of both sorts.
-    """
+
+def measure(autoencoder: Autoencoder, batch: Batch) -> Measure:
+    """What p(x | z) is: probabilities, densities, or both."""
     with evaluating(autoencoder, batch.device):
         local = LocalPosterior(autoencoder, batch[:1])
-        supports = [seen.support for seen in local.observation(local.draw_prior(1))]
+        supports = [fn.support for fn in local.observation(local.draw_prior(1)).values()]
     kinds = {bool(support.is_discrete) for support in supports}
     if len(kinds) > 1:
-        raise SpecError("the model observes discrete and continuous sites: its p(x) is of neither")
-    return kinds.pop()
+        return "probabilities of some values, densities of others"
+    return "probabilities" if kinds == {True} else "densities"
 
 
 def _judge(

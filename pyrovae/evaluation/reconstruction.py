@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from pyro import poutine
-from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.programs.autoencoder import Autoencoder, trace_at_centers
-from pyrovae.programs.traces import Site, data_site
+from pyrovae.programs.observed_values import means_of_x, observations, places, require_x
 
 
 def reconstruct(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
     """Means of p(x | z) at the means of q(z | x), in the shape of the data.
 
     Raises:
-        SpecError: No site observes all of the data; see :func:`data_site`.
+        SpecError: No site observes ``x``, or one has no mean.
     """
     batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
-        return _mean_of_data(trace_at_centers(autoencoder, batch.variables), batch)
+        return means_of_x(trace_at_centers(autoencoder, batch.variables), batch)
 
 
 def prior_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
     """Means of p(x | z) at draws from the prior, one for each observation of ``x``.
 
     Raises:
-        SpecError: No site observes all of the data; see :func:`data_site`.
+        SpecError: No site observes ``x``, or one has no mean.
     """
     batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
-        return _mean_of_data(poutine.trace(autoencoder.model).get_trace(**batch.variables), batch)
+        return means_of_x(poutine.trace(autoencoder.model).get_trace(**batch.variables), batch)
 
 
 def why_no_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> str:
@@ -41,13 +40,8 @@ def why_no_means(autoencoder: Autoencoder, batch: Batch | Tensor) -> str:
     with evaluating(autoencoder, batch.device):
         trace = poutine.trace(autoencoder.model).get_trace(**batch.variables)
     try:
-        data_site(trace, batch.x)
+        found = places(observations(trace), batch)
+        require_x({place.variable: place for place in found.values()})
     except SpecError as error:
         return str(error)
     return ""
-
-
-def _mean_of_data(trace: Trace, batch: Batch) -> Tensor:
-    site: Site = trace.nodes[data_site(trace, batch.x)]
-    mean: Tensor = site["fn"].mean
-    return mean.reshape(batch.x.shape)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -17,7 +15,7 @@ from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.programs.traces import data_site, observed_sites
+from pyrovae.programs.observed_values import require_x
 
 # Of which quantiles are made where the prior has no inverse distribution function.
 DRAWS = 20_000
@@ -40,7 +38,6 @@ class LatentSpace:
     def __init__(self, autoencoder: Autoencoder, like: Batch | Tensor) -> None:
         self.autoencoder = autoencoder
         self._one = Batch.of(like)[:1]
-        self._shape = self._one.x.shape[1:]
         with evaluating(autoencoder, like.device):
             self._local = LocalPosterior(autoencoder, self._one)
         self.names = self._local.names
@@ -85,14 +82,13 @@ class LatentSpace:
         """Means of p(x | z), ``(codes, *shape)``.
 
         Raises:
-            SpecError: No site observes all of the data.
+            SpecError: No site observes ``x``, or one has no mean.
         """
         device = self._one.device
         with evaluating(self.autoencoder, device):
-            trace = self.autoencoder.traces(self._one).model
-            place = observed_sites(trace).index(data_site(trace, self._one.x))
             parts = [
-                self._mean(place, part.to(self._one.x)) for part in z.split(chunks.codes(device))
+                require_x(self._local.means(part.to(self._one.x).unsqueeze(1)))[:, 0]
+                for part in z.split(chunks.codes(device))
             ]
         return torch.cat(parts).cpu()
 
@@ -122,10 +118,6 @@ class LatentSpace:
             moved = others / length * room.unsqueeze(-1)
         moved[:, dim] = values
         return moved
-
-    def _mean(self, place: int, z: Tensor) -> Tensor:
-        observed: Any = self._local.observation(z.unsqueeze(1))[place]
-        return observed.mean.reshape(len(z), *self._shape)
 
     def _inverse_distribution(self, probabilities: Tensor) -> Tensor | None:
         with evaluating(self.autoencoder, self._one.device):

@@ -146,9 +146,9 @@ def manifold(autoencoder: Autoencoder, like: Batch | Tensor, *, size: int = 20) 
 def _require_two_dimensions(found: int, latent_dim: int) -> None:
     if found != 2:
         raise SpecError(
-            f"model.latent_dim = {latent_dim}: the codes have {found} "
-            f"{'dimension' if found == 1 else 'dimensions'}, and a plane shows 2: look at the "
-            "traversals, or train with model.latent_dim = 2 (on the sphere 3)"
+            f"the latents have {found} {'dimension' if found == 1 else 'dimensions'}, and a plane "
+            "shows 2: look at the traversals, or train with model.latent_dim = "
+            f"{2 + latent_dim - found}"
         )
 
 

@@ -115,9 +115,9 @@ def check(
     found, formulas = pairs(autoencoder, batch), autoencoder.formulas()
     sides = f"the guide, {formulas.guide}, and the prior, {formulas.prior}"
     if obstacle := find_obstacle(EVERY_OBJECTIVE, found):
-        raise SpecError(f"{sides}, do not go together: {obstacle}")
+        raise SpecError(f"{sides}, do not go together: {autoencoder.reworded(obstacle)}")
     if obstacle := find_obstacle(needs, found):
-        raise SpecError(f"{asked} cannot work for {sides}: {obstacle}")
+        raise SpecError(f"{asked} cannot work for {sides}: {autoencoder.reworded(obstacle)}")
 
 
 def _at_any_site(obstacle: Callable[[Pair], str | None]) -> Callable[[Pairs], str | None]:

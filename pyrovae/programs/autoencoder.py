@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from pyrovae.data import Batch
 from pyrovae.data.contract import Contract
-from pyrovae.programs.traces import Traces, sites_by_role
+from pyrovae.programs.traces import Traces, role
 from pyrovae.specs import InferenceSpec, ModelSpec
 
 
@@ -85,22 +86,37 @@ class Autoencoder(nn.Module, ABC):
         """Networks that may compute in another precision than the densities."""
         return list(self.children())
 
+    def reworded(self, advice: str) -> str:
+        """Advice about keys of a declaration, in the words of what the user wrote."""
+        return advice
+
     @abstractmethod
     def formulas(self) -> Formulas:
         """p(z), p(x | z) and q(z | x) in words."""
 
 
 def trace_at_centers(autoencoder: Autoencoder, variables: Mapping[str, Tensor]) -> Trace:
-    """Trace of the model at the :func:`center` of each latent site of the guide.
+    """Trace of the model at the latents of :func:`guide_at_centers`."""
+    guide = guide_at_centers(autoencoder, variables)
+    return poutine.trace(poutine.replay(autoencoder.model, trace=guide)).get_trace(**variables)
+
+
+def guide_at_centers(autoencoder: Autoencoder, variables: Mapping[str, Tensor]) -> Trace:
+    """Trace of the guide with each latent at its :func:`center`, given those drawn before it.
 
     Args:
         autoencoder: Model and guide, in their present mode.
         variables: ``x`` and the further variables by name.
     """
-    guide = poutine.trace(autoencoder.guide).get_trace(**variables)
-    for site in sites_by_role(guide, "latent").values():
-        site["value"] = center(site["fn"], site["value"])
-    return poutine.trace(poutine.replay(autoencoder.model, trace=guide)).get_trace(**variables)
+    return poutine.trace(_AtCenters()(autoencoder.guide)).get_trace(**variables)
+
+
+class _AtCenters(Messenger):
+    """Handler that sets latents instead of drawing them."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if role(msg) == "latent" and not msg["done"]:
+            msg["value"], msg["done"] = center(msg["fn"], msg["fn"]()), True
 
 
 def center(distribution: Any, draw: Tensor | None = None) -> Tensor:

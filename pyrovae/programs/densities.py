@@ -7,7 +7,6 @@ all use this module.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any, Literal, NamedTuple, cast
@@ -37,7 +36,7 @@ from pyrovae.programs.enumeration import (
 )
 from pyrovae.programs.log_density import log_density, log_prob_of, masked, present
 from pyrovae.programs.plates import Plates, subsampling
-from pyrovae.programs.traces import Site, Traces, density_sites, sites_by_role
+from pyrovae.programs.traces import Site, Traces, density_sites, group_of, sites_by_role
 
 
 class Reduced(NamedTuple):
@@ -308,7 +307,7 @@ def _latent(
         log_q = reduced(log_q, q)
     return SiteDensity(
         "latent",
-        re.sub(r"_\d+$", "", name),
+        group_of(name),
         log_p,
         log_q,
         kl,

@@ -10,9 +10,11 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import MaskedDistribution
 from pyro.poutine.runtime import NonlocalExit
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
+from torch.distributions import Independent
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.compute.modes import evaluation_mode
@@ -21,9 +23,21 @@ from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
 from pyrovae.programs.enumeration import is_summed
+from pyrovae.programs.observed_values import filled_in, means_of_x, observations, require_x
 from pyrovae.programs.program_file import ProgramFile
-from pyrovae.programs.traces import data_site, missing_values, observed_sites, sites_by_role
+from pyrovae.programs.traces import group_of, missing_values, observed_sites, sites_by_role
 from pyrovae.specs.program import ProgramSpec
+
+# What a declaration has a key for, and a program does itself.
+PARTS = {
+    "inference.guide.kind": "guide",
+    "inference.guide.": "",
+    "model.prior.kind": "a prior",
+    "model.likelihood.kind": "likelihood",
+    "model.likelihood.": "",
+    "model.decoder": "decoder",
+    "model.latent_dim =": "a latent dimension of",
+}
 
 
 class Handwritten(Autoencoder):
@@ -97,7 +111,8 @@ class Handwritten(Autoencoder):
         """
         values = {self._latent[0]: z} if isinstance(z, Tensor) else dict(z)
         model = poutine.condition(self.model, data=values)
-        trace = self._drawn(model, len(next(iter(values.values()))), others)
+        batch = self._given(len(next(iter(values.values()))), others)
+        trace = poutine.trace(model).get_trace(**batch.variables)
         return _only(
             {name: trace.nodes[name]["fn"] for name in observed_sites(trace) if name not in values}
         )
@@ -111,23 +126,30 @@ class Handwritten(Autoencoder):
             others: Further variables by name; the data's first ones by default.
 
         Raises:
-            SpecError: No site observes all of the data.
+            SpecError: No site observes ``x``, whose shape is returned.
         """
-        observed = self._drawn(self.model, count, others)
-        x = self._placeholder(count).x
-        site = data_site(observed, x)
-        drawn: Any = self._drawn(poutine.uncondition(self.model), count, others)
-        return drawn.nodes[site]["value"].reshape(x.shape)
+        batch = self._given(count, others)
+        model = poutine.uncondition(self.model)
+        sites = observations(poutine.trace(model).get_trace(**batch.variables))
+        drawn = filled_in(sites, {name: site["value"] for name, site in sites.items()}, batch)
+        found: Tensor = require_x(drawn)
+        return found
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, **others: Tensor) -> Tensor:
         """Mean of p(x | z) at the means of q(z | x), in the shape of the data.
 
         Raises:
-            SpecError: No site observes all of the data.
+            SpecError: No site observes ``x``, or one has no mean.
         """
-        trace: Any = trace_at_centers(self, {"x": x, **others})
-        return trace.nodes[data_site(trace, x)]["fn"].mean.reshape(x.shape)
+        batch = Batch(x, others)
+        return means_of_x(trace_at_centers(self, batch.variables), batch)
+
+    def reworded(self, advice: str) -> str:
+        """Advice about the parts of a declared model, as advice about those of a program."""
+        for key, words in PARTS.items():
+            advice = advice.replace(key, words)
+        return advice
 
     def formulas(self) -> Formulas:
         """The families of the distributions at the sites of both programs."""
@@ -199,13 +221,10 @@ class Handwritten(Autoencoder):
             guide=_families(traces.guide, latent),
         )
 
-    def _placeholder(self, count: int) -> Batch:
-        """The first observation of the data, ``count`` times, on the parameters' device."""
-        return self._like[:1].repeat(count).to(self.device)
-
-    def _drawn(self, program: Any, count: int, others: Mapping[str, Tensor]) -> Trace:
-        variables = {**self._placeholder(count).variables, **others}
-        return poutine.trace(program).get_trace(**variables)
+    def _given(self, count: int, others: Mapping[str, Tensor]) -> Batch:
+        """The first observation of the data, ``count`` times, with other further variables."""
+        first = self._like[:1].repeat(count).to(self.device)
+        return Batch(first.x, {**first.others, **others})
 
     def _adopt_parameters(self) -> None:
         """Register the parameters of ``pyro.param``, beside the networks at the top level."""
@@ -250,9 +269,18 @@ def _only(found: dict[str, Any]) -> Any:
 
 
 def _families(trace: Trace, sites: list[str]) -> str:
-    return ", ".join(f"{name} ~ {_family(trace.nodes[name]['fn'])}" for name in sites)
+    """The family of each site; those of a chain as ``z_1, ..., z_9 ~ Normal (2,)``."""
+    named: dict[tuple[str, str], list[str]] = {}
+    for name in sites:
+        named.setdefault((group_of(name), _family(trace.nodes[name]["fn"])), []).append(name)
+    return ", ".join(
+        f"{', '.join(found) if len(found) < 3 else f'{found[0]}, ..., {found[-1]}'} ~ {family}"
+        for (_, family), found in named.items()
+    )
 
 
 def _family(distribution: Any) -> str:
-    base = getattr(distribution, "base_dist", distribution)
+    base = distribution
+    while isinstance(base, Independent | MaskedDistribution):
+        base = base.base_dist
     return f"{type(base).__name__} {tuple(distribution.event_shape)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -10,9 +11,7 @@ from pyro import poutine
 from pyro.distributions import Unit
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
 
-from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.kl import is_point
 from pyrovae.programs.enumeration import enumerated, own_latents
 
@@ -50,24 +49,9 @@ def observed_sites(trace: Trace) -> list[str]:
     return list(sites_by_role(trace, "observed"))
 
 
-def data_site(trace: Trace, x: Tensor) -> str:
-    """Name of the first site that observes all numbers of the data ``x``.
-
-    Raises:
-        SpecError: There is none: sites observe parts of the data each, or p(x | z) is a
-            ``pyro.factor``, which is only a density.
-    """
-    observed = observed_sites(trace)
-    nodes: Any = trace.nodes
-    found = [name for name in observed if nodes[name]["value"].numel() == x.numel()]
-    if found:
-        return found[0]
-    why = (
-        f"sites {', '.join(observed)} observe parts of the data each"
-        if observed
-        else "the model has a density of the data, a factor, and no distribution of them"
-    )
-    raise SpecError(f"{why}: means and draws of the data need one site with obs=x")
+def group_of(name: str) -> str:
+    """Name under which a site is reported, common to ``z_1``, ``z_2``, ... of a chain."""
+    return re.sub(r"_\d+$", "", name)
 
 
 def missing_values(trace: Trace) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -268,13 +268,13 @@ def _plus_minus(value: Tensor, error: Tensor) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def outcome(found: Check | NotApplicable) -> str:
-    """Return a question with its grade and finding, and below it the advice."""
+def outcome(found: Check | NotApplicable, reworded: Callable[[str], str] = str) -> str:
+    """Return a question with its grade and finding, and below it the advice, reworded."""
     if isinstance(found, NotApplicable):
         return _wrapped(found.question, "-", f"does not apply: {found.why}")
     grade, finding, advice = found.verdict()
     lines = _wrapped(found.question, grade, finding)
-    return f"{lines}\n{_wrapped('', '', f'→ {advice}')}" if advice else lines
+    return f"{lines}\n{_wrapped('', '', f'→ {reworded(advice)}')}" if advice else lines
 
 
 def analysis(found: Result) -> str:

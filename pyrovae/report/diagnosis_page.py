@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,11 +23,13 @@ class Section(NamedTuple):
         check: The answer, or why there is none.
         picture: Figure of the answer.
         seconds: Time taken by the check; NaN if it was not measured.
+        reworded: Advice in the words of what the user wrote.
     """
 
     check: Check | NotApplicable
     picture: Picture | None = None
     seconds: float = math.nan
+    reworded: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +174,7 @@ class _Answer(NamedTuple):
             grade=verdict.grade,
             word=WORDS[verdict.grade],
             finding=verdict.finding,
-            advice=verdict.advice,
+            advice=section.reworded(verdict.advice),
             **shown,
         )
 

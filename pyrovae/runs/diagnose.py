@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -63,6 +63,7 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
     observed = run.first(options.num)
     folder = _folder(options, run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
+    reworded = run.autoencoder.reworded
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
     if options.full:
         seconds = cost(run.autoencoder, observed.batch)
@@ -73,7 +74,7 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
         num=options.num,
         draws=options.draws,
         full=options.full,
-        tell=lambda outcome: display.say(console.outcome(outcome)),
+        tell=lambda outcome: display.say(console.outcome(outcome, reworded)),
         computation=Computation(options.compile),
     )
     notes = [*run.notes, *filter(None, [observed.note])]
@@ -95,7 +96,7 @@ def write(found: Examination, folder: Path, started: float) -> Examination:
     Returns:
         The examination, with a note on what could not be drawn.
     """
-    sections = [_section(outcome, found.diagnosis, folder) for outcome in found.diagnosis.outcomes]
+    sections = [_section(outcome, found, folder) for outcome in found.diagnosis.outcomes]
     try:
         extreme = _extremes(found, folder)
     except SpecError as error:
@@ -116,11 +117,12 @@ def _folder(options: DiagnoseOptions, run: Run) -> Path:
     return folder / file_name(run.data.name) if options.data else folder
 
 
-def _section(outcome: Check | NotApplicable, diagnosis: Diagnosis, folder: Path) -> Section:
+def _section(outcome: Check | NotApplicable, found: Examination, folder: Path) -> Section:
     """A verdict with its figure, which is also written to a file."""
-    drawn = checks.picture(outcome, diagnosis) if isinstance(outcome, Check) else None
+    drawn = checks.picture(outcome, found.diagnosis) if isinstance(outcome, Check) else None
     picture = None if drawn is None else _kept(drawn, folder, outcome.question)
-    return Section(outcome, picture, diagnosis.seconds[outcome.question])
+    seconds = found.diagnosis.seconds[outcome.question]
+    return Section(outcome, picture, seconds, found.run.autoencoder.reworded)
 
 
 def _extremes(found: Examination, folder: Path) -> Picture:
@@ -206,15 +208,19 @@ def _numbers(found: Examination, seconds: float) -> dict[str, Any]:
         "notes": list(found.notes),
         "grade": diagnosis.grade,
         "checks": {
-            outcome.question: {**_answer(outcome), "seconds": diagnosis.seconds[outcome.question]}
+            outcome.question: {
+                **_answer(outcome, found.run.autoencoder.reworded),
+                "seconds": diagnosis.seconds[outcome.question],
+            }
             for outcome in diagnosis.outcomes
         },
         "seconds": seconds,
     }
 
 
-def _answer(outcome: Check | NotApplicable) -> dict[str, Any]:
+def _answer(outcome: Check | NotApplicable, reworded: Callable[[str], str]) -> dict[str, Any]:
     if isinstance(outcome, NotApplicable):
         return {"does_not_apply": outcome.why}
     numbers = {number.name: number._asdict() for number in outcome.numbers()}
-    return {**outcome.verdict()._asdict(), "numbers": numbers}
+    verdict = outcome.verdict()
+    return {**verdict._asdict(), "advice": reworded(verdict.advice), "numbers": numbers}

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrovae.errors import SpecError
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.pointwise import Evaluation, evaluate_pointwise, is_discrete
+from pyrovae.evaluation.pointwise import Evaluation, evaluate_pointwise, measure
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.atomic_files import file_name, write_json
@@ -90,12 +89,8 @@ def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:
     images = test.are_images
     if not images or test.levels is None or test.levels <= 1:
         return None
-    try:
-        discrete = is_discrete(run.autoencoder, run.first(1).batch)
-    except SpecError:
-        return None
     unknown = found.point and found.annealed is None
-    if not discrete or unknown:
+    if unknown or measure(run.autoencoder, run.first(1).batch) != "probabilities":
         return None
     return -found.best_log_prob / (test.shape.numel() * math.log(2))
 

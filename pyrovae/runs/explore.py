@@ -48,7 +48,8 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
         try:
             analysis = ANALYSES[name](asked)
         except (DataError, SpecError) as error:
-            refused.append(f"{name}: {error}" if options.what else f"no {name}: {error}")
+            reason = run.autoencoder.reworded(str(error))
+            refused.append(f"{name}: {reason}" if options.what else f"no {name}: {reason}")
             continue
         _write(analysis, asked, command, notes, time.monotonic() - started)
         display.say(console.analysis(analysis.finding))

@@ -66,7 +66,7 @@ def test_moments_are_means_spreads_and_correlations() -> None:
         assert variance[f"column {c}"] == pytest.approx(x[:, c].var().item())
         spread = (x[:, c] - x[:, c].mean()).abs().mean().item()
         assert value[f"spread of column {c}"] == pytest.approx(spread)
-    assert value["correlation of columns 0 and 2"] == pytest.approx(correlation[0, 2])
+    assert value["correlation of column 0 and column 2"] == pytest.approx(correlation[0, 2])
     constant = torch.cat([x, torch.ones(50, 1)], 1)
     assert moments(per_datum(constant, GREY)).mean.isfinite().all()
 
@@ -154,7 +154,7 @@ def test_dependence_that_a_model_lacks_is_found(make_linear_gaussian: Any) -> No
     assert found.verdict().grade != "ok"
     off = [n for n, g in zip(found.names, found.grades(), strict=True) if g != "ok"]
     assert off
-    assert all(name.startswith("correlation of columns") for name in off)
+    assert all(name.startswith("correlation of column") for name in off)
 
 
 def test_every_likelihood_can_be_checked(
