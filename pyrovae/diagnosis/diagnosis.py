@@ -205,11 +205,11 @@ def diagnose(
     ask = inquiry.ask
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
-    ask("calibration", lambda: check_calibration(autoencoder, batch))
-    ask("latent dimensions", lambda: check_collapse(autoencoder, batch))
+    ask("calibration", lambda: check_calibration(autoencoder, _unmasked(local, 1)))
+    ask("latent dimensions", lambda: check_collapse(autoencoder, _unmasked(local)))
     if local.discrete.any():
         ask("classes", lambda: check_classes(autoencoder, batch, labels))
-    ask("aggregated posterior", lambda: check_aggregate(autoencoder, batch))
+    ask("aggregated posterior", lambda: check_aggregate(autoencoder, _unmasked(local)))
     ask("prior predictive", lambda: check_predictive(autoencoder, batch))
     if full:
         start: annealing.Start = "prior" if local.point else "guide"
@@ -219,7 +219,7 @@ def diagnose(
             lambda: check_sandwich(autoencoder, simulated, start=start, computation=computation),
         )
         ask("inference gap", lambda: _gap(local, bound))
-        ask("chains", lambda: check_mcmc(autoencoder, batch[:CHAINED], computation=computation))
+        ask("chains", lambda: _chains(local, computation))
     return Diagnosis(
         name=seen.name,
         batch=batch.cpu(),
@@ -277,6 +277,33 @@ def _bound(
         return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
     log_prob = anneal(local.autoencoder, local.batch, computation=computation).log_prob
     return Bound(elbo, log_prob, "annealed from the guide", NEAL)
+
+
+def _unmasked(local: LocalPosterior, fewest: int = FEWEST_DATA) -> Batch:
+    """The observations of which no latent is masked.
+
+    Raises:
+        SpecError: There are fewer than asked for.
+    """
+    with evaluating(local.autoencoder, local.batch.device):
+        present = local.present
+    whole = present.all(-1)
+    if whole.all():
+        return local.batch
+    count = int(whole.sum())
+    if count < fewest:
+        first = local.names[int((~present).any(0).int().argmax())]
+        raise SpecError(
+            f"{count} of {len(local)} observations have all latents, fewer than {fewest}, and "
+            f"those that a mask hides, such as {first}, mean nothing: look at data of which no "
+            "latent is masked, such as sequences of one length"
+        )
+    return local.batch[whole]
+
+
+def _chains(local: LocalPosterior, computation: Computation | None) -> Check:
+    data = _unmasked(local, 1)[:CHAINED]
+    return check_mcmc(local.autoencoder, data, computation=computation)
 
 
 def _weights(local: LocalPosterior, drawn: Draws) -> Check:

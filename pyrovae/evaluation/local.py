@@ -20,7 +20,7 @@ from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, tru
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Reduced, log_densities
 from pyrovae.programs.enumeration import can_enumerate, enumerated
-from pyrovae.programs.observed_values import filled_in, mean_of, observations
+from pyrovae.programs.observed_values import filled_in, mean_of, observations, shown
 from pyrovae.programs.plates import DRAWS, Plates
 from pyrovae.programs.traces import (
     Site,
@@ -141,6 +141,22 @@ class LocalPosterior:
                 for _ in range(self.shapes[name].numel())
             ]
         )
+
+    @property
+    def present(self) -> Tensor:
+        """True for the latents of each observation that no mask hides, ``(data, dims)``.
+
+        A masked latent has no density, and its draws mean nothing; such are those of the steps
+        beyond the end of a sequence.
+        """
+        traces = self.autoencoder.traces(self.batch)
+        plates = Plates.of(traces.model, traces.guide, count=len(self))
+        columns = []
+        for name in self._latent:
+            site = _site(traces.guide, name)
+            seen = (shown(site) & shown(_site(traces.model, name))).expand(site["value"].shape)
+            columns.append(plates.vectors(site | {"value": seen})[0])
+        return torch.cat(columns, -1)
 
     def draw(self, draws: int) -> Draws:
         """Draw latents from the guide, with all their log-densities."""

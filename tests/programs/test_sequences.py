@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from pyrovae.data import Batch, from_arrays
-from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.objectives import Objective
 from pyrovae.objectives.elbo import SampledELBO
 from pyrovae.objectives.renyi import RenyiBound
@@ -96,6 +96,20 @@ def test_every_bound_of_the_smoother_is_the_evidence(tmp_path: Path, objective: 
     assert set(terms.kl) == {"z"}  # the sites of a chain are reported as one
     drawn = LocalPosterior(program, batch).draw(3)
     torch.testing.assert_close(drawn.log_weight, evidence(batch).expand(3, -1))
+
+
+def test_the_latents_beyond_the_end_of_a_sequence_are_told_apart(tmp_path: Path) -> None:
+    program, batch = state_space(tmp_path, X, LENGTHS)
+    within = torch.arange(STEPS) < batch.others["lengths"][:, None]
+    assert torch.equal(LocalPosterior(program, batch).present, within)
+
+
+def test_simulated_sequences_keep_their_padding(tmp_path: Path) -> None:
+    program, batch = state_space(tmp_path, X, LENGTHS)
+    within = torch.arange(STEPS) < batch.others["lengths"][:, None]
+    drawn = simulate(program, batch)
+    assert torch.equal(drawn.x[~within], batch.x[~within])
+    assert not torch.isclose(drawn.x[within], batch.x[within]).any()
 
 
 def test_padding_changes_no_bit(tmp_path: Path) -> None:

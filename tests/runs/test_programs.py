@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import arviz as az
 import numpy as np
 import pytest
 
+import pyrovae.compare
 import pyrovae.diagnose
 import pyrovae.evaluate
 import pyrovae.explore
 
 COLUMNS = 6
+EPOCH = ("--set", "inference.epochs=1")
 SUMMED = """\
 import pyro
 import pyro.distributions as dist
@@ -123,6 +126,42 @@ def guide(x):
         loc, raw = encoder(x).chunk(2, -1)
         pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
 """
+CHAIN = """\
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import nn
+
+step = nn.Linear(2, 2)
+encoder = nn.Linear(3, 4)
+decoder = nn.Linear(2, 1)
+
+
+def model(x, lengths):
+    pyro.module("step", step)
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        z, path = x.new_zeros(len(x), 2), []
+        for t in range(x.shape[1]):
+            with poutine.mask(mask=t < lengths):
+                z = pyro.sample(f"z_{t + 1}", dist.Normal(step(z), 1.0).to_event(1))
+            path.append(decoder(z))
+        within = torch.arange(x.shape[1]) < lengths[:, None]
+        seen = dist.Normal(torch.cat(path, -1), 1.0).mask(within).to_event(1)
+        pyro.sample("x", seen, obs=x)
+
+
+def guide(x, lengths):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        z = x.new_zeros(len(x), 2)
+        for t in range(x.shape[1]):
+            seen = x[:, t, None].expand(*z.shape[:-1], 1)
+            loc, raw = encoder(torch.cat([seen, z], -1)).chunk(2, -1)
+            with poutine.mask(mask=t < lengths):
+                z = pyro.sample(f"z_{t + 1}", dist.Normal(loc, raw.tanh().exp()).to_event(1))
+"""
 FACTOR = """\
 import pyro
 import pyro.distributions as dist
@@ -190,9 +229,14 @@ def test_every_command_takes_a_program_with_a_class(
     for name, (main, arguments) in commands.items():
         outcome = command_of(main)(*arguments)
         assert outcome.status == 0, f"{name}: {outcome.err}"
-    tree = az.from_netcdf(here / "run" / "diagnosis" / "posterior.nc")
-    latents = {SUMMED: 3, LABEL: 1, ALONE: 2}[program]
-    assert tree["posterior"]["z"].sizes["latent"] == latents
+    posterior = az.from_netcdf(here / "run" / "diagnosis" / "posterior.nc")["posterior"]
+    sizes = {str(name): values.sizes for name, values in posterior.data_vars.items()}
+    if program is SUMMED:  # a variable for each site, with a dimension of its own
+        assert (sizes["k"]["latent_k"], sizes["z"]["latent_z"]) == (1, 2)
+    else:
+        assert {name: size["latent"] for name, size in sizes.items()} == (
+            {"k": 1} if program is LABEL else {"z": 2}
+        )
     numbers = json.loads((here / "run" / "diagnosis" / "numbers.json").read_text())
     calibrated = numbers["checks"]["calibration"]
     assert ("does_not_apply" in calibrated) == (program is LABEL)
@@ -209,24 +253,58 @@ def test_a_class_of_the_model_alone_is_no_latent_of_the_run(
     assert set(facts["test"]["kl_per_site"]) == {"z"}
 
 
-@pytest.mark.usefixtures("fewer")
-@pytest.mark.parametrize(
-    ("program", "reason"),
-    [
-        (PARTS, "sites real, bit, class, count observe parts of the data each"),
-        (FACTOR, "a factor, and no distribution of them"),
-    ],
-    ids=["sites for parts of the data", "factor"],
-)
-def test_without_a_distribution_of_all_data_pictures_are_left_out(
-    command: Any,
-    command_of: Callable[..., Any],
-    here: Path,
-    bits: Path,
-    program: str,
-    reason: str,
+@pytest.mark.usefixtures("plain", "fewer")
+def test_sites_for_parts_of_the_data_are_shown_together(
+    command: Any, command_of: Callable[..., Any], here: Path, bits: Path
 ) -> None:
-    (here / "program.py").write_text(program, encoding="utf-8")
+    (here / "program.py").write_text(PARTS, encoding="utf-8")
+    trained = command("program.py", "--data", bits, "--output", "run", *EPOCH)
+    assert trained.status == 0, trained.err
+    assert "no reconstructions" not in trained.out
+    diagnosed = command_of(pyrovae.diagnose.main)("run", "--num", "50", "--draws", "100")
+    explored = command_of(pyrovae.explore.main)("run")
+    for outcome in (diagnosed, explored):
+        assert outcome.status == 0, outcome.err
+        assert "note" not in outcome.out
+    assert "model." not in diagnosed.out  # keys that a program has not
+    assert "inference.guide" not in diagnosed.out
+    tree = az.from_netcdf(here / "run" / "diagnosis" / "posterior.nc")
+    assert tree["posterior_predictive"]["x"].shape[2:] == (50, COLUMNS)
+    shutil.copytree("run", "again")
+    compared = command_of(pyrovae.compare.main)("run", "again", "--samples", "20")
+    assert "cannot be ranked: " in compared.out, compared.err
+
+
+@pytest.mark.usefixtures("plain", "fewer")
+def test_every_command_takes_sequences_of_unequal_length(
+    command: Any, command_of: Callable[..., Any], here: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 4, 600)
+    np.savez(here / "sequences.npz", x=rng.normal(size=(600, 3)), lengths=lengths)
+    (here / "program.py").write_text(CHAIN, encoding="utf-8")
+    trained = command("program.py", "--data", "sequences.npz", "--output", "run", *EPOCH)
+    assert trained.status == 0, trained.err
+    assert "z_1, ..., z_3 ~ Normal (2,)" in trained.out
+    assert command_of(pyrovae.evaluate.main)("run", "--samples", "20").status == 0
+    diagnosed = command_of(pyrovae.diagnose.main)("run", "--num", "60", "--draws", "100")
+    explored = command_of(pyrovae.explore.main)("run", "samples", "traversals")
+    for outcome in (diagnosed, explored):
+        assert outcome.status == 0, outcome.err
+    numbers = json.loads((here / "run" / "diagnosis" / "numbers.json").read_text())["checks"]
+    assert "does_not_apply" not in numbers["calibration"]
+    reason = numbers["aggregated posterior"]["does_not_apply"]
+    assert "those that a mask hides, such as z_3[0], mean nothing" in reason
+    tree = az.from_netcdf(here / "run" / "diagnosis" / "posterior.nc")
+    assert tree["posterior"]["z"].sizes["latent"] == 6
+
+
+@pytest.mark.usefixtures("fewer")
+def test_without_a_distribution_of_the_data_pictures_are_left_out(
+    command: Any, command_of: Callable[..., Any], here: Path, bits: Path
+) -> None:
+    reason = "a factor, and no distribution of them"
+    (here / "program.py").write_text(FACTOR, encoding="utf-8")
     words = ["--output", "run", "--set", "inference.epochs=1"]
     trained = command("program.py", "--data", bits, *words)
     assert trained.status == 0, trained.err
