@@ -18,6 +18,7 @@ class Contract:
     Attributes:
         binarisation: Kind of binarisation of intensities, or "none".
         variables: Names of the variables that the programs take beside the observations.
+        optional: Names of those that they take where the data have them.
         interval: Scale of intensities 0..m that stay grey: "counts" leaves them, "unit" divides
             them by m, "open_unit" puts level k at (k + 1/2) / (m + 1), the middle of its bin in
             (0, 1). Real values, and bits, stay as they are.
@@ -26,6 +27,7 @@ class Contract:
     binarisation: Binarisation = "none"
     interval: Interval = "counts"
     variables: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def apply(self, splits: Splits) -> Splits:
         """The data as the model sees them; applying twice changes nothing more.
@@ -44,7 +46,8 @@ class Contract:
                     f"{split.name} has no variable {name}, which the programs take: it has "
                     + ", ".join(["x", *split.variables])
                 )
-        return replace(split, asked=self.variables) if self.variables else split
+        optional = (name for name in self.optional if name in split.variables)
+        return replace(split, asked=(*self.variables, *optional))
 
     def _moved(self, split: Dataset) -> Dataset:
         m = split.maximum or 1.0

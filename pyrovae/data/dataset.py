@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.data.batch import Batch
+from pyrovae.data.batch import KNOWN, Batch
 from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
@@ -110,26 +110,33 @@ class Dataset:
         """The mean observation as the model sees it, float64 ``shape``, on the data's device.
 
         Nothing is drawn: bits that are drawn anew in every batch count by their probabilities.
+        Values that are not known do not count; where none is, the mean is zero.
         """
-        total = torch.zeros(self.shape, dtype=torch.float64, device=self.x.device)
+        total, count = torch.zeros(2, *self.shape, dtype=torch.float64, device=self.x.device)
         for index in torch.arange(len(self), device=self.rows.device).split(CHUNK):
-            total += self._expected(index).sum(0, dtype=torch.float64)
-        return total / len(self)
+            known = self._known(index)
+            total += (self._expected(index) * known).sum(0, dtype=torch.float64)
+            count += known.sum(0)
+        return total / count.clamp(min=1)
 
     def deviation(self) -> Tensor:
         """The standard deviation of each value as the model sees it, float64 ``shape``.
 
         Exactly zero for a value that is the same in all data: it is taken around the first of
-        them.
+        them. Values that are not known do not count.
         """
-        total, squares = torch.zeros(2, *self.shape, dtype=torch.float64, device=self.x.device)
+        sums = torch.zeros(3, *self.shape, dtype=torch.float64, device=self.x.device)
+        total, squares, count = sums
+        first = self._first_known()
         indices = torch.arange(len(self), device=self.rows.device)
-        first = self._expected(indices[:1]).double()
         for index in indices.split(CHUNK // 8):  # eight times a byte
-            distance = self._expected(index).double() - first
+            known = self._known(index)
+            distance = (self._expected(index).double() - first) * known
             total += distance.sum(0)
             squares += distance.square().sum(0)
-        return (squares / len(self) - (total / len(self)).square()).clamp(min=0).sqrt()
+            count += known.sum(0)
+        count = count.clamp(min=1)
+        return (squares / count - (total / count).square()).clamp(min=0).sqrt()
 
     def label(self, index: Tensor) -> Tensor | None:
         """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
@@ -163,6 +170,29 @@ class Dataset:
             return x / self.maximum
         moved = x if self.offset == 0 else x + self.offset
         return moved if self.divisor == 1 else moved / self.divisor
+
+    def _known(self, index: Tensor) -> Tensor:
+        """True for the values of ``rows[index]`` that are known, to be broadcast to them."""
+        known = self.variables.get("x" + KNOWN)
+        if known is None:
+            ones = (1,) * len(self.shape)
+            return torch.ones(len(index), *ones, dtype=torch.bool, device=self.x.device)
+        known = known[self._stored(index)]
+        return known.reshape(known.shape + (1,) * (1 + len(self.shape) - known.ndim))
+
+    def _first_known(self) -> Tensor:
+        """The first known value of each kind, float64 ``shape``; zero where none is."""
+        first = torch.zeros(self.shape, dtype=torch.float64, device=self.x.device)
+        found = torch.zeros_like(first, dtype=torch.bool)
+        for index in torch.arange(len(self), device=self.rows.device).split(CHUNK // 8):
+            known = self._known(index).expand(len(index), *self.shape)
+            place = known.int().argmax(0, keepdim=True)
+            values = self._expected(index).double().gather(0, place)[0]
+            first = torch.where(~found & known.any(0), values, first)
+            found |= known.any(0)
+            if found.all():
+                break
+        return first
 
     def _stored(self, index: Tensor) -> Tensor:
         return self.rows[index.to(self.rows.device)]

@@ -231,27 +231,33 @@ class LocalPosterior:
     def means(self, z: Tensor) -> dict[str, Tensor]:
         """Means of p(x | z), ``(draws, data, *shape)`` by variable; modes of classes.
 
+        Those of values that are not known are imputations.
+
         Raises:
             SpecError: See :func:`pyrovae.programs.observed_values.places`.
         """
-        return self._data_at(z, mean_of)
+        return self._data_at(z, mean_of, hidden=True)
 
     def draw_data(self, z: Tensor) -> dict[str, Tensor]:
         """Draws from p(x | z), ``(draws, data, *shape)`` by variable.
+
+        What a mask hides is as it is in the data.
 
         Raises:
             SpecError: See :func:`pyrovae.programs.observed_values.places`.
         """
         return self._data_at(z, lambda name, fn: fn.sample())
 
-    def _data_at(self, z: Tensor, value: Callable[[str, Any], Tensor]) -> dict[str, Tensor]:
+    def _data_at(
+        self, z: Tensor, value: Callable[[str, Any], Tensor], *, hidden: bool = False
+    ) -> dict[str, Tensor]:
         """The variables with values of p(x | z) in the place of what is observed."""
         draws = len(z)
         batch = self._batch(draws)
         model = self._run(self.autoencoder.model, draws, self._split(z), batch=batch)
         sites = {name: _site(model, name) for name in self._data}
         values = {name: value(name, site["fn"]) for name, site in sites.items()}
-        found = filled_in(sites, values, batch)
+        found = filled_in(sites, values, batch, hidden=hidden)
         return {
             name: tensor.reshape(draws, len(self), *self.batch.variables[name].shape[1:])
             for name, tensor in found.items()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import torch
 from pyro import poutine
-from pyro.distributions import MaskedDistribution
 from torch import Tensor
-from torch.distributions import Independent, constraints
-from torch.distributions.constraints import Constraint
+from torch.distributions import constraints
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.errors import DataError
 from pyrovae.evaluation.batches import batches
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.observed_values import is_masked, shown
 from pyrovae.programs.traces import Site, sites_by_role
 
 
@@ -34,7 +33,7 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     with evaluating(autoencoder, device):
         first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
         sites = list(_observed(autoencoder, first).values())
-        if len(sites) == 1 and sites[0]["value"] is first.x and sites[0]["mask"] is None:
+        if len(sites) == 1 and sites[0]["value"] is first.x and not is_masked(sites[0]):
             # The data themselves: one run gives the support of all of them.
             observed = ({"": {**sites[0], "value": batch.x}} for batch in batches(data, device))
         else:
@@ -57,19 +56,12 @@ def _observed(autoencoder: Autoencoder, batch: Batch) -> dict[str, Site]:
 
 def _outside(site: Site) -> float | None:
     """The first observed value outside the support of its distribution."""
-    fn, support, value = site["fn"], site["fn"].support, site["value"]
+    support, value = site["fn"].support, site["value"]
     # Value by value, so that the first wrong one can be shown.
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    outside: Tensor = ~support.check(value) & _shown(site["mask"], fn.event_dim, support)
-    while isinstance(fn, Independent):
-        fn = fn.base_dist
-    if isinstance(fn, MaskedDistribution):
-        outside = outside & _shown(fn._mask, fn.event_dim, support)
+    seen = shown(site)
+    for _ in range(support.event_dim):  # such an event is hidden as a whole
+        seen = seen[..., 0]
+    outside: Tensor = ~support.check(value) & seen
     return value[outside].flatten()[0].item() if outside.any() else None
-
-
-def _shown(mask: Tensor | bool | None, event_dim: int, support: Constraint) -> Tensor:
-    """Mask with the dimensions of the result of a constraint's check."""
-    shown = torch.tensor(mask is not False) if not isinstance(mask, Tensor) else mask.bool()
-    return shown.reshape(shown.shape + (1,) * (event_dim - support.event_dim))

@@ -19,7 +19,7 @@ from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Declaration
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.programs.vae import VAE
+from pyrovae.programs.vae import VAE, X_KNOWN
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
 from pyrovae.specs.model import OutputBias
@@ -133,4 +133,4 @@ def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> V
 
 def contract(model: ModelSpec) -> Contract:
     """Contract between the model and its data."""
-    return Contract(model.binarisation, model.likelihood.interval)
+    return Contract(model.binarisation, model.likelihood.interval, optional=(X_KNOWN,))

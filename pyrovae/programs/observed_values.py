@@ -56,16 +56,21 @@ def places(sites: Mapping[str, Site], batch: Batch) -> dict[str, Place]:
 
 
 def filled_in(
-    sites: Mapping[str, Site], values: Mapping[str, Tensor], batch: Batch
+    sites: Mapping[str, Site],
+    values: Mapping[str, Tensor],
+    batch: Batch,
+    *,
+    hidden: bool = False,
 ) -> dict[str, Tensor]:
     """The variables that sites observe, with other values in the place of the observed ones.
 
-    What a mask hides stays as it is in the batch, as does what no site observes.
+    What no site observes stays as it is in the batch.
 
     Args:
         sites: Observed sites of a run of the model on this very batch.
         values: The other values of each site, ``(*draws, *shape of its value)``.
         batch: The batch.
+        hidden: Whether values that a mask hides are replaced as well; else they stay as they are.
 
     Returns:
         By variable, ``(*draws, *shape)``.
@@ -77,7 +82,8 @@ def filled_in(
         flat = found.get(variable, stored.flatten().expand(*draws, -1))
         flat = flat.to(torch.promote_types(flat.dtype, value.dtype)).clone()
         old = flat[..., positions]
-        flat[..., positions] = torch.where(shown(sites[name]), value.to(flat), old)
+        replaced = torch.tensor(True) if hidden else shown(sites[name])
+        flat[..., positions] = torch.where(replaced, value.to(flat), old)
         found[variable] = flat
     return {
         name: flat.reshape(*flat.shape[:-1], *variables[name].shape)
@@ -88,12 +94,14 @@ def filled_in(
 def means_of_x(trace: Trace, batch: Batch) -> Tensor:
     """Means of p(x | z) at the latents of a run of the model on a batch, in the shape of ``x``.
 
+    Those of values that are not known are imputations.
+
     Raises:
         SpecError: No site observes ``x``, or one has no mean.
     """
     sites = observations(trace)
     values = {name: mean_of(name, site["fn"]) for name, site in sites.items()}
-    return require_x(filled_in(sites, values, batch))
+    return require_x(filled_in(sites, values, batch, hidden=True))
 
 
 def require_x(found: Mapping[str, Any]) -> Any:
@@ -134,6 +142,11 @@ def shown(site: Site) -> Tensor:
             seen = seen & inner.reshape(inner.shape + (1,) * fn.event_dim)
         fn = fn.base_dist
     return seen.bool()
+
+
+def is_masked(site: Site) -> bool:
+    """True if a mask hides values of a site, or could."""
+    return shown(site).ndim > site["fn"].event_dim
 
 
 def _is_redrawn(site: Site) -> bool:

@@ -10,7 +10,9 @@ import pyro
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
+from torch.distributions import Independent
 
+from pyrovae.data.batch import KNOWN
 from pyrovae.errors import SpecError
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import Likelihood
@@ -25,6 +27,10 @@ _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 def _name(module: nn.Module) -> str:
     """Unique name in Pyro's global parameter store, also among copies of a module."""
     return _names.setdefault(module, f"pyrovae{next(_counter)}")
+
+
+X_KNOWN = "x" + KNOWN
+"""Variable of the data that is false where a value of x is not known."""
 
 
 class VAE(Autoencoder):
@@ -85,14 +91,25 @@ class VAE(Autoencoder):
         self.posterior = guide
         self.advice = likelihood.advice
 
-    def model(self, x: Tensor | None = None, size: int | None = None, **others: Any) -> Tensor:
+    def model(
+        self,
+        x: Tensor | None = None,
+        size: int | None = None,
+        x_known: Tensor | None = None,
+        **others: Any,
+    ) -> Tensor:
         """The generative program: z ~ p(z), x ~ p(x | z).
 
         Args:
             x: Observed data ``(batch, *shape)``; None draws them.
             size: Number of data that the batch stands for, by which log-densities are scaled;
                 the batch's own by default. Without ``x``: how many to draw.
+            x_known: False for values that are not known and do not count, ``(batch, *shape)``, or
+                for whole observations, ``(batch,)``; None if all are known.
             others: Further variables of a batch; not used.
+
+        Raises:
+            SpecError: Single values are not known, and p(x | z) is not a product over them.
 
         Returns:
             The data, observed or drawn.
@@ -101,16 +118,34 @@ class VAE(Autoencoder):
             pyro.module(_name(part), part)
         with _data_plate(x, size):
             z = pyro.sample("z", self.prior(self.posterior))
-            return pyro.sample("x", self.decode(z), obs=x)
+            data = self.decode(z)
+            return pyro.sample("x", data if x_known is None else _masked(data, x_known), obs=x)
 
-    def guide(self, x: Tensor, size: int | None = None, **others: Any) -> Tensor:
+    def guide(
+        self, x: Tensor, size: int | None = None, x_known: Tensor | None = None, **others: Any
+    ) -> Tensor:
         """The inference program: z ~ q(z | x). Arguments as for :meth:`model`."""
         pyro.module(_name(self.posterior), self.posterior)
         with _data_plate(x, size):
-            return pyro.sample("z", self.encode(x))
+            return pyro.sample("z", self.encode(x, x_known))
 
-    def encode(self, x: Tensor) -> TorchDistributionMixin:
-        """q(z | x) for data ``(*batch, *shape)``."""
+    def encode(self, x: Tensor, x_known: Tensor | None = None) -> TorchDistributionMixin:
+        """q(z | x) for data ``(*batch, *shape)``.
+
+        Values that are not known are zero to the encoder, after standardisation if there is one.
+
+        Args:
+            x: The data.
+            x_known: As for :meth:`model`.
+
+        References:
+            Mattei and Frellsen (2019), *MIWAE: Deep Generative Modelling and Imputation of
+            Incomplete Data Sets*, arXiv:1812.02633, who impute zeros as well.
+        """
+        if x_known is not None:
+            units = self.posterior.encoder.standardisation
+            known = x_known.reshape(x_known.shape + (1,) * (x.ndim - x_known.ndim))
+            x = torch.where(known, x, x.new_zeros(()) if units is None else units.loc)
         return self.posterior(x)
 
     def decode(self, z: Tensor) -> TorchDistributionMixin:
@@ -123,12 +158,13 @@ class VAE(Autoencoder):
         return self.decode(self.prior(self.posterior).sample((count,))).sample()
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, x_known: Tensor | None = None) -> Tensor:
         """Mean of p(x | z) at the mean of q(z | x), or at a draw where q has no known mean.
 
-        Shape ``(*batch, *shape)``.
+        Shape ``(*batch, *shape)``, values that are not known included. Arguments as for
+        :meth:`encode`.
         """
-        return self.decode(center(self.encode(x))).mean
+        return self.decode(center(self.encode(x, x_known))).mean
 
     def networks(self) -> list[nn.Module]:
         """Encoder and decoder."""
@@ -137,6 +173,20 @@ class VAE(Autoencoder):
     def formulas(self) -> Formulas:
         """Formulas of prior, likelihood and guide."""
         return Formulas(self.prior.formula, self.likelihood.formula, self.posterior.formula)
+
+
+def _masked(data: Any, known: Tensor) -> Any:
+    """p(x | z) of which single values, or whole observations, do not count."""
+    if known.ndim == 1:
+        return data.mask(known)
+    event = data.event_dim
+    if not isinstance(data, Independent) or data.reinterpreted_batch_ndims != event:
+        raise SpecError(
+            f"{X_KNOWN} has shape {tuple(known.shape)}, and the values of {type(data).__name__} "
+            "depend on each other: give one true or false for each row, or choose another "
+            "model.likelihood.kind"
+        )
+    return data.base_dist.mask(known).to_event(event)
 
 
 def _data_plate(x: Tensor | None, size: int | None) -> pyro.plate:

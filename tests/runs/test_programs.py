@@ -126,42 +126,6 @@ def guide(x):
         loc, raw = encoder(x).chunk(2, -1)
         pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
 """
-CHAIN = """\
-import pyro
-import pyro.distributions as dist
-import torch
-from pyro import poutine
-from torch import nn
-
-step = nn.Linear(2, 2)
-encoder = nn.Linear(3, 4)
-decoder = nn.Linear(2, 1)
-
-
-def model(x, lengths):
-    pyro.module("step", step)
-    pyro.module("decoder", decoder)
-    with pyro.plate("data", len(x)):
-        z, path = x.new_zeros(len(x), 2), []
-        for t in range(x.shape[1]):
-            with poutine.mask(mask=t < lengths):
-                z = pyro.sample(f"z_{t + 1}", dist.Normal(step(z), 1.0).to_event(1))
-            path.append(decoder(z))
-        within = torch.arange(x.shape[1]) < lengths[:, None]
-        seen = dist.Normal(torch.cat(path, -1), 1.0).mask(within).to_event(1)
-        pyro.sample("x", seen, obs=x)
-
-
-def guide(x, lengths):
-    pyro.module("encoder", encoder)
-    with pyro.plate("data", len(x)):
-        z = x.new_zeros(len(x), 2)
-        for t in range(x.shape[1]):
-            seen = x[:, t, None].expand(*z.shape[:-1], 1)
-            loc, raw = encoder(torch.cat([seen, z], -1)).chunk(2, -1)
-            with poutine.mask(mask=t < lengths):
-                z = pyro.sample(f"z_{t + 1}", dist.Normal(loc, raw.tanh().exp()).to_event(1))
-"""
 FACTOR = """\
 import pyro
 import pyro.distributions as dist
@@ -281,9 +245,10 @@ def test_every_command_takes_sequences_of_unequal_length(
 ) -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(2, 4, 600)
-    np.savez(here / "sequences.npz", x=rng.normal(size=(600, 3)), lengths=lengths)
-    (here / "program.py").write_text(CHAIN, encoding="utf-8")
-    trained = command("program.py", "--data", "sequences.npz", "--output", "run", *EPOCH)
+    np.savez(here / "sequences.npz", x=rng.integers(0, 2, (600, 3, 4)), lengths=lengths)
+    sizes = {"keys": 4, "latent_dim": 2, "width": 4, "hidden": 4}
+    words = [word for key, n in sizes.items() for word in ("--set", f"program.{key}={n}")]
+    trained = command("dmm", "svi", "--data", "sequences.npz", "--output", "run", *EPOCH, *words)
     assert trained.status == 0, trained.err
     assert "z_1, ..., z_3 ~ Normal (2,)" in trained.out
     assert command_of(pyrovae.evaluate.main)("run", "--samples", "20").status == 0

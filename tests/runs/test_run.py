@@ -40,8 +40,9 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 SPHERE = {"hypersphere", "von_mises_fisher"}
-LABELLED = {"cvae", "m2"}  # its data have labels: tests/runs/test_variables.py
-FOR_ROWS = {"words"}
+# Their data have labels, or lengths: tests/runs/test_variables.py and test_programs.py.
+OTHERS = {"cvae", "dmm", "m2"}
+FOR_ROWS = {"words", "prodlda"}
 # The pictures of all kinds of models are drawn in tests/report/figures; here, that they are.
 DRAWN = {("vae", "svi"), ("handwritten", "iwae"), ("words", "svi")}
 
@@ -50,7 +51,7 @@ DRAWN = {("vae", "svi"), ("handwritten", "iwae"), ("words", "svi")}
 @pytest.mark.parametrize(
     ("model", "inference"),
     [
-        *((model, "svi") for model in shipped("models") if model not in SPHERE | LABELLED),
+        *((model, "svi") for model in shipped("models") if model not in SPHERE | OTHERS),
         *(("vae", inference) for inference in shipped("inference") if inference not in SPHERE),
         ("hypersphere", "von_mises_fisher"),
         ("handwritten", "iwae"),
@@ -72,11 +73,12 @@ def test_every_model_and_every_inference_trains_and_leaves_all_its_files(
         rows = here / "rows.npy"
         np.save(rows, np.load(counts).reshape(20, -1))
         counts = rows
-    outcome = command(model, inference, "--data", counts, "--output", "run", *two_steps)
+    own = ("--set", "program.words=64") if model == "prodlda" else ()
+    outcome = command(model, inference, "--data", counts, "--output", "run", *two_steps, *own)
     assert outcome.status == 0, outcome.err
     run = Path("run")
     model_file = "model.py" if model in PROGRAMS else "model.toml"
-    files = {model_file, *FILES}
+    files = {model_file, *FILES, *(["program.toml"] if own else [])}
     assert {file.name for file in run.iterdir()} == (files if drawn else files - {"figures"})
     if drawn:
         assert {file.name for file in (run / "figures").iterdir()} == FIGURES
