@@ -62,7 +62,9 @@ class DMM(nn.Module):
         """q(z_t | z_{t-1}, x_t, ..., x_T)."""
         pyro.module("dmm", self)
         x = x.squeeze(1)
-        seen = self.features(x).relu() if self.reader is None else self.read(x, lengths)
+        seen = self.features(x).relu()
+        if self.reader is not None:
+            seen = seen + self.read(x, lengths)
         with pyro.plate("data", len(x)):
             z = self.start["guide"].expand(len(x), -1)
             for t in range(x.shape[1]):

@@ -49,6 +49,11 @@ def reason(error: BaseException) -> str:
     return " ".join(str(error).replace("\\n", " ").split())[:200] or type(error).__name__
 
 
+def message(error: PyrovaeError) -> str:
+    """Message of an error of ours, without the table of shapes that Pyro's traces add."""
+    return str(error).partition("Trace Shapes:")[0].rstrip()
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """The end of a sentence: the choice that was probably meant, or all of them.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae.errors import SpecError
 from pyrovae.objectives.terms import ELBOTerms
 from pyrovae.parts.distributions.kl import Kind
 
@@ -127,7 +128,16 @@ class RunningSums:
         self.sums = torch.zeros(width, dtype=torch.float64, device=device)
 
     def add(self, batch: Tensor, count: int) -> None:
-        """Add the :func:`sums` of a batch of ``count`` observations, in place, for CUDA graphs."""
+        """Add the :func:`sums` of a batch of ``count`` observations, in place, for CUDA graphs.
+
+        Raises:
+            SpecError: The batch has other latents than those of the layout.
+        """
+        if batch.shape != self.sums.shape:
+            raise SpecError(
+                "a batch has other latents than the first one: let the programs have the same "
+                "sites for all data, and a mask hide what is not there"
+            )
         self.sums.add_(batch)
         self.count += count
 

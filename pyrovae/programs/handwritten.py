@@ -20,7 +20,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Batch, Splits
 from pyrovae.data.contract import Contract
-from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
+from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
 from pyrovae.programs.enumeration import is_summed
 from pyrovae.programs.observed_values import filled_in, means_of_x, observations, require_x
@@ -184,14 +184,20 @@ class Handwritten(Autoencoder):
         except (PyrovaeError, NonlocalExit):
             raise
         except Exception as error:
-            shapes = ", ".join(f"{name} of shape {tuple(v.shape)}" for name, v in given.items())
+            shapes = ", ".join(f"{name} {_described(value)}" for name, value in given.items())
             raise ProgramError(
                 f"{self.path}: {program}({signature}) fails on {shapes}: {reason(error)}"
+                + _hint(error)
             ) from error
 
     def _try(self, example: Batch) -> Formulas:
         with evaluation_mode(self), _called() as called:
-            traces = self.traces(example)
+            try:
+                traces = self.traces(example)
+            except ProgramError:
+                raise
+            except SpecError as error:
+                raise SpecError(f"{self.path}: {message(error)}") from None
         # Networks that are not at the top level of the file have modes and buffers as well.
         for module in called:
             if module not in set(self.modules()):
@@ -261,6 +267,23 @@ def _called() -> Iterator[list[nn.Module]]:
         hook.remove()
         for module, mode in modes.items():
             module.training = mode
+
+
+def _described(value: Any) -> str:
+    """Shape of an argument, and the range of whole numbers."""
+    if not isinstance(value, Tensor):
+        return repr(value)
+    shape = f"of shape {tuple(value.shape)}"
+    if value.dtype != torch.int64 or not value.numel():
+        return shape
+    return f"{shape} and values {int(value.min())} to {int(value.max())}"
+
+
+def _hint(error: Exception) -> str:
+    """What to do about errors that are often met."""
+    if "Shape mismatch inside plate" in str(error):
+        return '; a plate holds a batch as it is: pyro.plate("data", len(x)), without a subsample'
+    return ""
 
 
 def _only(found: dict[str, Any]) -> Any:

@@ -9,11 +9,12 @@ from pyrovae.compute.capture import undone
 from pyrovae.compute.modes import evaluating, in_mode
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits
-from pyrovae.errors import ProgramError, PyrovaeError, SpecError, reason
+from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.evaluation.metrics import Layout
 from pyrovae.evaluation.support_check import check_support
 from pyrovae.objectives import Objective, build_objective
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.traces import density_sites
 from pyrovae.specs.objectives import ObjectiveSpec
 
 
@@ -41,10 +42,32 @@ def check_once(
     except ProgramError:
         raise
     except PyrovaeError as error:
-        raise SpecError(f"{autoencoder.source}{error}") from None
+        raise SpecError(f"{autoencoder.source}{message(error)}") from None
     except Exception as error:  # Pyro passes on any error of a program
         raise SpecError(f"{autoencoder.source}{reason(error)}") from error
     return objective, Layout.of(terms)
+
+
+def require_same_sites(autoencoder: Autoencoder, data: Dataset, size: int) -> None:
+    """Refuse programs that draw or observe other sites in some batches.
+
+    Looked at are the first two batches, the last one, and one of two observations.
+
+    Raises:
+        SpecError: Names a site.
+    """
+    rows = torch.arange(len(data)).split(size)
+    batches = {2: torch.arange(2), **{int(part[0]): part for part in (*rows[:2], rows[-1])}}
+    found: list[frozenset[str]] = []
+    with evaluating(autoencoder, autoencoder.device):
+        for index in batches.values():
+            traces = autoencoder.traces(data.batch(index).to(autoencoder.device))
+            found.append(frozenset(density_sites(traces.model) | density_sites(traces.guide)))
+    if apart := frozenset[str]().union(*found) - found[0].intersection(*found[1:]):
+        raise SpecError(
+            f"{autoencoder.source}site '{min(apart)}' is met in some batches and not in others: "
+            "let the programs have the same sites for all data, and a mask hide what is not there"
+        )
 
 
 def require_batches_that_train(

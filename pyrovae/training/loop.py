@@ -23,7 +23,11 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.resampling import ResamplingSpec
-from pyrovae.training.before_training import check_once, require_batches_that_train
+from pyrovae.training.before_training import (
+    check_once,
+    require_batches_that_train,
+    require_same_sites,
+)
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
 from pyrovae.training.divergence import find_divergence, find_parameter
 from pyrovae.training.early_stopping import Best, is_better, out_of_patience
@@ -98,6 +102,8 @@ class Training:
         check_precision(self.computation.precision, self.device)
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
         self.objective, layout = check_once(autoencoder, self.splits, spec.objective)
+        if autoencoder.declaration is None:
+            require_same_sites(autoencoder, self.splits.train, spec.batch_size)
         require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
         self.take_step = Step(
             autoencoder,
