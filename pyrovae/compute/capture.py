@@ -21,6 +21,10 @@ from pyrovae.errors import reason
 
 Function = Callable[..., Sequence[Tensor]]
 
+# Some 0.1 s of the compiler for each: two hundred take a quarter of a minute, and a sequence of
+# 160 steps has fifty thousand.
+MOST_COMPILED = 5000
+
 
 class CaptureError(Exception):
     """A function cannot be captured; the message is the reason."""
@@ -52,6 +56,8 @@ class Captured(NamedTuple):
 
     def compiled(self, inputs: Sequence[Tensor]) -> Captured:
         """The same, compiled for inputs of these shapes; or uncompiled, with the obstacle."""
+        if self.operations > MOST_COMPILED:
+            return self._replace(obstacle="not compiled: so many take a compiler too long")
         import torch._inductor
 
         # torch built for CUDA says on a machine without that it found none.

@@ -198,10 +198,18 @@ def _debias(asked: AnalysisContext) -> Analysis:
     thinned = None
     if options.keep is not None:
         thinned = thin(run.data, options.rare, options.keep)
-    models = asked.refits("debias", debiasing.variants(asked.inference), thinned)
+    variants = debiasing.variants(asked.inference)
+    models = asked.refits("debias", variants, thinned)
     data = run.data if thinned is None else thinned
     off, on = models["off"], models["on"]
-    found = debiasing.debias(off, on, data, options.rare, samples=options.samples)
+    found = debiasing.debias(
+        off,
+        on,
+        data,
+        options.rare,
+        resampling=variants["on"].resampling,
+        samples=options.samples,
+    )
     return Analysis(found, [CaptionedFigure(figure.debiasing(found, data.train), figure.CAPTION)])
 
 

@@ -277,13 +277,18 @@ def open_autoencoder(
         data: Data on which handwritten programs are run once.
         inference: The inference's specification.
     """
-    program = folder / PROGRAM
+    program = program_of(folder)
     with seeded(inference.seed):
-        if not program.is_file():
+        if not program.file.is_file():
             return load_declared(weights)
-        autoencoder = Handwritten(ProgramSpec(program, read_arguments(folder / ARGUMENTS)), data)
+        autoencoder = Handwritten(program, data)
     load_weights(autoencoder, weights)
     return autoencoder
+
+
+def program_of(folder: Path) -> ProgramSpec:
+    """The program in a run's folder, if it has one, with its arguments."""
+    return ProgramSpec(folder / PROGRAM, read_arguments(folder / ARGUMENTS))
 
 
 def _differences(

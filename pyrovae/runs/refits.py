@@ -9,10 +9,9 @@ from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.display import Display
 from pyrovae.runs.facts import CHECKPOINT, INFERENCE, WEIGHTS, RunFacts, is_run
-from pyrovae.runs.loading import Run, open_autoencoder
+from pyrovae.runs.loading import Run, open_autoencoder, program_of
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.train import train
-from pyrovae.runs.weights import load_declared
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import to_toml
 
@@ -37,15 +36,15 @@ def refit(
         data: Other data, as the model sees them.
 
     Raises:
-        SpecError: The model is a program, which comes with a guide of its own.
+        SpecError: The model is a program, and the inference has another guide.
         CheckpointError: The folder holds another run.
         KeyboardInterrupt: The fit was interrupted; finished steps are kept.
     """
     declaration = run.autoencoder.declaration
-    if declaration is None:
+    if declaration is None and inference.guide != run.inference.guide:
         raise SpecError(
-            f"{run.folder} was made from a program by hand, whose parts cannot be exchanged: "
-            "write what is to be compared as another program, and train that"
+            f"{run.folder} was made from a program, which has a guide of its own, and the plain "
+            "autoencoder has another: look at sweep, or train a program without a KL"
         )
     if data is None and inference == run.inference and run.facts.status == "finished":
         return run.autoencoder
@@ -57,7 +56,7 @@ def refit(
         display.say(f"{folder} is there already")
         return open_autoencoder(folder, folder / WEIGHTS, data, inference).to(run.device)
     request = RunSpec(
-        model=declaration.model,
+        model=program_of(run.folder) if declaration is None else declaration.model,
         model_name=run.facts.model,
         inference=inference,
         inference_name=folder.name,
@@ -71,7 +70,7 @@ def refit(
     command = f"python -m pyrovae.train --resume {folder}"
     if train(request, command, display, data).signal is not None:
         raise KeyboardInterrupt
-    return load_declared(folder / WEIGHTS).to(run.device)
+    return open_autoencoder(folder, folder / WEIGHTS, data, inference).to(run.device)
 
 
 def _require_same(folder: Path, known: RunFacts, inference: InferenceSpec, data: Splits) -> None:

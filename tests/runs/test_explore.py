@@ -162,14 +162,18 @@ def test_rare_classes_are_drawn_more_often(run: Path, explored: Any) -> None:
     assert twins == ["off", "on"]
 
 
-def test_a_program_by_hand_is_looked_at_but_has_no_twins(
+def test_a_program_has_twins_with_the_same_guide(
     fitted: Any, explored: Any, write_program: Any
 ) -> None:
     run = fitted(write_program())
-    assert explored(run).status == 0
+    for words in (("sweep", "--betas", "1", "4"), ("debias", "--samples", "20")):
+        outcome = explored(run, *words, "--epochs", "1")
+        assert outcome.status == 0, outcome.err
+    again = explored(run, "sweep", "--betas", "1", "4", "--epochs", "1")
+    assert again.out.count("is there already") == 2
     outcome = explored(run, "ablation")
     assert outcome.status == 2
-    assert "by hand" in outcome.err
+    assert "has a guide of its own" in outcome.err
 
 
 def test_nothing_else_in_the_runs_folder_is_touched(run: Path, explored: Any) -> None:
