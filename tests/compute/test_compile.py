@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch._inductor
+from torch import nn
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, load_data
+from pyrovae.compute.capture import capture
 from pyrovae.compute.modes import evaluating
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior
 from pyrovae.evaluation.local import LocalPosterior
@@ -273,3 +275,14 @@ def test_estimates_are_the_same_compiled(few_digits: Splits) -> None:
         on, off = (at(Densities(log_posterior, vae, how).of(local), point) for how in (ON, OFF))
     torch.testing.assert_close(on.log_prob, off.log_prob, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(on.gradient, off.gradient, rtol=1e-4, atol=1e-3)
+
+
+def test_what_would_take_a_compiler_hours_is_only_captured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, x = nn.Linear(2, 2), torch.ones(3, 2)
+    captured = capture(lambda inputs: [network(inputs)], network, [x], [2 * x])
+    monkeypatch.setattr("pyrovae.compute.capture.MOST_COMPILED", captured.operations - 1)
+    found = captured.compiled([x])
+    assert found.run is captured.run
+    assert found.obstacle == "not compiled: so many take a compiler too long"

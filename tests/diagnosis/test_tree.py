@@ -87,6 +87,24 @@ def test_every_dimension_has_integers(full: xr.DataTree) -> None:
     assert "label" in full["observed_data"].coords
 
 
+def test_sites_and_variables_have_their_own_names() -> None:
+    names = ["k[0]", "z_1[0]", "z_1[1]", "z_2[0]", "z_2[1]"]
+    z = torch.randn(DRAWS, OBS, len(names))
+    drawn = Draws(z, *torch.randn(3, DRAWS, OBS, dtype=torch.float64))
+    data = {"x": torch.randn(OBS, 3), "count": torch.arange(OBS)}
+    replicas = {name: values.expand(DRAWS, *values.shape) for name, values in data.items()}
+    found = posterior_tree(
+        draws=drawn, prior=z, posterior_predictive=replicas, observed=data, names=names
+    )
+    for group in ("posterior", "prior"):
+        np.testing.assert_array_equal(found[f"{group}/k"][0], z[..., :1])
+        np.testing.assert_array_equal(found[f"{group}/z"][0], z[..., 1:])  # a chain is one
+    assert found["posterior/z"].dims == ("chain", "draw", "obs", "latent_z")
+    for name, values in data.items():
+        np.testing.assert_array_equal(found[f"observed_data/{name}"], values)
+        np.testing.assert_array_equal(found[f"posterior_predictive/{name}"][0], replicas[name])
+
+
 def test_weights_are_what_the_draws_say(full: xr.DataTree, draws: Draws) -> None:
     weight = full["sample_stats/log_weight"]
     assert weight.dtype == np.float64

@@ -13,6 +13,7 @@ from torch.distributions import MultivariateNormal
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, from_arrays
+from pyrovae.evaluation.latent_means import means
 from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.evaluation.reconstruction import reconstruct
 from pyrovae.programs.handwritten import Handwritten
@@ -249,6 +250,8 @@ def test_means_in_another_order_than_the_data_are_put_back_in_theirs(tmp_path: P
     expected = 0.8 * z + 0.2 * x
     torch.testing.assert_close(reconstruct(program, batch), expected, check_dtype=False)
     torch.testing.assert_close(program.reconstruct(batch.x), expected, check_dtype=False)
+    latents = means(program, batch, ["z", "u"])
+    torch.testing.assert_close(latents, torch.cat([z, expected], -1), check_dtype=False)
 
 
 def test_latents_of_simulated_data_are_their_own(tmp_path: Path) -> None:
