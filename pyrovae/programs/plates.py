@@ -138,8 +138,10 @@ def _outside(sites: list[tuple[str, Site]], count: int) -> SpecError:
     apart = [named for named in sites if all(f.size != count for f in _frames(named[1]))]
     name, site = (apart or sites)[0]
     shape = tuple(site["fn"].batch_shape)
+    common = not site["is_observed"] and not _frames(site)
     return SpecError(
         f"site '{name}' has log-density of shape {shape} for a batch of {count}: draw it inside "
         'pyro.plate("data", len(x)), which has to be the same plate for all sites, and close the '
         "data's own dimensions with .to_event()"
+        + ("; what all data have in common is a pyro.param, not a latent" if common else "")
     )
