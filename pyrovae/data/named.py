@@ -7,22 +7,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pyrovae.data import paths
+from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
+from pyrovae.data.values import Array
 from pyrovae.errors import DataError, nearest
 
 NAMES = ("digits", *IMAGE_SETS, "dsprites")
 
 
 def load_data(
-    source: str | Path = "digits", *, root: str | Path = "data", download: bool = True
+    source: Any = "digits", *, root: str | Path = "data", download: bool = True
 ) -> Splits:
-    """Load a data set by name or by path, always split in the same way.
+    """Load a data set by name or by path, or take an array, always split in the same way.
 
     A name is looked for in ``root`` and ``root/name``, and downloaded to ``root`` only if its
     files are in neither. Official test sets are kept, with the last sixth of the official
@@ -36,7 +39,9 @@ def load_data(
             or to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
             ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
-            names as strings ``factor_names`` ``(factors,)``.
+            names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor or a DataFrame
+            of numbers; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside it.
+            Splits are returned as they are.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
 
@@ -50,11 +55,39 @@ def load_data(
         >>> [len(split) for split in load_data("digits")]
         [1257, 180, 360]
     """
+    if isinstance(source, Splits):
+        return source
+    if not isinstance(source, (str, Path)):
+        return from_arrays(in_memory(source))
     if source in NAMES:
         return read_named(str(source), Path(root).expanduser(), download=download)
     if paths.exists(source):
         return paths.read_path(source)
     raise DataError(unknown(str(source)))
+
+
+def in_memory(source: Any) -> Array | Tensor:
+    """An array, a tensor, or the numbers of a DataFrame.
+
+    Raises:
+        DataError: It is nothing of that kind, or a column does not hold numbers.
+    """
+    if isinstance(source, np.ndarray | Tensor):
+        return source
+    if not hasattr(source, "dtypes") or not hasattr(source, "to_numpy"):
+        raise DataError(
+            f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
+            "DataFrame of numbers, with a row for each observation, or the name or path of data; "
+            "of a DataLoader, give its dataset as one tensor"
+        )
+    wrong = [str(name) for name in source.columns if source[name].dtype.kind not in "biuf"]
+    if wrong:
+        raise DataError(
+            f"columns {', '.join(wrong)} of the DataFrame do not hold numbers: leave them out, or "
+            "encode them as numbers"
+        )
+    values: Array = source.to_numpy()
+    return values
 
 
 def read_named(name: str, root: Path, *, download: bool) -> Splits:

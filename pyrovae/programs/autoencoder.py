@@ -55,6 +55,7 @@ class Autoencoder(nn.Module, ABC):
         vectorisable: True if particles may be drawn at once, in a dimension left of the data.
         contract: Contract between the programs and their data.
         declaration: Specifications that it was built from, if any.
+        inference: Inference that a program by hand was built with, if any.
         source: Prefix of errors about the programs, where they are a user's own.
         advice: Data that p(x | z) takes and the choice for others; ends a sentence.
     """
@@ -62,6 +63,7 @@ class Autoencoder(nn.Module, ABC):
     vectorisable: bool
     contract: Contract = Contract()
     declaration: Declaration | None = None
+    inference: InferenceSpec | None = None
     source: str = ""
     advice: str = "none outside its support: change the data or the program"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,18 +22,20 @@ from pyrovae.programs.autoencoder import Declaration
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.vae import VAE, X_KNOWN
 from pyrovae.specs import InferenceSpec, ModelSpec
-from pyrovae.specs.files import find, read
+from pyrovae.specs.files import find
 from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.program import ProgramSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
+from pyrovae.specs.settings import Settings, set_inference, set_model
 
 
 def build(
     model: str | Path | ModelSpec | ProgramSpec = "vae",
     inference: str | Path | InferenceSpec = "svi",
-    data: Splits | None = None,
+    data: Any = "digits",
+    settings: Settings | None = None,
 ) -> VAE | Handwritten:
     """Build the autoencoder that two specifications declare for some data.
 
@@ -43,27 +46,30 @@ def build(
         model: A specification, its file, or the name of one in ``models/``; or the file of a
             program by hand.
         inference: A specification, its file, or the name of one in ``inference/``.
-        data: Data set; gives the shape, the units and the start of a VampPrior. scikit-learn's
-            digits by default.
+        data: Data set, or what :func:`~pyrovae.load_data` takes, such as an array; gives the
+            shape, the units and the start of a VampPrior.
+        settings: Values of keys, as by ``--set`` on the command line.
 
     Raises:
         SpecError: A specification cannot be read, or parts do not fit.
 
     Example:
-        >>> vae = build("mixture", "full_rank")
+        >>> vae = build("mixture", "full_rank", settings={"model.latent_dim": 2})
         >>> vae.formulas().guide
         'Normal(loc(x), L(x) L(x)ᵀ)'
     """
-    if data is None:
-        data = load_data("digits")
+    data, settings = load_data(data), settings or {}
     if isinstance(model, (str, Path)):
-        file = find(str(model), "models")
-        model = read(file, ModelSpec) if file.suffix == ".toml" else ProgramSpec(file)
+        model = find(str(model), "models")
+    model = set_model(model, settings)
     if not isinstance(inference, InferenceSpec):
-        inference = read(find(str(inference), "inference"), InferenceSpec)
+        inference = find(str(inference), "inference")
+    inference = set_inference(inference, settings)
     if isinstance(model, ProgramSpec):
         with seeded(inference.seed):
-            return Handwritten(model, data)
+            program = Handwritten(model, data)
+        program.inference = inference
+        return program
     return _made_of_parts(model, inference, data)
 
 

@@ -11,8 +11,9 @@ from pyrovae.errors import SpecError
 from pyrovae.runs.facts import ARGUMENTS, INFERENCE, RunFacts, model_file
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
-from pyrovae.specs.files import find, read
+from pyrovae.specs.files import find
 from pyrovae.specs.program import ProgramSpec, read_arguments
+from pyrovae.specs.settings import set_inference, set_model
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,12 @@ class RunSpec:
         begun = _Usual() if resume is None else _Usual.of(resume)
         model_path = find(model or begun.model_file, "models")
         inference_path = find(inference or begun.inference_file, "inference")
-        keys = {
-            section: {key.partition(".")[2]: value for key, value in (overrides or {}).items()
-                      if key.partition(".")[0] == section}
-            for section in ("model", "inference", "program")
-        }  # fmt: skip
+        settings = overrides or {}
+        program = {f"program.{key}": value for key, value in begun.arguments.items()}
         return cls(
-            model=_model(model_path, keys["model"], begun.arguments | keys["program"]),
+            model=set_model(model_path, {**program, **settings}),
             model_name=begun.model or model_path.stem,
-            inference=read(inference_path, InferenceSpec, keys["inference"]),
+            inference=set_inference(inference_path, settings),
             inference_name=begun.inference or inference_path.stem,
             data=data or begun.data,
             data_root=data_root or begun.data_root,
@@ -131,20 +129,3 @@ def require_empty(output: Path | None) -> None:
 
 def _empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
-
-
-def _model(
-    file: Path, overrides: dict[str, Any], arguments: dict[str, Any]
-) -> ModelSpec | ProgramSpec:
-    if file.suffix == ".toml":
-        if arguments:
-            key = next(iter(arguments))
-            raise SpecError(f"--set program.{key}: {file} has keys of its own, model.KEY")
-        return read(file, ModelSpec, overrides)
-    if overrides:
-        key = next(iter(overrides))
-        raise SpecError(
-            f"--set model.{key}: {file} is a program; arguments of its class are set by "
-            f"--set program.{key}"
-        )
-    return ProgramSpec(file, arguments)

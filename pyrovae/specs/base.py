@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pyrovae.errors import SpecError
 
 
 class Spec(BaseModel):
     """A table of a TOML file: frozen and strict; unknown keys are errors.
 
     Strict means that "8" and true are not numbers; lists are accepted as tuples.
+
+    Raises:
+        SpecError: Keys, kinds or values that are not allowed; a sentence each.
     """
 
     section: ClassVar[str] = ""  # what its keys start with after --set
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _in_words(error, type(self), values) from None
+
+    # As that of the base class: tables within tables are validated without it, as one.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """A specification from a tree of values."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise _in_words(error, cls, obj) from None
+
+
+def _in_words(error: ValidationError, spec: type[Spec], values: Any) -> SpecError:
+    from pyrovae.specs.error_messages import explain
+
+    sentences = explain(error, spec, values if isinstance(values, dict) else {})
+    return SpecError("\n".join(f"{spec.__name__}: {said}" for said in sentences.values()))

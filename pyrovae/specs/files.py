@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pyrovae.errors import SpecError, nearest
 from pyrovae.specs.base import Spec
@@ -63,11 +63,16 @@ def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnyS
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{file}: not a TOML file: {error}") from None
-    tree = _merge(_defaults(spec), tree)
-    overrides = overrides or {}
-    for key in sorted(overrides, key=_kinds_first):
-        _override(tree, key, overrides[key], spec)
-    return validate(tree, spec, str(file), overrides)
+    return _overridden(_merge(_defaults(spec), tree), spec, str(file), overrides or {})
+
+
+def override(spec: AnySpec, overrides: Tree) -> AnySpec:
+    """A specification with other values at some dotted keys, as of :func:`read`."""
+    if not overrides:
+        return spec
+    kind = type(spec)
+    tree = spec.model_dump(mode="json", exclude_none=True)
+    return _overridden(tree, kind, kind.__name__, overrides)
 
 
 def validate(
@@ -79,7 +84,7 @@ def validate(
         SpecError: Keys, kinds or values that are not allowed; a sentence each.
     """
     try:
-        return spec.model_validate(tree)
+        return TypeAdapter(spec).validate_python(tree)
     except ValidationError as error:
         sentences = explain(error, spec, tree)
     raise SpecError(
@@ -106,7 +111,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise SpecError(f"--set {text}: expected KEY=VALUE, as in model.prior.kind=vamp")
-    if key.partition(".")[0] not in {"model", "inference", "program"} or "." not in key:
+    if key.partition(".")[0] not in ("model", "inference", "program") or "." not in key:
         raise SpecError(f"--set {text}: the key starts with 'model.', 'inference.' or 'program.'")
     try:
         tree = tomllib.loads(f"value = {value}")
@@ -147,6 +152,12 @@ def _merge(base: Tree, tree: Tree) -> Tree:
         else:
             merged[key] = value
     return merged
+
+
+def _overridden(tree: Tree, spec: type[AnySpec], where: str, overrides: Tree) -> AnySpec:
+    for key in sorted(overrides, key=_kinds_first):
+        _override(tree, key, overrides[key], spec)
+    return validate(tree, spec, where, overrides)
 
 
 def _override(tree: Tree, key: str, value: Any, spec: type[Spec]) -> None:

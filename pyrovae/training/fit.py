@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Splits
+from pyrovae.data import load_data
+from pyrovae.errors import SpecError
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
@@ -18,7 +20,7 @@ logger = logging.getLogger("pyrovae")
 
 def fit(
     autoencoder: Autoencoder,
-    data: Splits,
+    data: Any,
     inference: InferenceSpec | None = None,
     callbacks: Sequence[Callback] = (),
     computation: Computation | None = None,
@@ -32,8 +34,8 @@ def fit(
 
     Args:
         autoencoder: Autoencoder to fit, in place, on its own device.
-        data: The data as loaded.
-        inference: Specification of the inference; by default that of the declaration.
+        data: The data as loaded, or what :func:`~pyrovae.load_data` takes, such as an array.
+        inference: Specification of the inference; by default that which it was built with.
         callbacks: Hooks that training calls.
         computation: Options of compilation and precision.
 
@@ -42,7 +44,7 @@ def fit(
 
     Raises:
         DivergenceError: The loss or a gradient is not finite.
-        SpecError: These programs do not permit the objective.
+        SpecError: These programs do not permit the objective, or something is no callback.
 
     Example:
         >>> from pyrovae import InferenceSpec, build, load_data
@@ -53,8 +55,15 @@ def fit(
         [(1, 'train'), (1, 'validation'), (2, 'train'), (2, 'validation')]
     """
     declaration = autoencoder.declaration
-    declared = declaration.inference if declaration is not None else InferenceSpec()
-    spec = declared if inference is None else inference
+    declared = autoencoder.inference if declaration is None else declaration.inference
+    spec = inference or declared or InferenceSpec()
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise SpecError(
+                f"{callback!r} is no callback: give an object of a subclass of "
+                "pyrovae.training.loop.Callback, with on_step or on_epoch_end"
+            )
+    data = load_data(data)
     device = autoencoder.device
     with seeded(spec.seed, device):
         training = Training(autoencoder, data, spec, computation)

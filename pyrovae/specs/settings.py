@@ -1,0 +1,75 @@
+"""Settings by dotted key, from a command line or from Python: ``{"model.latent_dim": 2}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyrovae.errors import SpecError
+from pyrovae.specs.files import override, read
+from pyrovae.specs.inference import InferenceSpec
+from pyrovae.specs.model import ModelSpec
+from pyrovae.specs.program import ProgramSpec
+
+SECTIONS = ("model", "inference", "program")
+
+Settings = Mapping[str, Any]
+
+
+def of_section(settings: Settings, section: str) -> dict[str, Any]:
+    """The settings of "model", "inference" or "program", without that word.
+
+    Raises:
+        SpecError: A key of none of these.
+    """
+    for key in settings:
+        if key.partition(".")[0] not in SECTIONS or "." not in key:
+            raise SpecError(
+                f"{key}: a key starts with 'model.', 'inference.' or 'program.', as in "
+                "model.prior.kind"
+            )
+    return {
+        key.partition(".")[2]: value
+        for key, value in settings.items()
+        if key.partition(".")[0] == section
+    }
+
+
+def set_model(
+    model: Path | ModelSpec | ProgramSpec, settings: Settings
+) -> ModelSpec | ProgramSpec:
+    """A model's specification, or that of a program, with some keys set.
+
+    Args:
+        model: The specification or its file.
+        settings: Values by dotted key.
+
+    Raises:
+        SpecError: Keys, kinds or values that are not allowed, or keys of the other sort.
+    """
+    keys, arguments = of_section(settings, "model"), of_section(settings, "program")
+    if isinstance(model, Path) and model.suffix != ".toml":
+        model = ProgramSpec(model)
+    if isinstance(model, ProgramSpec):
+        if keys:
+            key = next(iter(keys))
+            raise SpecError(
+                f"--set model.{key}: {model.file} is a program; arguments of its class are set by "
+                f"--set program.{key}"
+            )
+        return ProgramSpec(model.file, model.arguments | arguments)
+    if arguments:
+        where = model if isinstance(model, Path) else "the model"
+        raise SpecError(
+            f"--set program.{next(iter(arguments))}: {where} has keys of its own, model.KEY"
+        )
+    return read(model, ModelSpec, keys) if isinstance(model, Path) else override(model, keys)
+
+
+def set_inference(inference: Path | InferenceSpec, settings: Settings) -> InferenceSpec:
+    """An inference's specification with some keys set; arguments as for :func:`set_model`."""
+    keys = of_section(settings, "inference")
+    if isinstance(inference, Path):
+        return read(inference, InferenceSpec, keys)
+    return override(inference, keys)
