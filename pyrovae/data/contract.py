@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from torch import Tensor
+
 from pyrovae.data.binarise import binarise
 from pyrovae.data.dataset import Binarisation, Dataset, Splits
 from pyrovae.errors import DataError
@@ -39,6 +41,37 @@ class Contract:
         splits = binarise(splits, self.binarisation)
         return Splits(*(self._moved(self._asked(split)) for split in splits))
 
+    def prepared(self, data: Dataset) -> Dataset:
+        """One split as the model sees it, as by :meth:`apply`; nothing changes if it is already.
+
+        Raises:
+            DataError: As :meth:`apply`.
+        """
+        if self.binarisation == "none" or data.binarisation != "none":
+            return self._moved(self._asked(data))
+        return self.apply(Splits(data, data, data)).train
+
+    def require_prepared(self, x: Tensor, levels: float | None) -> None:
+        """Refuse values beyond those that the model sees, such as grey values for bits.
+
+        Args:
+            x: Data ``(batch, *shape)``.
+            levels: Largest value in what the model was fitted to; None if there is none.
+
+        Raises:
+            DataError: There is a larger value.
+        """
+        if self.binarisation != "none":
+            levels = 1.0
+        elif self.interval == "counts":
+            levels = None  # new data may have larger counts
+        if levels is not None and x.numel() and (largest := x.max().item()) > levels:
+            raise DataError(
+                f"x has the value {largest:g}, and the model sees values up to {levels:g}: "
+                "prepare data as those it was fitted to, with contract.apply(load_data(...)) of "
+                "the autoencoder"
+            )
+
     def _asked(self, split: Dataset) -> Dataset:
         for name in self.variables:
             if name not in split.variables:
@@ -47,7 +80,8 @@ class Contract:
                     + ", ".join(["x", *split.variables])
                 )
         optional = (name for name in self.optional if name in split.variables)
-        return replace(split, asked=(*self.variables, *optional))
+        asked = (*self.variables, *optional)
+        return split if split.asked == asked else replace(split, asked=asked)
 
     def _moved(self, split: Dataset) -> Dataset:
         m = split.maximum or 1.0

@@ -179,7 +179,7 @@ def diagnose(
 
     Args:
         autoencoder: Model and guide.
-        data: A split, as the model sees it (``autoencoder.contract.apply(splits)``).
+        data: A split, as loaded or as the model sees it.
         num: Number of data to look at.
         draws: Latents from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
@@ -190,7 +190,7 @@ def diagnose(
         DataError: There are fewer data than the checks need, or some have no density.
         SpecError: Fewer draws were asked for than the checks need.
     """
-    seen = require_enough(data.first(num), draws)
+    seen = require_enough(autoencoder.contract.prepared(data).first(num), draws)
     device = autoencoder.device
     index = torch.arange(len(seen))
     batch, labels = observations(seen, index).to(device), seen.label(index)

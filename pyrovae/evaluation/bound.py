@@ -26,7 +26,7 @@ def evaluate(
 
     Args:
         autoencoder: Model and guide.
-        data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
+        data: The split, as loaded or as the model sees it.
         objective: Objective of the loss; by default the ELBO, with the exact KL where one exists.
         beta: Weight of the KL in the loss; the reported ELBO is always at β = 1.
 
@@ -37,6 +37,7 @@ def evaluate(
         >>> abs(summary.elbo - (summary.reconstruction - summary.kl)) < 1e-9
         True
     """
+    data = autoencoder.contract.prepared(data)
     device = autoencoder.device
     if objective is None:
         few = observations(data, torch.arange(min(2, len(data)))).to(device)

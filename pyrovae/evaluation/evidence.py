@@ -51,7 +51,7 @@ def log_evidence(
 
     Args:
         autoencoder: Model and guide.
-        data: The split, as the model sees it (``autoencoder.contract.apply(splits)``).
+        data: The split, as loaded or as the model sees it.
         samples: :math:`K`.
         progress: Whether to draw a progress bar.
         computation: Options of compilation and precision.
@@ -63,6 +63,7 @@ def log_evidence(
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519, who report it with K = 5000.
     """
+    data = autoencoder.contract.prepared(data)
     device = autoencoder.device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     check("importance sampling", (DENSITY,), autoencoder, few)

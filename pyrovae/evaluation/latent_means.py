@@ -24,6 +24,7 @@ def codes(autoencoder: Autoencoder, data: Dataset) -> Tensor:
 
     A single draw where torch knows no mean of the guide's distribution.
     """
+    data = autoencoder.contract.prepared(data)
     device = autoencoder.device
     few = observations(data, torch.arange(1)).to(device)
     with evaluating(autoencoder, device):
@@ -47,7 +48,9 @@ def means(autoencoder: Autoencoder, batch: Batch | Tensor, sites: Sequence[str])
         batch: The batch, on the programs' device.
         sites: The latent sites, in the model's order.
     """
-    guide = guide_at_centers(autoencoder, Batch.of(batch).variables)
+    batch = Batch.of(batch)
+    autoencoder.require_prepared(batch.x)
+    guide = guide_at_centers(autoencoder, batch.variables)
     plates, nodes = Plates.of(guide, count=len(batch)), cast(Mapping[str, Site], guide.nodes)
     return torch.cat([plates.vectors(nodes[name])[0] for name in sites], dim=-1)
 

@@ -76,6 +76,7 @@ class LocalPosterior:
     def __init__(self, autoencoder: Autoencoder, batch: Batch | Tensor) -> None:
         self.autoencoder = autoencoder
         self.batch = Batch.of(batch)
+        autoencoder.require_prepared(self.x)
         traces = autoencoder.traces(self.batch)
         self._latent = traces.latent
         self._guide = list(density_sites(traces.guide))

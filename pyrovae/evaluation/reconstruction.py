@@ -19,6 +19,7 @@ def reconstruct(autoencoder: Autoencoder, batch: Batch | Tensor) -> Tensor:
         SpecError: No site observes ``x``, or one has no mean.
     """
     batch = Batch.of(batch)
+    autoencoder.require_prepared(batch.x)
     with evaluating(autoencoder, batch.device):
         return means_of_x(trace_at_centers(autoencoder, batch.variables), batch)
 

@@ -170,7 +170,7 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
 
     Args:
         models: Fitted autoencoders by name, such as those of :func:`variants`.
-        data: Splits as the models see them.
+        data: Splits, as loaded or as the models see them.
         samples: Latents drawn from the prior that are decoded.
 
     Raises:
@@ -179,6 +179,7 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
     """
     if not models:
         raise SpecError("there is no model to compare: give one or more by name")
+    data = next(iter(models.values())).contract.apply(data)
     index = evenly(data.test, min(len(data.test), MOST_CODES))
     pairs = pairs_of_data(data.test, LINES)
     columns = {

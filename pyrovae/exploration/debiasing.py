@@ -281,7 +281,7 @@ def debias(
     Args:
         before: Model fitted without resampling.
         after: Model fitted with resampling, on the same device.
-        data: The data of both fits, as the models see them.
+        data: The data of both fits, as loaded or as the models see them.
         rare: Classes to compare with the others.
         resampling: Resampling of ``after``; by default as it was declared.
         samples: :math:`K`.
@@ -292,7 +292,7 @@ def debias(
             finite.
         SpecError: The resampling of ``after`` is not known.
     """
-    spec = resampling or _declared(after)
+    spec, data = resampling or _declared(after), after.contract.apply(data)
     labels = _labels(data.train)
     classes = labels.unique()
     _require_classes(data, classes, rare)

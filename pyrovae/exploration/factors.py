@@ -249,7 +249,7 @@ def disentangle(
 
     Args:
         autoencoder: Model and guide.
-        data: Splits as the model sees them, with known factors.
+        data: Splits, as loaded or as the model sees them, with known factors.
         count: Number of data, drawn at random; by default all.
         repeats: Number of samples of data from which each score is computed.
         trees: The classifier of DCI, see :func:`pyrovae.exploration.disentanglement.dci`.

@@ -165,7 +165,7 @@ def score_outliers(
 
     Args:
         autoencoder: Model and guide.
-        train: Training data, as the model sees them.
+        train: Training data, as loaded or as the model sees them.
         inside: Held-out data of the same kind, ``(n, *shape)``, likewise, on the model's device.
         outside: Data of another kind, ``(m, *shape)``, likewise; bits, if the others are.
         names: Names of the two sets.
@@ -176,6 +176,7 @@ def score_outliers(
     Raises:
         DataError: A set is empty or of another shape, or a density is not finite.
     """
+    train = autoencoder.contract.prepared(train)
     inside, outside = Batch.of(inside), Batch.of(outside)
     for name, batch in zip(names, (inside, outside), strict=True):
         if not len(batch) or batch.x.shape[1:] != train.shape:

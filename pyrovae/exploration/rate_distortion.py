@@ -66,11 +66,12 @@ def rate_and_distortion(autoencoder: Autoencoder, data: Dataset) -> RateDistorti
 
     Args:
         autoencoder: Model and guide.
-        data: The split, as the model sees it.
+        data: The split, as loaded or as the model sees it.
 
     References:
         Alemi et al. (2018), *Fixing a Broken ELBO*, arXiv:1711.00464.
     """
+    data = autoencoder.contract.prepared(data)
     device = autoencoder.device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     objective = build_objective(ELBOSpec(), autoencoder, few)

@@ -201,7 +201,7 @@ def sweep(
 
     Args:
         models: Fitted autoencoders by β, such as those of :func:`variants`.
-        data: Splits as the models see them.
+        data: Splits, as loaded or as the models see them.
         mig: Mutual information gap of each β, where factors are known.
 
     Raises:
@@ -218,6 +218,7 @@ def sweep(
     unknown = sorted(set(mig or ()) - set(models))
     if unknown:
         raise SpecError(f"mig is given for β = {unknown[0]:g}, of which there is no model")
+    data = next(iter(models.values())).contract.apply(data)
     places = {float(beta): _place(models[beta], beta, data) for beta in sorted(models)}
     return Sweep(places, None if mig is None else {float(b): float(v) for b, v in mig.items()})
 

@@ -88,6 +88,15 @@ class Autoencoder(nn.Module, ABC):
         """Networks that may compute in another precision than the densities."""
         return list(self.children())
 
+    def require_prepared(self, x: Tensor) -> None:
+        """Refuse data that are not as the model sees them.
+
+        Raises:
+            DataError: See :meth:`pyrovae.data.contract.Contract.require_prepared`.
+        """
+        declaration = self.declaration
+        self.contract.require_prepared(x, None if declaration is None else declaration.levels)
+
     def reworded(self, advice: str) -> str:
         """Advice about keys of a declaration, in the words of what the user wrote."""
         return advice

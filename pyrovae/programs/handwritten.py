@@ -99,6 +99,7 @@ class Handwritten(Autoencoder):
             x: Data ``(batch, *shape)``.
             others: Further variables by name.
         """
+        self.require_prepared(x)
         trace = poutine.trace(self.guide).get_trace(x, **others)
         return _only({name: trace.nodes[name]["fn"] for name in self._latent})
 
@@ -142,6 +143,7 @@ class Handwritten(Autoencoder):
         Raises:
             SpecError: No site observes ``x``, or one has no mean.
         """
+        self.require_prepared(x)
         batch = Batch(x, others)
         return means_of_x(trace_at_centers(self, batch.variables), batch)
 

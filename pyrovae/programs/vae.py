@@ -127,7 +127,7 @@ class VAE(Autoencoder):
         """The inference program: z ~ q(z | x). Arguments as for :meth:`model`."""
         pyro.module(_name(self.posterior), self.posterior)
         with _data_plate(x, size):
-            return pyro.sample("z", self.encode(x, x_known))
+            return pyro.sample("z", self._encoded(x, x_known))
 
     def encode(self, x: Tensor, x_known: Tensor | None = None) -> TorchDistributionMixin:
         """q(z | x) for data ``(*batch, *shape)``.
@@ -138,10 +138,17 @@ class VAE(Autoencoder):
             x: The data.
             x_known: As for :meth:`model`.
 
+        Raises:
+            DataError: The data are not as the model sees them, such as grey values for bits.
+
         References:
             Mattei and Frellsen (2019), *MIWAE: Deep Generative Modelling and Imputation of
             Incomplete Data Sets*, arXiv:1812.02633, who impute zeros as well.
         """
+        self.require_prepared(x)
+        return self._encoded(x, x_known)
+
+    def _encoded(self, x: Tensor, x_known: Tensor | None) -> TorchDistributionMixin:
         if x_known is not None:
             units = self.posterior.encoder.standardisation
             known = x_known.reshape(x_known.shape + (1,) * (x.ndim - x_known.ndim))

@@ -46,13 +46,14 @@ def all_codes(
 
     Args:
         autoencoder: Model and guide.
-        data: Splits as the model sees them, with known factors.
+        data: Splits, as loaded or as the model sees them, with known factors.
         count: Number of data, drawn at random; by default all.
         progress: Show a progress bar on stderr.
 
     Raises:
         DataError: No factors are known.
     """
+    data = autoencoder.contract.apply(data)
     names = _known(data.train).names
     chosen = _chosen(data, count)
     device = autoencoder.device

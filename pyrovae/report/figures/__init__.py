@@ -33,7 +33,7 @@ def draw_figures(
     Args:
         folder: Output folder; made if it is missing.
         autoencoder: Model and guide.
-        data: The test split, as the model sees it.
+        data: The test split, as loaded or as the model sees it.
         metrics: Records as in ``metrics.jsonl``.
 
     Returns:
@@ -41,6 +41,7 @@ def draw_figures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"latent": latent(autoencoder, data), "curves": curves(metrics)}
+    data = autoencoder.contract.prepared(data)
     few = observations(data, torch.arange(1)).to(_device(autoencoder))
     if not why_no_means(autoencoder, few):
         shown = reconstructions(autoencoder, data), samples(autoencoder, data)
@@ -55,8 +56,9 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
     Args:
         autoencoder: Model and guide.
-        data: The split that is shown, as the model sees it: ``(channels, height, width)`` with
-            one or three channels are images, all else is drawn variable by variable.
+        data: The split that is shown, as loaded or as the model sees it:
+            ``(channels, height, width)`` with one or three channels are images, all else is drawn
+            variable by variable.
 
     Example:
         >>> from pyrovae import build, load_data
@@ -65,6 +67,7 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
         >>> figure.get_suptitle()
         'digits: test data and their reconstructions'
     """
+    data = autoencoder.contract.prepared(data)
     index = one_of_each_class(data, 20 if data.shape.numel() > 2 else 200)
     batch = observations(data, index)
     x = batch.x
@@ -79,8 +82,9 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
     Args:
         autoencoder: Model and guide.
-        data: A split as the model sees it, for the shape, the range and comparison.
+        data: A split, as loaded or as the model sees it, for the shape, the range and comparison.
     """
+    data = autoencoder.contract.prepared(data)
     images = data.are_images
     count = SAMPLED_IMAGES if images else min(len(data), MOST_SAMPLED_ROWS)
     batch = observations(data, evenly(data, count))

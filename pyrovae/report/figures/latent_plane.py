@@ -51,7 +51,7 @@ def latent(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
     Args:
         autoencoder: Model and guide.
-        data: The split that is shown, as the model sees it.
+        data: The split that is shown, as loaded or as the model sees it.
     """
     index = evenly(data, min(len(data), MOST_POINTS))
     z = codes(autoencoder, replace(data, rows=data.rows[index.to(data.rows.device)]))
