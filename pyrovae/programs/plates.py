@@ -53,7 +53,7 @@ class Plates(NamedTuple):
             frame
             for frame in (frames[0] if frames else [])
             if frame.name not in PARTICLE_PLATES
-            and count in (None, frame.size)
+            and count in (None, _size(frame, sites))
             and all(_holds(others, frame) for others in frames)
         ]
         if count is not None and not shared:
@@ -62,7 +62,7 @@ class Plates(NamedTuple):
         particles = [f.dim for around in frames for f in around if f.name in PARTICLE_PLATES]
         return cls(
             data.dim if data else None,
-            data.size if data else 1,
+            _size(data, sites) if data else 1,
             data.name if data else "",
             subsampling([data]) if data else 1.0,
             particles[0] if particles else None,
@@ -130,12 +130,23 @@ def _frames(site: Site) -> list[Any]:
 
 def _holds(frames: Iterable[Any], wanted: Any) -> bool:
     """Return True if a plate is among others; model and guide may give it different names."""
-    return any((frame.dim, frame.size) == (wanted.dim, wanted.size) for frame in frames)
+    return any(
+        frame.dim == wanted.dim and (frame.size == wanted.size or -1 in (frame.size, wanted.size))
+        for frame in frames
+    )
+
+
+def _size(frame: Any, sites: list[tuple[str, Site]]) -> int:
+    """Number of elements of a plate; of ``pyro.plate("data")``, that its sites have."""
+    if frame.size >= 0:
+        return int(frame.size)
+    shapes = [site["fn"].batch_shape for _, site in sites if _holds(_frames(site), frame)]
+    return max((shape[frame.dim] for shape in shapes if len(shape) >= -frame.dim), default=1)
 
 
 def _outside(sites: list[tuple[str, Site]], count: int) -> SpecError:
     """Return the error about the first site that is in no plate of the data."""
-    apart = [named for named in sites if all(f.size != count for f in _frames(named[1]))]
+    apart = [named for named in sites if all(f.size not in (-1, count) for f in _frames(named[1]))]
     name, site = (apart or sites)[0]
     shape = tuple(site["fn"].batch_shape)
     common = not site["is_observed"] and not _frames(site)

@@ -164,6 +164,17 @@ def test_four_sites_each_masked_for_some_are_a_mixture(four: tuple[Handwritten, 
     torch.testing.assert_close(weights, evidence.expand(5, -1), rtol=0, atol=1e-10)
 
 
+def test_a_plate_need_not_say_how_large_it_is(
+    tmp_path: Path, four: tuple[Handwritten, Batch]
+) -> None:
+    program, batch = four
+    text = (HEAD + FOUR).replace('pyro.plate("data", len(x))', 'pyro.plate("data")')
+    (tmp_path / "unsized.py").write_text(text, encoding="utf-8")
+    unsized = Handwritten(tmp_path / "unsized.py", from_arrays(batch.x, variables=batch.others))
+    weights = [LocalPosterior(each, batch).draw(2).log_weight for each in (program, unsized)]
+    torch.testing.assert_close(*weights)
+
+
 def test_data_of_four_sites_are_simulated_where_they_are_known(
     four: tuple[Handwritten, Batch],
 ) -> None:
