@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical
 
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
@@ -18,9 +17,7 @@ from pyrovae.data import Batch
 from pyrovae.errors import DataError
 from pyrovae.evaluation.local import simulate
 from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
-from pyrovae.parts.likelihoods import MultinomialLikelihood
 from pyrovae.programs.autoencoder import Autoencoder
-from pyrovae.programs.vae import VAE
 
 # In standard deviations over observations: our own, below what Cohen (1988) calls small and at
 # what he calls medium.
@@ -352,18 +349,7 @@ def _named(variable: str, numbers: dict[str, Tensor]) -> dict[str, Tensor]:
 def _replicate(autoencoder: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """Draw as many data from the model as there are in a batch, by variable."""
     drawn = simulate(autoencoder, batch)
-    if isinstance(autoencoder, VAE) and isinstance(autoencoder.likelihood, MultinomialLikelihood):
-        words = _words(autoencoder.decode(drawn.z).mean, batch.x.sum(-1))
-        return {"x": words.to(batch.x.dtype)}
     return {name: drawn.batch.variables[name] for name in drawn.drawn}
-
-
-def _words(shares: Tensor, totals: Tensor) -> Tensor:
-    """Counts ``(data, columns)`` whose totals are given, ``(data,)``."""
-    most = int(totals.max())
-    words = Categorical(shares).sample((most,)).mT
-    counted = torch.arange(most, device=totals.device) < totals[:, None]
-    return torch.zeros_like(shares).scatter_add_(1, words, counted.to(shares))
 
 
 def _kind(*data: Tensor) -> Kind:

@@ -20,7 +20,7 @@ from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, tru
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import Reduced, log_densities
 from pyrovae.programs.enumeration import can_enumerate, enumerated
-from pyrovae.programs.observed_values import filled_in, mean_of, observations, shown
+from pyrovae.programs.observed_values import drawn_anew, filled_in, mean_of, observations, shown
 from pyrovae.programs.plates import DRAWS, Plates
 from pyrovae.programs.traces import (
     Site,
@@ -237,7 +237,7 @@ class LocalPosterior:
         Raises:
             SpecError: See :func:`pyrovae.programs.observed_values.places`.
         """
-        return self._data_at(z, mean_of, hidden=True)
+        return self._data_at(z, lambda name, site: mean_of(name, site["fn"]), hidden=True)
 
     def draw_data(self, z: Tensor) -> dict[str, Tensor]:
         """Draws from p(x | z), ``(draws, data, *shape)`` by variable.
@@ -247,17 +247,17 @@ class LocalPosterior:
         Raises:
             SpecError: See :func:`pyrovae.programs.observed_values.places`.
         """
-        return self._data_at(z, lambda name, fn: fn.sample())
+        return self._data_at(z, lambda _, site: drawn_anew(site))
 
     def _data_at(
-        self, z: Tensor, value: Callable[[str, Any], Tensor], *, hidden: bool = False
+        self, z: Tensor, value: Callable[[str, Site], Tensor], *, hidden: bool = False
     ) -> dict[str, Tensor]:
         """The variables with values of p(x | z) in the place of what is observed."""
         draws = len(z)
         batch = self._batch(draws)
         model = self._run(self.autoencoder.model, draws, self._split(z), batch=batch)
         sites = {name: _site(model, name) for name in self._data}
-        values = {name: value(name, site["fn"]) for name, site in sites.items()}
+        values = {name: value(name, site) for name, site in sites.items()}
         found = filled_in(sites, values, batch, hidden=hidden)
         return {
             name: tensor.reshape(draws, len(self), *self.batch.variables[name].shape[1:])
@@ -365,7 +365,7 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
     plates = Plates.of(trace, count=len(like))
     codes = [plates.vectors(sites[name])[0] for name in latent]
     seen = {name: site for name, site in seen.items() if not _hidden(site["mask"])}
-    drawn = filled_in(seen, {name: site["value"] for name, site in seen.items()}, like)
+    drawn = filled_in(seen, {name: drawn_anew(site) for name, site in seen.items()}, like)
     tensors = {name: tensor.to(like.variables[name].dtype) for name, tensor in drawn.items()}
     x, *others = (tensors.get(name, tensor) for name, tensor in like.variables.items())
     return Simulated(torch.cat(codes, dim=-1), like.rebuilt([x, *others]), tuple(drawn))

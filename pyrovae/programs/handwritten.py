@@ -23,7 +23,12 @@ from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
 from pyrovae.programs.enumeration import is_summed
-from pyrovae.programs.observed_values import filled_in, means_of_x, observations, require_x
+from pyrovae.programs.observed_values import (
+    filled_in,
+    means_of_x,
+    observations,
+    require_x,
+)
 from pyrovae.programs.program_file import ProgramFile
 from pyrovae.programs.traces import group_of, missing_values, observed_sites, sites_by_role
 from pyrovae.specs.program import ProgramSpec

@@ -13,6 +13,7 @@ from torch.distributions import Independent
 
 from pyrovae.data.batch import Batch
 from pyrovae.errors import SpecError
+from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
 from pyrovae.programs.traces import Site, sites_by_role
 
 
@@ -115,6 +116,18 @@ def require_x(found: Mapping[str, Any]) -> Any:
     return found["x"]
 
 
+def drawn_anew(site: Site) -> Tensor:
+    """A draw from the distribution at an observed site.
+
+    Of counts given their total, with the total that was observed.
+    """
+    counts = _within(site["fn"])
+    if isinstance(counts, CountsGivenTotal):
+        return counts.sample_given(_observed(site).sum(-1))
+    drawn: Tensor = site["value"] if _is_redrawn(site) else site["fn"].sample()
+    return drawn
+
+
 def mean_of(name: str, fn: Any) -> Tensor:
     """Mean of the distribution at a site, or its mode where it has none, as of a class.
 
@@ -188,7 +201,12 @@ def _view(value: Tensor, tensor: Tensor) -> Tensor | None:
 
 def _mode(fn: Any) -> Tensor:
     """Mode of a distribution, through the wrappers that do not pass it on."""
-    while isinstance(fn, MaskedDistribution):
-        fn = fn.base_dist
-    mode: Tensor = fn.mode
+    mode: Tensor = (fn.base_dist if isinstance(fn, MaskedDistribution) else fn).mode
     return mode
+
+
+def _within(fn: Any) -> Any:
+    """A distribution without its masks and independent dimensions."""
+    while isinstance(fn, Independent | MaskedDistribution):
+        fn = fn.base_dist
+    return fn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,3 +273,13 @@ def test_latents_of_simulated_data_are_their_own(tmp_path: Path) -> None:
     z, u = found.z.split([1, 5], -1)
     assert (found.x - u).abs().max() < 5  # of 1 sd
     assert ((u - z) / 0.5).abs().max() < 5
+
+
+def test_counts_given_their_total_are_drawn_with_that_of_the_data(make_vae: Any) -> None:
+    vae = make_vae(likelihood={"kind": "multinomial", "total_count": 3})
+    x = torch.randint(0, 9, (N, 5)).double()
+    batch = Batch(x)
+    drawn = LocalPosterior(vae, batch).draw_data(torch.randn(4, N, 2).double())["x"]
+    for found in (simulate(vae, batch).x, *drawn):
+        assert torch.equal(found.sum(-1), x.sum(-1))
+        assert not torch.equal(found, x)

@@ -71,6 +71,14 @@ class CountsGivenTotal(dist.TorchDistribution):
         whole = dist.Multinomial(self.total_count, logits=self.logits)
         return whole.sample(torch.Size(sample_shape))
 
+    def sample_given(self, totals: Tensor) -> Tensor:
+        """Counts with these totals, ``(*batch,)``, of the type of the logits."""
+        most = int(totals.max())
+        words = dist.Categorical(logits=self.logits).sample((most,)).movedim(0, -1)
+        counted = torch.arange(most, device=totals.device) < totals.unsqueeze(-1)
+        counted = counted.expand(words.shape).to(self.logits)
+        return torch.zeros_like(self.logits).scatter_add_(-1, words, counted)
+
     @property
     def mean(self) -> Tensor:
         """Mean counts among ``total_count``."""
