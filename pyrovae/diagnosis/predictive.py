@@ -326,24 +326,20 @@ def _of_the_set(
     batch: Batch, kinds: Mapping[str, Kind], change: Callable[[Batch], Mapping[str, Tensor]]
 ) -> Moments:
     """Moments of the variables after a change that is made chunk by chunk."""
-    changed = [change(part) for part in batch.split(chunks.codes(batch.device))]
-    parts = [
-        {
-            number: value
-            for name, kind in kinds.items()
-            for number, value in _named(name, per_datum(part[name], kind)).items()
-        }
-        for part in changed
-    ]
+    parts = [_numbers(change(part), kinds) for part in batch.split(chunks.codes(batch.device))]
     return moments({name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]})
 
 
-def _named(variable: str, numbers: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Numbers of a variable by names that no other variable has; those of x keep theirs."""
-    if variable == "x":
-        return numbers
-    whole = {"column 0": variable} if list(numbers) == ["column 0"] else {}
-    return {whole.get(name, f"{variable}: {name}"): value for name, value in numbers.items()}
+def _numbers(data: Mapping[str, Tensor], kinds: Mapping[str, Kind]) -> dict[str, Tensor]:
+    """Numbers per observation of several variables, by names that tell these apart."""
+    found = {}
+    for variable, kind in kinds.items():
+        numbers = per_datum(data[variable], kind)
+        alone = {"column 0": variable} if "column 1" not in numbers else {}
+        for name, value in numbers.items():
+            told = name if variable == "x" else alone.get(name, f"{variable}: {name}")
+            found[told] = value
+    return found
 
 
 def _replicate(autoencoder: Autoencoder, batch: Batch) -> dict[str, Tensor]:

@@ -112,7 +112,7 @@ def require_x(found: Mapping[str, Any]) -> Any:
         SpecError: It is not among them.
     """
     if "x" not in found:
-        raise SpecError(f"the model observes {', '.join(found)} and no x, which is shown")
+        raise SpecError(f"the model observes {', '.join(found)} and not x, which is what is shown")
     return found["x"]
 
 
@@ -146,11 +146,8 @@ def shown(site: Site) -> Tensor:
     mask, fn = site["mask"], site["fn"]
     seen = torch.tensor(True) if mask is None else torch.as_tensor(mask)
     seen = seen.reshape(seen.shape + (1,) * fn.event_dim)
-    event = 0
     while isinstance(fn, Independent | MaskedDistribution):
-        if isinstance(fn, Independent):
-            event += fn.reinterpreted_batch_ndims
-        else:
+        if isinstance(fn, MaskedDistribution):
             inner = torch.as_tensor(fn._mask)
             seen = seen & inner.reshape(inner.shape + (1,) * fn.event_dim)
         fn = fn.base_dist
@@ -176,8 +173,7 @@ def _place(name: str, value: Tensor, batch: Batch) -> Place:
     for variable, tensor in variables.items():
         if (positions := _view(value, tensor)) is not None:
             return Place(variable, positions)
-    same_size = [name] if name in variables else []
-    for variable in [*same_size, "x"]:
+    for variable in (name, "x") if name in variables else ("x",):
         if variables[variable].numel() == value.numel():
             positions = torch.arange(value.numel(), device=value.device)
             return Place(variable, positions.reshape(value.shape))

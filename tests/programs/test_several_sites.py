@@ -14,6 +14,7 @@ from torch.distributions import MultivariateNormal
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, from_arrays
+from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.evaluation.latent_means import means
 from pyrovae.evaluation.local import LocalPosterior, simulate
 from pyrovae.evaluation.reconstruction import reconstruct
@@ -194,6 +195,12 @@ def test_data_of_four_sites_are_simulated_where_they_are_known(
     known = batch.others["x_known"]
     scores = (found.x - own["loc"][k])[known] / 0.5
     assert scores.abs().max() < 5
+
+
+def test_statistics_are_of_all_variables(four: tuple[Handwritten, Batch]) -> None:
+    names = check_predictive(*four, replicates=20).names
+    assert {"column 0", "bit", "kind", "count", "count: zeros"} <= set(names)
+    assert {"correlation of column 1 and bit", "correlation of kind and count"} <= set(names)
 
 
 def test_means_of_four_sites_are_those_of_the_class(four: tuple[Handwritten, Batch]) -> None:
