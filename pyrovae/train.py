@@ -12,11 +12,23 @@ from pyrovae.errors import SpecError
 from pyrovae.runs.command_line import command_parser, run, spelled
 from pyrovae.runs.request import RunSpec
 from pyrovae.specs.computation import Compile, Precision
-from pyrovae.specs.files import parse_override, shipped
+from pyrovae.specs.files import described, keys_named, parse_override
 
 DESCRIPTION = """\
 Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference
 (how: guide, objective, β, optimiser)."""
+
+EPILOG = """\
+models:
+{models}
+
+inference:
+{inference}
+
+Keys and their defaults: --dry-run, models/README.md, inference/README.md. Examples:
+  python -m pyrovae.train bernoulli svi --data mnist --set inference.epochs=20
+  python -m pyrovae.train vae beta --data table.npy --set model.likelihood.kind=normal
+  python -m pyrovae.train my_program.py svi --data data.npz --output runs/mine"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "train",
         DESCRIPTION,
-        epilog=f"models: {', '.join(shipped('models'))}\n"
-        f"inference: {', '.join(shipped('inference'))}",
+        epilog=EPILOG.format(models=_listed("models"), inference=_listed("inference")),
     )
+    parser.hint = _key
     add = parser.add_argument
     add("model", nargs="?", help="name in models/, a TOML file, or a Python file (vae)")
     add("inference", nargs="?", help="name in inference/, or a TOML file (svi)")
@@ -43,6 +55,17 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", metavar="N", help="short for --set inference.seed=N")
     add("--dry-run", action="store_true", help="build, print what would be done, and stop")
     return parser
+
+
+def _listed(folder: str) -> str:
+    """The shipped files of a folder, with a sentence each."""
+    return "\n".join(f"  {name:<18}{said}" for name, said in described(folder).items())
+
+
+def _key(argument: str) -> str:
+    """The key that was meant by an option that is none."""
+    keys = keys_named(argument.lstrip("-").partition("=")[0])
+    return f"; a key of the specifications is set by --set {keys[0]}=VALUE" if keys else ""
 
 
 def request(options: Mapping[str, Any]) -> RunSpec:

@@ -9,10 +9,11 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from pyrovae.errors import PyrovaeError
 from pyrovae.specs.computation import Compile
+from pyrovae.version import __version__
 
 # Threads that spin while they wait start the next operation at once, but compete for the cores as
 # soon as anything else runs on the machine.
@@ -67,15 +68,32 @@ def spelled(name: str, arguments: Sequence[str] | None) -> str:
     return f"python -m pyrovae.{name} {shlex.join(words)}".strip()
 
 
-def command_parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+class CommandParser(argparse.ArgumentParser):
+    """Parser whose errors end in a hint.
+
+    Attributes:
+        hint: The end of the error about an argument that is not known, or nothing.
+    """
+
+    hint: Callable[[str], str] = staticmethod(lambda argument: "")
+
+    def error(self, message: str) -> NoReturn:
+        """Show usage and message, and stop with status 2."""
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        super().error(message + (self.hint(unknown[0]) if unknown else ""))
+
+
+def command_parser(name: str, description: str, epilog: str = "") -> CommandParser:
     """Parser that leaves out options that are not given; their defaults are in the dataclasses."""
-    return argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"python -m pyrovae.{name}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
+    parser.add_argument("--version", action="version", version=f"pyrovae {__version__}")
+    return parser
 
 
 def count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,38 @@ def find(name: str, folder: str) -> Path:
     for suffix in (".toml", ".py"):
         if (file := shelf(folder) / f"{name}{suffix}").is_file():
             return file
+    other = "inference" if folder == "models" else "models"
+    if name in shipped(other):
+        raise SpecError(
+            f"no file '{name}' is shipped in {folder}/, and one is in {other}/: name the model "
+            "first and the inference second, as in vae svi"
+        )
     raise SpecError(f"no file '{name}' is shipped in {folder}/; {nearest(name, shipped(folder))}")
+
+
+def described(folder: str) -> dict[str, str]:
+    """What each shipped specification is: the first sentence of its file, by name."""
+    texts = {name: find(name, folder).read_text(encoding="utf-8") for name in shipped(folder)}
+    return {name: _first_sentence(text) for name, text in texts.items()}
+
+
+def keys_named(word: str) -> list[str]:
+    """Dotted keys of the default specifications with this word in them, the shortest first.
+
+    Example:
+        >>> keys_named("epochs"), keys_named("learning-rate")
+        (['inference.epochs'], ['inference.optimiser.learning_rate'])
+    """
+    from pyrovae.specs.inference import InferenceSpec
+    from pyrovae.specs.model import ModelSpec
+
+    word = word.replace("-", "_")
+    flat = [
+        f"{spec.section}.{key}"
+        for spec in (ModelSpec, InferenceSpec)
+        for key in _flat(_defaults(spec))
+    ]
+    return sorted((key for key in flat if word in key.split(".")[1:]), key=len)
 
 
 def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnySpec:
@@ -135,6 +167,12 @@ def differences(before: Tree, after: Tree) -> list[str]:
     old, new = _flat(before), _flat(after)
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return [f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed]
+
+
+def _first_sentence(text: str) -> str:
+    """The first sentence of a file's leading comment or docstring, without its references."""
+    said = text.removeprefix('"""').lstrip("# ").replace("\n# ", " ")
+    return re.split(r"(?<!et al)[.:;](?:\s|$)|, arXiv|\n", said)[0]
 
 
 def _defaults(spec: type[Spec]) -> Tree:

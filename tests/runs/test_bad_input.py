@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("without_figures")
 
 SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
     "model": (["vea"], ["'vea'", "models/", "'vae'?"]),
+    "swapped": (["svi", "vae"], ["'svi'", "in inference/", "as in vae svi"]),
     "inference": (["vae", "sviv"], ["'sviv'", "inference/", "'svi'?"]),
     "file": (["mine.toml"], ["there is no file 'mine.toml'"]),
     "program": (["mine.py"], ["there is no file 'mine.py'"]),
@@ -350,6 +351,12 @@ def test_an_unknown_option_is_refused(command: Any, here: Path, arguments: list[
     assert arguments[-1] in outcome.err
     assert "Traceback" not in outcome.err
     assert list(here.iterdir()) == []
+
+
+def test_an_option_that_is_a_key_is_told_how_to_set_it(command: Any) -> None:
+    outcome = command("vae", "--latent-dim", "2")
+    assert outcome.status == 2
+    assert outcome.err.rstrip().endswith("is set by --set model.latent_dim=VALUE")
 
 
 def test_a_folder_that_holds_something_is_not_written_to(

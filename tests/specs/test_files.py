@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,16 @@ from pyrovae.errors import SpecError
 from pyrovae.runs.request import RunSpec
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
-from pyrovae.specs.files import find, parse_override, read, shelf, shipped, to_toml
+from pyrovae.specs.files import (
+    described,
+    find,
+    keys_named,
+    parse_override,
+    read,
+    shelf,
+    shipped,
+    to_toml,
+)
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 
 SPECS: dict[str, type[Spec]] = {"models": ModelSpec, "inference": InferenceSpec}
@@ -241,3 +251,17 @@ def test_a_misspelt_key_is_answered_without_torch(tmp_path: Path) -> None:
     )
     assert answer.stdout == "2 False\n"
     assert "did you mean 'latent_dim'?" in answer.stderr
+
+
+@pytest.mark.parametrize("folder", ["models", "inference"])
+def test_every_shipped_file_says_what_it_is(folder: str) -> None:
+    found = described(folder)
+    assert list(found) == shipped(folder)
+    for name, said in found.items():
+        assert re.fullmatch(r"[A-Zβm][^#\n]{3,}[^.,:;]", said), name
+
+
+def test_options_that_are_keys_are_found() -> None:
+    assert keys_named("epochs") == ["inference.epochs"]
+    assert keys_named("latent-dim") == ["model.latent_dim"]
+    assert keys_named("colour") == []
