@@ -254,7 +254,7 @@ def test_a_misspelt_key_is_answered_without_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["models", "inference"])
-def test_every_shipped_file_says_what_it_is(folder: str) -> None:
+def test_the_help_says_what_each_shipped_file_is(folder: str) -> None:
     found = described(folder)
     assert list(found) == shipped(folder)
     for name, said in found.items():
