@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pyrovae.errors import nearest
-from pyrovae.specs.base import Spec
 
 Location = tuple[int | str, ...]
 
 
-def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> dict[str, str]:
+def explain(error: ValidationError, spec: type[BaseModel], tree: dict[str, Any]) -> dict[str, str]:
     """Return the messages for the mistakes in ``tree`` by dotted key."""
     details = error.errors(include_url=False)
     keys = [_keys(detail["loc"], tree) for detail in details]
@@ -30,7 +29,7 @@ def explain(error: ValidationError, spec: type[Spec], tree: dict[str, Any]) -> d
     return sentences
 
 
-def _sentence(detail: ErrorDetails, spec: type[Spec], tree: dict[str, Any]) -> str:
+def _sentence(detail: ErrorDetails, spec: type[BaseModel], tree: dict[str, Any]) -> str:
     location, value, context = detail["loc"], detail["input"], detail.get("ctx", {})
     key = _dotted(_keys(location, tree))
     match detail["type"]:
@@ -73,7 +72,7 @@ def _keys(location: Location, tree: Any) -> Location:
     return tuple(keys)
 
 
-def _spec_at(spec: type[Spec], location: Sequence[int | str]) -> type[Spec]:
+def _spec_at(spec: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
     """The specification whose keys were expected at a location."""
     candidates = [spec]
     for part in location:
@@ -82,12 +81,12 @@ def _spec_at(spec: type[Spec], location: Sequence[int | str]) -> type[Spec]:
     return candidates[0]
 
 
-def _members(annotation: Any) -> list[type[Spec]]:
+def _members(annotation: Any) -> list[type[BaseModel]]:
     members = get_args(annotation) or (annotation,)
-    return [m for m in members if isinstance(m, type) and issubclass(m, Spec)]
+    return [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
 
 
-def _tag(spec: type[Spec]) -> str | None:
+def _tag(spec: type[BaseModel]) -> str | None:
     field = spec.model_fields.get("kind")
     return field.default if field else None
 
