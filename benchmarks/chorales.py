@@ -56,8 +56,7 @@ def main() -> None:
         "learning_rate_schedule": {"kind": "cosine", "final": 0.1},
         "early_stopping": {"patience": epochs},
     })  # fmt: skip
-    wished = sys.argv[3:] or ["true", "false"]
-    for recurrent in (word == "true" for word in wished):
+    for recurrent in (True, False):
         program = ProgramSpec(file=MODEL, arguments={"recurrent": recurrent})
         model = build(program, "svi", data)
         history = fit(model, data, inference)

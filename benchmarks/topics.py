@@ -2,7 +2,7 @@
 
     python benchmarks/topics.py associated_press_counts.npz [EPOCHS]
 
-The file has the counts as triplets row, col, count, and shape and terms. Words in fewer than ten
+The file has the counts as triplets row, col, count, and their shape. Words in fewer than ten
 documents are left out. Perplexity is exp(-log p(x) / words), over test documents, given how many
 words they have and without the multinomial coefficient, which is the same for all models. Log p(x)
 is estimated by importance sampling from each model's own guide, for LDA at the posterior mean of
@@ -29,13 +29,12 @@ TOPICS, MINIMUM, TOP, SAMPLES = 50, 10, 10, 1000
 MODEL = Path(__file__).parent.parent / "models" / "prodlda.py"
 
 
-def read(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Counts ``(documents, words)`` and the words."""
+def read(path: str) -> np.ndarray:
+    """Counts ``(documents, words)``."""
     with np.load(path) as file:
         counts = np.zeros(tuple(file["shape"]), np.int32)
         counts[file["row"], file["col"]] = file["count"]
-        kept = (counts > 0).sum(0) >= MINIMUM
-        return counts[:, kept], file["terms"][kept]
+        return counts[:, (counts > 0).sum(0) >= MINIMUM]
 
 
 def unigram(train: Tensor, test: Tensor) -> float:
@@ -107,7 +106,7 @@ def prodlda(data: Splits, test: Tensor, epochs: int) -> tuple[float, Tensor]:
 
 
 def main() -> None:
-    counts, _ = read(sys.argv[1])
+    counts = read(sys.argv[1])
     epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     data = from_arrays(counts, name="counts")
     train, _, test = (part.batch(torch.arange(len(part))).x.double() for part in data)

@@ -33,12 +33,8 @@ Keys and their defaults: --dry-run, models/README.md, inference/README.md. Examp
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = command_parser(
-        "train",
-        DESCRIPTION,
-        epilog=EPILOG.format(models=_listed("models"), inference=_listed("inference")),
-    )
-    parser.hint = _key
+    parser = command_parser("train", DESCRIPTION)
+    parser.hint, parser.ending = _key, _ending
     add = parser.add_argument
     add("model", nargs="?", help="name in models/, a TOML file, or a Python file (vae)")
     add("inference", nargs="?", help="name in inference/, or a TOML file (svi)")
@@ -55,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", metavar="N", help="short for --set inference.seed=N")
     add("--dry-run", action="store_true", help="build, print what would be done, and stop")
     return parser
+
+
+def _ending() -> str:
+    return EPILOG.format(models=_listed("models"), inference=_listed("inference"))
 
 
 def _listed(folder: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data.batch import KNOWN
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
@@ -68,10 +68,10 @@ def from_arrays(
     """
     values = as_numpy(x)
     others = {key: as_numpy(value) for key, value in (variables or {}).items()}
-    if (known := others.get("x" + KNOWN)) is not None:
+    if (known := others.get(X_KNOWN)) is not None:
         values = without_unknown("x", {**others, "x": values}, name)
         if known.shape == values.shape:
-            others["x" + KNOWN] = with_channels_first(known, name)
+            others[X_KNOWN] = with_channels_first(known, name)
     stored = store(with_channels_first(values, name), name)
     if maximum is not None:
         check_range(stored.values, maximum, name)

@@ -11,6 +11,9 @@ from torch import Tensor
 KNOWN = "_known"
 """End of the name of a mask: ``y_known`` is true where the value of ``y`` is known."""
 
+X_KNOWN = "x" + KNOWN
+"""Mask of the observations."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrovae.data.batch import KNOWN, Batch
+from pyrovae.data.batch import X_KNOWN, Batch
 from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
@@ -173,7 +173,7 @@ class Dataset:
 
     def _known(self, index: Tensor) -> Tensor:
         """True for the values of ``rows[index]`` that are known, to be broadcast to them."""
-        known = self.variables.get("x" + KNOWN)
+        known = self.variables.get(X_KNOWN)
         if known is None:
             ones = (1,) * len(self.shape)
             return torch.ones(len(index), *ones, dtype=torch.bool, device=self.x.device)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch
-from pyrovae.data.batch import KNOWN
+from pyrovae.data.batch import KNOWN, X_KNOWN
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Coordinates, angles, coordinates, true_support
 from pyrovae.programs.autoencoder import Autoencoder
@@ -364,7 +364,7 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
             latent = autoencoder.traces(like[:2]).latent
     plates = Plates.of(trace, count=len(like))
     codes = [plates.vectors(sites[name])[0] for name in latent]
-    seen = {name: site for name, site in seen.items() if not _hidden(site["mask"])}
+    seen = {name: site for name, site in seen.items() if shown(site).any()}
     drawn = filled_in(seen, {name: drawn_anew(site) for name, site in seen.items()}, like)
     tensors = {name: tensor.to(like.variables[name].dtype) for name, tensor in drawn.items()}
     x, *others = (tensors.get(name, tensor) for name, tensor in like.variables.items())
@@ -373,15 +373,10 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
 
 def _without_labels(autoencoder: Autoencoder, batch: Batch) -> Batch:
     """The batch in which no value of a latent is known."""
-    if all(name == "x" + KNOWN or not name.endswith(KNOWN) for name in batch.others):
+    if all(name == X_KNOWN or not name.endswith(KNOWN) for name in batch.others):
         return batch
     with torch.no_grad(), seeded(0, batch.device):
         return batch.unlabelled(autoencoder.traces(batch[:2]).latent)
-
-
-def _hidden(mask: Tensor | bool | None) -> bool:
-    """True if a mask hides all of a site."""
-    return mask is False or (isinstance(mask, Tensor) and not mask.any())
 
 
 def _without(shape: torch.Size, place: int) -> torch.Size:

@@ -133,12 +133,13 @@ class RunningSums:
         Raises:
             SpecError: The batch has other latents than those of the layout.
         """
-        if batch.shape != self.sums.shape:
+        try:
+            self.sums.add_(batch)
+        except RuntimeError as error:  # of another length
             raise SpecError(
                 "a batch has other latents than the first one: let the programs have the same "
                 "sites for all data, and a mask hide what is not there"
-            )
-        self.sums.add_(batch)
+            ) from error
         self.count += count
 
     @property

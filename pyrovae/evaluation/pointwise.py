@@ -149,7 +149,7 @@ Measure = Literal[
 
 
 def measure(autoencoder: Autoencoder, batch: Batch) -> Measure:
-    """What p(x | z) is: probabilities, densities, or both."""
+    """Kind of p(x | z): probabilities, densities, or both."""
     with evaluating(autoencoder, batch.device):
         local = LocalPosterior(autoencoder, batch[:1])
         supports = [fn.support for fn in local.observation(local.draw_prior(1)).values()]

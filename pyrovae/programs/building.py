@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits, load_data
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
 from pyrovae.parts.guides.building import build_guide
@@ -20,7 +21,7 @@ from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Declaration
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.programs.vae import VAE, X_KNOWN
+from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find
 from pyrovae.specs.model import OutputBias

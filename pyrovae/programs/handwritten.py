@@ -10,11 +10,9 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import MaskedDistribution
 from pyro.poutine.runtime import NonlocalExit
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
-from torch.distributions import Independent
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.compute.modes import evaluation_mode
@@ -25,6 +23,7 @@ from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
 from pyrovae.programs.enumeration import is_summed
 from pyrovae.programs.observed_values import (
     filled_in,
+    innermost,
     means_of_x,
     observations,
     require_x,
@@ -287,7 +286,7 @@ def _described(value: Any) -> str:
 
 
 def _hint(error: Exception) -> str:
-    """What to do about errors that are often met."""
+    """Remedy of errors that are often met, as the end of a sentence."""
     if "Shape mismatch inside plate" in str(error):
         return '; a plate holds a batch as it is: pyro.plate("data", len(x)), without a subsample'
     return ""
@@ -310,7 +309,5 @@ def _families(trace: Trace, sites: list[str]) -> str:
 
 
 def _family(distribution: Any) -> str:
-    base = distribution
-    while isinstance(base, Independent | MaskedDistribution):
-        base = base.base_dist
+    base = innermost(distribution)
     return f"{type(base).__name__} {tuple(distribution.event_shape)}"

@@ -106,7 +106,7 @@ def means_of_x(trace: Trace, batch: Batch) -> Tensor:
 
 
 def require_x(found: Mapping[str, Any]) -> Any:
-    """What was found for ``x``, of all variables.
+    """The value found for ``x``, among those of all variables.
 
     Raises:
         SpecError: It is not among them.
@@ -121,7 +121,7 @@ def drawn_anew(site: Site) -> Tensor:
 
     Of counts given their total, with the total that was observed.
     """
-    counts = _within(site["fn"])
+    counts = innermost(site["fn"])
     if isinstance(counts, CountsGivenTotal):
         return counts.sample_given(_observed(site).sum(-1))
     drawn: Tensor = site["value"] if _is_redrawn(site) else site["fn"].sample()
@@ -154,6 +154,13 @@ def shown(site: Site) -> Tensor:
     return seen.bool()
 
 
+def innermost(fn: Any) -> Any:
+    """A distribution without its masks and independent dimensions."""
+    while isinstance(fn, Independent | MaskedDistribution):
+        fn = fn.base_dist
+    return fn
+
+
 def is_masked(site: Site) -> bool:
     """True if a mask hides values of a site, or could."""
     return shown(site).ndim > site["fn"].event_dim
@@ -164,7 +171,7 @@ def _is_redrawn(site: Site) -> bool:
 
 
 def _observed(site: Site) -> Tensor:
-    """What a site observes, or did before it was drawn anew."""
+    """Value that a site observes, or did before it was drawn anew."""
     return site["infer"]["obs"] if _is_redrawn(site) else site["value"]
 
 
@@ -199,10 +206,3 @@ def _mode(fn: Any) -> Tensor:
     """Mode of a distribution, through the wrappers that do not pass it on."""
     mode: Tensor = (fn.base_dist if isinstance(fn, MaskedDistribution) else fn).mode
     return mode
-
-
-def _within(fn: Any) -> Any:
-    """A distribution without its masks and independent dimensions."""
-    while isinstance(fn, Independent | MaskedDistribution):
-        fn = fn.base_dist
-    return fn

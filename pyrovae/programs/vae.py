@@ -12,7 +12,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Independent
 
-from pyrovae.data.batch import KNOWN
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.errors import SpecError
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import Likelihood
@@ -27,10 +27,6 @@ _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 def _name(module: nn.Module) -> str:
     """Unique name in Pyro's global parameter store, also among copies of a module."""
     return _names.setdefault(module, f"pyrovae{next(_counter)}")
-
-
-X_KNOWN = "x" + KNOWN
-"""Variable of the data that is false where a value of x is not known."""
 
 
 class VAE(Autoencoder):

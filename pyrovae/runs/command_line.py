@@ -69,13 +69,21 @@ def spelled(name: str, arguments: Sequence[str] | None) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parser whose errors end in a hint.
+    """Parser whose errors end in a hint, and whose help may be long without costing a start.
 
     Attributes:
         hint: The end of the error about an argument that is not known, or nothing.
+        ending: The end of the help, if it is not to be written in every start.
     """
 
     hint: Callable[[str], str] = staticmethod(lambda argument: "")
+    ending: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """The help, with its ending."""
+        if self.ending is not None:
+            self.epilog = self.ending()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Show usage and message, and stop with status 2."""

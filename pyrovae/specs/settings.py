@@ -23,11 +23,11 @@ def of_section(settings: Settings, section: str) -> dict[str, Any]:
     Raises:
         SpecError: A key of none of these.
     """
-    for key in settings:
+    for key, value in settings.items():
         if key.partition(".")[0] not in SECTIONS or "." not in key:
             raise SpecError(
-                f"{key}: a key starts with 'model.', 'inference.' or 'program.', as in "
-                "model.prior.kind"
+                f"--set {key}={value}: the key starts with 'model.', 'inference.' or "
+                "'program.', as in model.prior.kind"
             )
     return {
         key.partition(".")[2]: value

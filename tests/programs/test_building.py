@@ -33,7 +33,7 @@ def test_settings_are_those_of_the_command_line(named: bool) -> None:
     ("settings", "sentence"),
     [
         ({"model.latent_dims": 2}, "no key 'latent_dims'; did you mean 'latent_dim'"),
-        ({"latent_dim": 2}, "latent_dim: a key starts with 'model.'"),
+        ({"latent_dim": 2}, "--set latent_dim=2: the key starts with 'model.'"),
         ({"model.prior.kind": "vapm"}, "did you mean 'vamp'"),
         ({"inference.epochs": 0}, "must be greater than 0"),
         ({"program.width": 2}, "keys of its own, model.KEY"),
