@@ -1,4 +1,4 @@
-"""models/vae.toml written by hand: two Pyro programs and two networks.
+"""A VAE with a binomial likelihood, written by hand: two Pyro programs and two networks.
 
     python -m pyrovae.train handwritten svi
 

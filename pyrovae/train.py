@@ -27,7 +27,7 @@ inference:
 
 Keys and their defaults: --dry-run, models/README.md, inference/README.md. Examples:
   python -m pyrovae.train bernoulli svi --data mnist --set inference.epochs=20
-  python -m pyrovae.train vae beta --data table.npy --set model.likelihood.kind=normal
+  python -m pyrovae.train vae beta --data table.npy --set model.likelihood.kind=laplace
   python -m pyrovae.train my_program.py svi --data data.npz --output runs/mine"""
 
 
@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     parser.hint, parser.ending = _key, _ending
     add = parser.add_argument
     add("model", nargs="?", help="name in models/, a TOML file, or a Python file (vae)")
-    add("inference", nargs="?", help="name in inference/, or a TOML file (svi)")
+    add("inference", nargs="?", 
+        help="name in inference/, or a TOML file (small_data for the digits, else svi)")  # fmt: skip
     add("--data", metavar="NAME|PATH", help="a named data set, an array or a folder (digits)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie (data)")
     add("--set", action="append", metavar="KEY=VALUE", dest="overrides",

@@ -27,7 +27,7 @@ DISTANCE_WARN, DISTANCE_FAIL = 0.1, 0.2
 CORRELATION_WARN = 0.3
 # Chance that a difference is called one when there is none.
 LEVEL = 0.05
-MIN_DATA = 50
+MIN_DATA = 20
 # A correlation of one is a transformed one that is infinite.
 LARGEST = 1 - 1e-9
 # Decimals of log p(z) in nats: a constant density differs by rounding errors only.
@@ -196,7 +196,7 @@ def check_aggregate(autoencoder: Autoencoder, batch: Batch | Tensor) -> Aggregat
         batch: The data.
 
     Raises:
-        DataError: There are fewer than 50 data; a latent has no finite density under the prior.
+        DataError: There are fewer than 20 data; a latent has no finite density under the prior.
 
     References:
         Hoffman and Johnson (2016), *ELBO Surgery: Yet Another Way to Carve Up the Variational

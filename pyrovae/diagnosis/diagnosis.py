@@ -19,6 +19,7 @@ from pyrovae.diagnosis.bound import Bound
 from pyrovae.diagnosis.calibration import Calibration, check_calibration
 from pyrovae.diagnosis.classes import check_classes
 from pyrovae.diagnosis.collapse import check_collapse
+from pyrovae.diagnosis.convergence import check_convergence
 from pyrovae.diagnosis.gap import check_gap
 from pyrovae.diagnosis.mcmc import MCMC, check_mcmc
 from pyrovae.diagnosis.pareto import check_weights
@@ -35,16 +36,18 @@ from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.annealed_importance import anneal
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.cost import seconds_per_gradient
+from pyrovae.evaluation.hidden_units import hidden_units
 from pyrovae.evaluation.importance import bounds, draw_codes, draw_weighted, require_density
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
+from pyrovae.training.records import Record
 
 if TYPE_CHECKING:
     from xarray import DataTree
 
-FEWEST_DATA, FEWEST_DRAWS = 50, 100
+FEWEST_DATA, FEWEST_DRAWS = 5, 100
 # Data that are simulated for the sandwich, and those that get Markov chains.
 SIMULATED, CHAINED = 100, 32
 NEAL = "Neal (2001), arXiv:physics/9803008"
@@ -169,6 +172,8 @@ def diagnose(
     num: int = 256,
     draws: int = 1000,
     full: bool = False,
+    history: Sequence[Record] = (),
+    kept: int | None = None,
     tell: Callable[[Outcome], None] = lambda outcome: None,
     computation: Computation | None = None,
 ) -> Diagnosis:
@@ -183,6 +188,9 @@ def diagnose(
         num: Number of data to look at.
         draws: Latents from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
+        history: Records of the training, as :func:`pyrovae.fit` returns them; without them its
+            convergence is not checked.
+        kept: Epoch whose weights the autoencoder has; the last by default.
         tell: Called with each outcome as soon as it is there.
         computation: Options of compilation and precision.
 
@@ -203,6 +211,9 @@ def diagnose(
     )
     inquiry = Questions(tell, autoencoder.reworded)
     ask = inquiry.ask
+    if history:
+        units = hidden_units(autoencoder, batch)
+        ask("convergence", lambda: check_convergence(history, units, kept))
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
     ask("calibration", lambda: check_calibration(autoencoder, _unmasked(local, 1)))

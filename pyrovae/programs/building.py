@@ -28,7 +28,7 @@ from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.program import ProgramSpec
-from pyrovae.specs.resolve import resolve_inference, resolve_model
+from pyrovae.specs.resolve import choose_likelihood, resolve_inference, resolve_model
 from pyrovae.specs.settings import Settings, set_inference, set_model
 
 
@@ -76,6 +76,8 @@ def build(
 
 def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits) -> VAE:
     """Build an autoencoder from the parts that specifications declare."""
+    likelihood, reason = choose_likelihood(model, data.train.shape, data.train.levels)
+    model = model.model_copy(update={"likelihood": likelihood})
     seen = contract(model).apply(data).train
     model = resolve_model(model, seen.levels, lambda: seen.mean().sum().item())
     declaration = Declaration(
@@ -85,6 +87,7 @@ def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits) -> 
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
         examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device)).x
         vae = declared(declaration, examples.cpu())
+    vae.likelihood_reason = reason
     _start(vae, seen, model.output_bias)
     return vae
 

@@ -46,6 +46,9 @@ class VAE(Autoencoder):
         likelihood: p(x | z).
         guide: q(z | x), an encoder and a family.
 
+    Attributes:
+        likelihood_reason: Reason why p(x | z) was chosen for the data, if it was left to them.
+
     Raises:
         SpecError: Prior and guide have latents of different lengths.
 
@@ -71,6 +74,7 @@ class VAE(Autoencoder):
 
     # Particles may be drawn at once, in a dimension to the left of the data.
     vectorisable = True
+    likelihood_reason: str = ""
 
     def __init__(
         self, *, prior: Prior, decoder: Decoder, likelihood: Likelihood, guide: Guide

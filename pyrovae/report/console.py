@@ -19,6 +19,7 @@ from pyrovae.exploration.result import Result
 from pyrovae.objectives.schedules import describe_beta
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec
 from pyrovae.training.fit_warnings import FitWarning, nats
@@ -40,6 +41,7 @@ def plan(training: Training, writes_to: str) -> str:
     rows = {
         "p(z)": formulas.prior,
         "p(x | z)": formulas.likelihood + decoder,
+        **_reason(autoencoder),
         "q(z | x)": formulas.guide + encoder,
         "objective": _objective(training),
         "β": describe_beta(spec.beta),
@@ -131,17 +133,25 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
     }
 
 
+def _reason(autoencoder: Autoencoder) -> dict[str, str]:
+    """Reason for the likelihood, where the data have chosen it."""
+    reason = autoencoder.likelihood_reason if isinstance(autoencoder, VAE) else ""
+    return {"": f"chosen since {reason}: model.likelihood.kind"} if reason else {}
+
+
 def _weights(training: Training, folder: str) -> str:
-    """Name the weights that are kept, and the best by validation ELBO if those are others."""
-    best = training.best
-    if training.spec.early_stopping is not None:
-        return f"best by validation ELBO, of epoch {best.epoch}"
-    kept = f"last, of epoch {training.epoch}"
+    """Name the weights that are kept, and the others, where the two differ."""
+    best, kept = training.best, training.kept
+    if kept.which == "best":
+        later = "" if kept.epoch == training.epoch else f"; epoch {training.epoch} had "
+        return f"best, of epoch {kept.epoch}, validation ELBO {nats(kept.elbo)}" + (
+            later and f"{later}{nats(training.elbo)}"
+        )
     if best.epoch in (0, training.epoch):
-        return kept
+        return f"last, of epoch {kept.epoch}, validation ELBO {nats(kept.elbo)}"
     return (
-        f"{kept}, validation ELBO {nats(training.elbo)}; best {nats(best.elbo)} at epoch "
-        f"{best.epoch}, in {folder}/best.safetensors"
+        f"last, of epoch {kept.epoch}, validation ELBO {nats(kept.elbo)}; epoch {best.epoch} had "
+        f"{nats(best.elbo)}, in {folder}/best.safetensors"
     )
 
 

@@ -74,6 +74,8 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
         num=options.num,
         draws=options.draws,
         full=options.full,
+        history=run.records,
+        kept=run.epoch,
         tell=lambda outcome: display.say(console.outcome(outcome, reworded)),
         computation=Computation(options.compile),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.training.early_stopping import is_better
+from pyrovae.training.records import Record
 
 
 class Observations(NamedTuple):
@@ -53,6 +54,7 @@ class Run:
         inference: The inference's specification.
         facts: The content of ``run.json``.
         fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts.data``.
+        epoch: Epoch of the weights.
         notes: Notes for the reader of any result, a sentence each, such as that the run is not
             finished, or that the data have changed.
     """
@@ -64,7 +66,14 @@ class Run:
     inference: InferenceSpec
     facts: RunFacts
     fingerprint: str
+    epoch: int
     notes: tuple[str, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """Training and validation records of the epochs."""
+        lines = [line for line in read_metrics(self.folder) if line["split"] != "test"]
+        return [Record(**{f.name: line[f.name] for f in fields(Record)}) for line in lines]
 
     @property
     def source(self) -> str:
@@ -93,9 +102,10 @@ class Run:
 
 
 class Weights(NamedTuple):
-    """A file of weights, and notes on it."""
+    """A file of weights, their epoch, and notes on it."""
 
     file: Path
+    epoch: int
     notes: tuple[str, ...]
 
 
@@ -144,7 +154,7 @@ def load_run(
     folder = Path(folder)
     facts = _facts(folder)
     inference = _inference(folder)
-    weights = _weights(folder, inference)
+    weights = _weights(folder, inference, facts)
     where = choose_device(device)
     stored = _data(folder, facts, data, data_root)
     autoencoder = open_autoencoder(folder, weights.file, stored, inference)
@@ -161,6 +171,7 @@ def load_run(
         inference=inference,
         facts=facts,
         fingerprint=fingerprint,
+        epoch=weights.epoch,
         notes=(*weights.notes, *changed),
     )
 
@@ -182,11 +193,12 @@ def _inference(folder: Path) -> InferenceSpec:
         raise CheckpointError(f"cannot be read by this version: {first}") from None
 
 
-def _weights(folder: Path, inference: InferenceSpec) -> Weights:
-    """Kept weights; for an unfinished run, those that it would keep if it ended now."""
+def _weights(folder: Path, inference: InferenceSpec, facts: RunFacts) -> Weights:
+    """Kept weights; for an unfinished run, the last, or the best with early stopping."""
     finished = folder / WEIGHTS
     if finished.is_file():
-        return Weights(finished, ())
+        known = facts.weights or {}
+        return Weights(finished, known.get("epoch", _last_epoch(folder)), ())
     order = (LAST, BEST) if inference.early_stopping is None else (BEST, LAST)
     for name in order:
         file = folder / name
@@ -196,7 +208,7 @@ def _weights(folder: Path, inference: InferenceSpec) -> Weights:
                 f"{folder} is unfinished: these are its {file.stem} weights, of epoch {epoch} of "
                 f"{inference.epochs}"
             )
-            return Weights(file, (note,))
+            return Weights(file, epoch, (note,))
     raise CheckpointError(
         f"{folder} has no weights yet: no epoch of it has ended; go on with "
         f"python -m pyrovae.train --resume {folder}"

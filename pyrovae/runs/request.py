@@ -67,7 +67,7 @@ class RunSpec:
             CheckpointError: The folder to resume from is not a run's.
         """
         require_empty(output)
-        begun = _Usual() if resume is None else _Usual.of(resume)
+        begun = _Usual.for_data(data) if resume is None else _Usual.of(resume)
         model_path = find(model or begun.model_file, "models")
         inference_path = find(inference or begun.inference_file, "inference")
         settings = overrides or {}
@@ -100,6 +100,12 @@ class _Usual:
     data: str = "digits"
     data_root: Path = Path("data")
     computation: Computation = field(default_factory=Computation)
+
+    @classmethod
+    def for_data(cls, data: str | None) -> _Usual:
+        """Defaults of a new run: those of an example on the digits, which are few, or of any data."""
+        few = data in (None, cls.data)
+        return cls(inference_file="small_data" if few else "svi")
 
     @classmethod
     def of(cls, folder: Path) -> _Usual:

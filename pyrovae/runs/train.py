@@ -238,11 +238,11 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
 
 def weights(training: Training) -> dict[str, Any]:
     """Epochs and validation ELBOs of the kept and of the best weights."""
-    best, stopped = training.best, training.spec.early_stopping is not None
+    best, kept = training.best, training.kept
     return {
-        "kept": "best" if stopped else "last",
-        "epoch": best.epoch if stopped else training.epoch,
-        "validation_elbo": best.elbo if stopped else training.elbo,
+        "kept": kept.which,
+        "epoch": kept.epoch,
+        "validation_elbo": kept.elbo,
         "best_epoch": best.epoch,
         "best_validation_elbo": best.elbo,
     }

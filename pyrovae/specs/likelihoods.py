@@ -14,6 +14,14 @@ Interval = Literal["counts", "unit", "open_unit"]
 """Scale that a likelihood needs for intensities 0..m: as they are, [0, 1], or inside (0, 1)."""
 
 
+class AutoLikelihoodSpec(Spec):
+    """The likelihood that suits the data: see :func:`pyrovae.specs.resolve.choose_likelihood`."""
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["auto"] = "auto"
+
+
 class BernoulliLikelihoodSpec(Spec):
     """Binary data."""
 
@@ -123,7 +131,8 @@ class MultinomialLikelihoodSpec(Spec):
 
 
 LikelihoodSpec = Annotated[
-    BernoulliLikelihoodSpec
+    AutoLikelihoodSpec
+    | BernoulliLikelihoodSpec
     | BinomialLikelihoodSpec
     | ContinuousBernoulliLikelihoodSpec
     | BetaLikelihoodSpec

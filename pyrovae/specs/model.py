@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import PositiveInt
 
 from pyrovae.specs.base import Spec
-from pyrovae.specs.likelihoods import BinomialLikelihoodSpec, LikelihoodSpec
+from pyrovae.specs.likelihoods import AutoLikelihoodSpec, LikelihoodSpec
 from pyrovae.specs.networks import MLPSpec, NetworkSpec
 from pyrovae.specs.priors import NormalPriorSpec, PriorSpec
 
@@ -28,4 +28,4 @@ class ModelSpec(Spec):
     prior: PriorSpec = NormalPriorSpec()
     decoder: NetworkSpec = MLPSpec()
     output_bias: OutputBias = "random"
-    likelihood: LikelihoodSpec = BinomialLikelihoodSpec()
+    likelihood: LikelihoodSpec = AutoLikelihoodSpec()

@@ -2,20 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from pyrovae.errors import SpecError
 from pyrovae.specs.inference import InferenceSpec
 from pyrovae.specs.likelihoods import (
+    AutoLikelihoodSpec,
+    BernoulliLikelihoodSpec,
     BinomialLikelihoodSpec,
     CategoricalLikelihoodSpec,
     DiscretizedLogisticLikelihoodSpec,
     LikelihoodSpec,
     MultinomialLikelihoodSpec,
+    NegativeBinomialLikelihoodSpec,
+    NormalLikelihoodSpec,
 )
 from pyrovae.specs.model import ModelSpec
 from pyrovae.specs.networks import MirrorSpec
+
+
+class Choice(NamedTuple):
+    """A likelihood that was chosen for the data.
+
+    Attributes:
+        likelihood: Its specification.
+        reason: Property of the data for which it was chosen, and the alternatives; empty if it was
+            declared.
+    """
+
+    likelihood: LikelihoodSpec
+    reason: str = ""
+
+
+def choose_likelihood(model: ModelSpec, shape: Sequence[int], levels: float | None) -> Choice:
+    """The declared likelihood, or one that suits the data if "auto" is declared.
+
+    Bits are Bernoulli, and real values normal. Whole numbers have an upper bound in images, where
+    they are grey levels, and none in tables, where they count.
+
+    Args:
+        model: As declared.
+        shape: Shape of an observation.
+        levels: Largest value of the training data if all are whole numbers from zero on; else
+            None.
+    """
+    if not isinstance(model.likelihood, AutoLikelihoodSpec):
+        return Choice(model.likelihood)
+    if model.binarisation != "none" or levels == 1:
+        return Choice(BernoulliLikelihoodSpec(), "the values are bits")
+    if levels is None:
+        return Choice(NormalLikelihoodSpec(), "the values are real; with outliers, laplace")
+    if len(shape) == 1:
+        return Choice(
+            NegativeBinomialLikelihoodSpec(),
+            "the columns are counts; given the total of a row, multinomial; without "
+            "overdispersion, poisson",
+        )
+    return Choice(
+        DiscretizedLogisticLikelihoodSpec(noise="per_pixel"),
+        f"the values are grey levels, 0 to {levels:g}; for few levels, categorical; for counts "
+        "of trials, binomial",
+    )
 
 
 def resolve_model(

@@ -1,8 +1,8 @@
-"""Early stopping on the validation ELBO."""
+"""Choice of weights by the validation ELBO, and early stopping."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -15,6 +15,20 @@ class Best(NamedTuple):
     elbo: float
     epoch: int
     weights: dict[str, Tensor]
+
+
+class Kept(NamedTuple):
+    """The weights that a finished training keeps.
+
+    Attributes:
+        which: "best" by validation ELBO, or "last".
+        epoch: Their epoch.
+        elbo: Their validation ELBO at β = 1, in nats per observation.
+    """
+
+    which: Literal["best", "last"]
+    epoch: int
+    elbo: float
 
 
 def is_better(elbo: float, best: float, spec: InferenceSpec) -> bool:

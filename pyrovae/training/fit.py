@@ -28,9 +28,10 @@ def fit(
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
 
     Random numbers come from the specification's seed; the caller's stream is left as it was.
-    With early stopping the autoencoder ends up with its best weights, else with its last. A fit
-    that went badly is named in a warning of the logger "pyrovae": the posterior has collapsed,
-    the model is worse than before the first step, or the weights were better earlier.
+    The autoencoder ends up with its best weights by validation ELBO, or with its last where these
+    are no worse (see :meth:`Training.conclude`). A fit that went badly is named in a warning of
+    the logger "pyrovae": the posterior has collapsed, or the model is worse than before the first
+    step.
 
     Args:
         autoencoder: Autoencoder to fit, in place, on its own device.

@@ -10,7 +10,7 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.specs.inference import ConstantBetaSpec, LinearBetaSpec
 from pyrovae.specs.objectives import ELBOSpec
 
-Kind = Literal["posterior_collapse", "worse_than_untrained", "better_earlier"]
+Kind = Literal["posterior_collapse", "worse_than_untrained"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def posterior_collapse(
 def worse_than_untrained(
     spec: InferenceSpec, epoch: int, elbo: float, untrained: float
 ) -> FitWarning:
-    """Warning of kept weights that are worse than the initial ones."""
+    """Warning of weights that are worse than the initial ones."""
     rate = spec.optimiser.learning_rate
     clip = (
         "inference.clip_norm = 1"
@@ -60,21 +60,9 @@ def worse_than_untrained(
         "worse_than_untrained",
         epoch,
         {"elbo": elbo, "elbo_untrained": untrained},
-        f"training has made the model worse: validation ELBO {nats(elbo)} at the end, "
+        f"training has made the model worse: ELBO {nats(elbo)} at epoch {epoch}, "
         f"{nats(untrained)} before the first step",
         f"try a lower inference.optimiser.learning_rate than {rate:g}, or {clip}",
-    )
-
-
-def better_earlier(epoch: int, elbo: float, best: int, best_elbo: float) -> FitWarning:
-    """Warning of last weights, which are kept, that are worse than an earlier epoch's."""
-    return FitWarning(
-        "better_earlier",
-        epoch,
-        {"elbo": elbo, "best_epoch": float(best), "best_elbo": best_elbo},
-        f"the weights were better earlier: validation ELBO {nats(best_elbo)} after epoch {best}, "
-        f"{nats(elbo)} after epoch {epoch}, whose weights are kept",
-        "to keep the best, declare inference.early_stopping",
     )
 
 

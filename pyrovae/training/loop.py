@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pyro
@@ -17,7 +16,7 @@ from pyrovae.data import Splits
 from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import codes
-from pyrovae.evaluation.metrics import LOSS, BoundSummary
+from pyrovae.evaluation.metrics import LOSS
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
@@ -28,16 +27,12 @@ from pyrovae.training.before_training import (
     require_batches_that_train,
     require_same_sites,
 )
-from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
+from pyrovae.training.collapse_watch import settled_from
 from pyrovae.training.divergence import find_divergence, find_parameter
-from pyrovae.training.early_stopping import Best, is_better, out_of_patience
+from pyrovae.training.early_stopping import Best, Kept, is_better, out_of_patience
 from pyrovae.training.execution import Execution, prepare
-from pyrovae.training.fit_warnings import (
-    FitWarning,
-    better_earlier,
-    posterior_collapse,
-    worse_than_untrained,
-)
+from pyrovae.training.fit_warnings import FitWarning
+from pyrovae.training.fit_watch import FitWatch
 from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import Record
 from pyrovae.training.resampling import drawing_probabilities, importance
@@ -84,8 +79,7 @@ class Training:
         computation: Options of compilation and precision.
 
     Attributes:
-        warnings: Warnings that the fit goes badly; after :meth:`conclude`, those that concern the
-            weights that are kept.
+        kept: The weights that are kept, once :meth:`conclude` has chosen them.
     """
 
     def __init__(
@@ -120,11 +114,16 @@ class Training:
         self.seconds = 0.0
         self.best = Best(-float("inf"), 0, self._weights())
         self.elbo = -float("inf")  # on the validation data, after the last epoch
-        self.untrained: Judgement | None = None
-        self.collapse = CollapseWatch(self.budget)
         last_steps = range(steps_per_epoch - 1, self.budget.steps, steps_per_epoch)
-        self.settled = settled_from([self._settings(step) for step in last_steps])
-        self.warnings: list[FitWarning] = []
+        self.watch = FitWatch(
+            autoencoder,
+            self.splits.validation,
+            self.objective,
+            spec,
+            self.budget,
+            settled_from([self._settings(step) for step in last_steps]),
+        )
+        self.kept = Kept("last", 0, -float("inf"))
         self.probabilities: Tensor | None = None
         self.interrupted = False
         # A check of each loss would make a GPU wait, and cannot be part of a graph. So the sums
@@ -132,6 +131,11 @@ class Training:
         # step by step with checks, to locate the first non-finite value.
         self.anomaly_mode = False
         self.execution = Execution("none left to take")
+
+    @property
+    def warnings(self) -> list[FitWarning]:
+        """Warnings that the fit goes badly; once concluded, those about the kept weights."""
+        return self.watch.warnings
 
     @property
     def epoch(self) -> int:
@@ -157,7 +161,7 @@ class Training:
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
             if self.step == 0:
-                self.untrained = self._judge()
+                self.watch.untrained = self._judge()
             if not self.finished:
                 self._prepare()
             for callback in callbacks:
@@ -189,28 +193,14 @@ class Training:
         self.autoencoder.load_state_dict(self.best.weights)
 
     def conclude(self) -> None:
-        """Load the kept weights into the autoencoder; :attr:`warnings` then concern these.
+        """Load the weights that are kept into the autoencoder; :attr:`warnings` concern these.
 
-        With early stopping the best weights are kept, else the last.
+        With early stopping these are the best by validation ELBO. Without, they are the last,
+        unless these are worse than the best by the ELBO *and* by the loss, beyond noise: not every
+        objective maximises the ELBO at β = 1.
         """
-        stops = self.spec.early_stopping is not None
-        if stops:
-            self.use_best()
-        epoch = self.best.epoch if stops else self.epoch
-        kept, found = self._judge(), []
-        said = [warning for warning in self.warnings if warning.kind == "posterior_collapse"]
-        if (said or self.collapse.collapsed) and self._silent_nats() is not None:
-            found.append(said[0] if said else self._collapsed())
-        if self.untrained is not None and kept.worse_than(self.untrained):
-            elbos = kept.mean_elbo, self.untrained.mean_elbo
-            found.append(worse_than_untrained(self.spec, epoch, *elbos))
-        if 0 < self.best.epoch < epoch:
-            last = self._weights()
-            self.use_best()
-            if kept.worse_than(self._judge()):
-                found.append(better_earlier(epoch, self.elbo, self.best.epoch, self.best.elbo))
-            self.autoencoder.load_state_dict(last)
-        self.warnings = found
+        self.kept = self._choose_weights()
+        self.watch.conclude(self.kept, self._judge())
 
     def state_dict(self) -> dict[str, Any]:
         """Copy of the complete state, for :meth:`load_state_dict`."""
@@ -223,9 +213,7 @@ class Training:
             "best": self.best._asdict(),
             "random": stream_state(self.device),
             "elbo": self.elbo,
-            "untrained": self.untrained and self.untrained._asdict(),
-            "silent_nats": self.collapse.nats,
-            "warnings": [asdict(warning) for warning in self.warnings],
+            **self.watch.state_dict(),
             **({} if self.probabilities is None else {"probabilities": self.probabilities}),
         }
 
@@ -238,11 +226,23 @@ class Training:
         self.tally.load_state_dict(state["tally"])
         self.best = Best(**state["best"])
         self.elbo = state["elbo"]
-        self.untrained = state["untrained"] and Judgement(**state["untrained"])
-        self.collapse.nats = state["silent_nats"]
-        self.warnings = [FitWarning(**warning) for warning in state["warnings"]]
+        self.watch.load_state_dict(state)
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
+
+    def _choose_weights(self) -> Kept:
+        """Load the weights that are kept."""
+        best = Kept("best", self.best.epoch, self.best.elbo)
+        if self.spec.early_stopping is not None:
+            self.use_best()
+            return best
+        if 0 < best.epoch < self.epoch:
+            last, judged_last = self._weights(), self._judge()
+            self.use_best()
+            if judged_last.worse_than(self._judge()):
+                return best
+            self.autoencoder.load_state_dict(last)
+        return Kept("last", self.epoch, self.elbo)
 
     def _prepare(self) -> None:
         """Decide how steps are taken, and capture them."""
@@ -342,27 +342,11 @@ class Training:
         self.elbo = validation.elbo
         if is_better(self.elbo, self.best.elbo, self.spec):
             self.best = Best(self.elbo, self.epoch, self._weights())
-        self._watch_for_collapse(validation)
+        self.watch.see(self.epoch, train, validation)
         return [
             Record.of(train, split="train", seconds=self.seconds, **where),
             Record.of(validation, split="validation", seconds=self.seconds, **where),
         ]
-
-    def _watch_for_collapse(self, validation: BoundSummary) -> None:
-        """Warn of a collapsed posterior, once, when no schedule is left that may revive it."""
-        self.collapse.see(silent_nats(self.autoencoder, self.splits.validation, validation))
-        if self.epoch >= self.settled and self.collapse.collapsed and not self.warnings:
-            self.warnings.append(self._collapsed())
-
-    def _collapsed(self) -> FitWarning:
-        epochs, nats = self.collapse.window, max(self.collapse.nats)
-        return posterior_collapse(self.autoencoder, self.spec, self.epoch, epochs, nats)
-
-    def _silent_nats(self) -> float | None:
-        data = self.splits.validation
-        return silent_nats(
-            self.autoencoder, data, evaluate(self.autoencoder, data, self.objective)
-        )
 
     def _judge(self) -> Judgement:
         """Judge the current weights, at the settings of the last step of the budget."""

@@ -264,8 +264,23 @@ def test_replicas_are_worth_their_memory(shape: tuple[int, ...]) -> None:
     assert count == 1 or count * x.numel() <= MOST_VALUES
 
 
+def test_a_handful_of_data_is_diagnosed_with_wide_intervals(oracle: Any, few: None) -> None:
+    diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=8, draws=200)
+    assert {"bound", "importance weights", "calibration", "prior predictive"} <= set(
+        grades(diagnosis)
+    )
+    (share,) = (
+        n
+        for c in diagnosis.checks
+        for n in c.numbers()
+        if n.name.startswith("fraction with k-hat > 0.")
+    )
+    assert share.interval is not None
+    assert share.interval[1] - share.interval[0] > 0.3
+
+
 def test_too_few_data_or_draws_are_refused(oracle: Any) -> None:
-    with pytest.raises(DataError, match="3 data are too few, the checks need 50"):
+    with pytest.raises(DataError, match="3 data are too few, the checks need 5"):
         diagnose(oracle.vae, as_data(oracle.x), num=3)
     with pytest.raises(SpecError, match=r"draws = 9: the checks need at least 100"):
         diagnose(oracle.vae, as_data(oracle.x), draws=9)

@@ -40,11 +40,11 @@ IN_MODEL: dict[str, tuple[str, list[str]]] = {
     "choice": ('binarisation = "dynamc"', ["binarisation = 'dynamc'", "'dynamic'?"]),
     "choice in a table": ('[decoder]\nactivation = "rleu"', ["decoder.activation", "'relu'?"]),
     "number or word": (
-        "[likelihood]\ntotal_count = 0",
+        "[likelihood]\nkind = 'binomial'\ntotal_count = 0",
         ["likelihood.total_count = 0", "0", "data"],
     ),
     "word or number": (
-        '[likelihood]\ntotal_count = "dat"',
+        '[likelihood]\nkind = "binomial"\ntotal_count = "dat"',
         ["likelihood.total_count = 'dat'", "'data'"],
     ),
     "no items": ('[decoder]\nkind = "conv"\nwidths = []', ["decoder.widths = []", "at least 1"]),

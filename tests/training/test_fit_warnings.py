@@ -103,7 +103,7 @@ def test_data_without_structure_collapse_the_posterior_and_it_is_said_once(
     listener = Listener()
     training = trained(noise, inference, callbacks=[listener])
     assert [warning.kind for warning in listener.heard] == ["posterior_collapse"]
-    assert listener.heard[0].epoch >= max(training.settled, training.collapse.window)
+    assert listener.heard[0].epoch >= max(training.watch.settled, training.watch.collapse.window)
     assert kinds(training) == ["posterior_collapse"]
     summary = evaluate(training.autoencoder, training.splits.test)
     said = result(training, summary, 0, 3, "runs/mine")
@@ -265,23 +265,31 @@ def overfitted(noise: Splits) -> Callable[..., Training]:
     return train
 
 
-def test_weights_that_were_better_earlier_are_named(overfitted: Any) -> None:
+def test_weights_that_were_better_earlier_are_kept(overfitted: Any) -> None:
     training = overfitted()
-    (warning,) = (w for w in training.warnings if w.kind == "better_earlier")
-    last = evaluate(training.autoencoder, training.splits.validation, training.objective).elbo
-    assert warning.numbers["elbo"] == pytest.approx(last, rel=1e-9)
-    assert 0 < training.best.epoch < 80
-    training.use_best()
-    best = evaluate(training.autoencoder, training.splits.validation, training.objective).elbo
-    assert warning.numbers["best_elbo"] == pytest.approx(best, rel=1e-9)
-    assert warning.numbers["best_epoch"] == training.best.epoch
+    kept = training.kept
+    assert kept.which == "best"
+    assert 0 < kept.epoch == training.best.epoch < 80
+    now = evaluate(training.autoencoder, training.splits.validation, training.objective).elbo
+    assert kept.elbo == pytest.approx(now, rel=1e-9)
+    assert now > training.elbo
     said = result(training, evaluate(training.autoencoder, training.splits.test), 3, 3, "runs/a")
-    assert f"at epoch {training.best.epoch}, in runs/a/best.safetensors" in said
-
-
-def test_with_early_stopping_they_are_kept_and_nothing_is_said(overfitted: Any) -> None:
-    training = overfitted(early_stopping={"patience": 80})
+    assert f"best, of epoch {kept.epoch}" in said
     assert kinds(training) == []
+
+
+def test_with_early_stopping_the_same_are_kept(overfitted: Any) -> None:
+    training, plain = overfitted(early_stopping={"patience": 80}), overfitted()
+    assert training.kept == plain.kept
+
+
+def test_the_last_are_kept_where_the_elbo_falls_and_the_loss_does_not(structure: Splits) -> None:
+    """With a large β the ELBO at β = 1 is best early, which the objective does not want."""
+    training = trained(
+        structure, {**FAST, "epochs": 30, "beta": {"kind": "constant", "value": 100.0}}
+    )
+    assert training.best.elbo > training.elbo
+    assert training.kept == ("last", 30, training.elbo)
 
 
 def test_fitting_in_one_call_says_it_to_the_logger(

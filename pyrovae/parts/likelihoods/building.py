@@ -19,6 +19,7 @@ from pyrovae.parts.likelihoods.negative_binomial import NegativeBinomialLikeliho
 from pyrovae.parts.likelihoods.normal import NormalLikelihood
 from pyrovae.parts.likelihoods.poisson import PoissonLikelihood
 from pyrovae.specs.likelihoods import (
+    AutoLikelihoodSpec,
     BernoulliLikelihoodSpec,
     BetaLikelihoodSpec,
     BinomialLikelihoodSpec,
@@ -38,6 +39,8 @@ from pyrovae.specs.likelihoods import (
 def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
     """Build p(x | z)."""
     match spec:
+        case AutoLikelihoodSpec():
+            raise SpecError("model.likelihood.kind = 'auto' must be resolved for the data")
         case BernoulliLikelihoodSpec():
             return BernoulliLikelihood(shape)
         case BinomialLikelihoodSpec():
