@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from pyrovae.specs import ModelSpec as ModelSpec
     from pyrovae.specs.computation import Computation as Computation
     from pyrovae.training.fit import fit as fit
+    from pyrovae.training.loop import Callback as Callback
     from pyrovae.training.loop import Training as Training
 
 _HOMES = {
     "Autoencoder": "programs.autoencoder",
+    "Callback": "training.loop",
     "Computation": "specs.computation",
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
@@ -51,6 +53,7 @@ _HOMES = {
 __all__ = [
     "VAE",
     "Autoencoder",
+    "Callback",
     "Computation",
     "InferenceSpec",
     "ModelSpec",

@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     parser.hint, parser.ending = _key, _ending
     add = parser.add_argument
     add("model", nargs="?", help="name in models/, a TOML file, or a Python file (vae)")
-    add("inference", nargs="?", 
-        help="name in inference/, or a TOML file (small_data for the digits, else svi)")  # fmt: skip
+    add("inference", nargs="?",
+        help="name in inference/, or a TOML file (svi; small_data for the digits)")  # fmt: skip
     add("--data", metavar="NAME|PATH", help="a named data set, an array or a folder (digits)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie (data)")
     add("--set", action="append", metavar="KEY=VALUE", dest="overrides",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,49 @@ def from_arrays(
         factors=None if factors is None else as_factors(as_numpy(factors), factor_names, n, name),
         variables=as_variables(others, n, name),
     )
+
+
+def from_splits(
+    train: Array | Tensor,
+    validation: Array | Tensor,
+    test: Array | Tensor,
+    labels: Sequence[Array | Tensor] | None = None,
+    *,
+    name: str = "array",
+    maximum: float | None = None,
+) -> Splits:
+    """Keep a split that is there already.
+
+    Args:
+        train: Training data, as for :func:`from_arrays`.
+        validation: Validation data, of the same shape.
+        test: Test data, of the same shape.
+        labels: Integer classes of the three.
+        name: Name of the data in messages and reports.
+        maximum: Largest intensity that a value can take, if it is not the largest of all three.
+
+    Raises:
+        DataError: As :func:`from_arrays`; or a part is empty or has another shape.
+    """
+    parts = {
+        part: as_numpy(values)
+        for part, values in zip(Splits._fields, (train, validation, test), strict=True)
+    }
+    shape = parts["train"].shape[1:]
+    for part, values in parts.items():
+        if not len(values) or values.shape[1:] != shape:
+            raise DataError(
+                f"{name}: {part} has shape {values.shape}: give at least one observation of "
+                f"shape {shape}, as in the training data"
+            )
+    whole = from_arrays(
+        np.concatenate(list(parts.values())),
+        None if labels is None else np.concatenate([as_numpy(part) for part in labels]),
+        name=name,
+        maximum=maximum,
+    )
+    rows = torch.arange(sum(map(len, parts.values()))).split([len(v) for v in parts.values()])
+    return Splits(*(replace(whole.train, rows=part) for part in rows))
 
 
 def with_channels_first(x: Array, name: str) -> Array:

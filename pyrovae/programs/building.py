@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits, load_data
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.contract import Contract
-from pyrovae.errors import SpecError
+from pyrovae.errors import SpecError, nearest
+from pyrovae.parts.guides import Guide
 from pyrovae.parts.guides.building import build_guide
+from pyrovae.parts.likelihoods import Likelihood
 from pyrovae.parts.likelihoods.building import build_likelihood
 from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
+from pyrovae.parts.networks import Decoder, Encoder
 from pyrovae.parts.networks.building import build_decoder, build_encoder
+from pyrovae.parts.networks.module import ModuleDecoder, ModuleEncoder
+from pyrovae.parts.priors import Prior
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Declaration
@@ -32,11 +37,26 @@ from pyrovae.specs.resolve import choose_likelihood, resolve_inference, resolve_
 from pyrovae.specs.settings import Settings, set_inference, set_model
 
 
+class Parts(NamedTuple):
+    """Parts of a user's own, in place of declared ones."""
+
+    prior: Prior | None = None
+    decoder: nn.Module | None = None
+    likelihood: Likelihood | None = None
+    encoder: nn.Module | None = None
+    guide: Guide | None = None
+
+
+DECLARED = Parts()
+"""No parts of a user's own."""
+
+
 def build(
     model: str | Path | ModelSpec | ProgramSpec = "vae",
     inference: str | Path | InferenceSpec = "svi",
     data: Any = "digits",
     settings: Settings | None = None,
+    **parts: Any,
 ) -> VAE | Handwritten:
     """Build the autoencoder that two specifications declare for some data.
 
@@ -50,6 +70,10 @@ def build(
         data: Data set, or what :func:`~pyrovae.load_data` takes, such as an array; gives the
             shape, the units and the start of a VampPrior.
         settings: Values of keys, as by ``--set`` on the command line.
+        parts: Parts of your own in place of declared ones: a ``prior``, ``likelihood`` or
+            ``guide``; any module as ``decoder``, from ``(batch, latent_dim)`` to the likelihood's
+            outputs, or as ``encoder``, from data over their largest intensity to features. The
+            declared guide is made for that encoder.
 
     Raises:
         SpecError: A specification cannot be read, or parts do not fit.
@@ -67,15 +91,40 @@ def build(
         inference = find(str(inference), "inference")
     inference = set_inference(inference, settings)
     if isinstance(model, ProgramSpec):
+        if parts:
+            raise SpecError(f"{next(iter(parts))}: a program has its own parts: change its file")
         with seeded(inference.seed):
             program = Handwritten(model, data)
         program.inference = inference
         return program
-    return _made_of_parts(model, inference, data)
+    return _made_of_parts(model, inference, data, _own(parts))
 
 
-def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits) -> VAE:
-    """Build an autoencoder from the parts that specifications declare."""
+def _own(parts: dict[str, Any]) -> Parts:
+    """The parts, each of its kind."""
+    for name, part in parts.items():
+        if name not in Parts._fields:
+            raise SpecError(f"there is no part '{name}'; {nearest(name, Parts._fields)}")
+        kind = _KINDS[name]
+        if not isinstance(part, kind):
+            raise SpecError(
+                f"{name} = {part!r} is none: give an instance of a subclass of "
+                f"{kind.__module__}.{kind.__name__}"
+            )
+    return Parts(**parts)
+
+
+_KINDS = {
+    "prior": Prior,
+    "decoder": nn.Module,
+    "likelihood": Likelihood,
+    "encoder": nn.Module,
+    "guide": Guide,
+}
+
+
+def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits, parts: Parts) -> VAE:
+    """Build an autoencoder from the parts that specifications declare, and from others."""
     likelihood, reason = choose_likelihood(model, data.train.shape, data.train.levels)
     model = model.model_copy(update={"likelihood": likelihood})
     seen = contract(model).apply(data).train
@@ -86,8 +135,11 @@ def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits) -> 
     with seeded(inference.seed):
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
         examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device)).x
-        vae = declared(declaration, examples.cpu())
-    vae.likelihood_reason = reason
+        vae = declared(declaration, examples.cpu(), parts)
+    if any(parts):
+        vae.declaration, vae.inference = None, declaration.inference
+    else:
+        vae.likelihood_reason = reason
     _start(vae, seen, model.output_bias)
     return vae
 
@@ -106,39 +158,56 @@ def _start(vae: VAE, data: Dataset, output_bias: OutputBias) -> None:
         decoder.start_at(likelihood.outputs_at(decoder.pooled(data.mean().cpu())))
 
 
-def declared(declaration: Declaration, pseudo_inputs: Tensor | None = None) -> VAE:
+def declared(
+    declaration: Declaration, pseudo_inputs: Tensor | None = None, parts: Parts = DECLARED
+) -> VAE:
     """Build the autoencoder of resolved specifications and a known shape of data.
 
     Args:
         declaration: Specifications and shape.
         pseudo_inputs: Initial pseudo-inputs of a VampPrior; zeros by default, to be overwritten by
             loaded weights.
+        parts: Parts in place of declared ones.
 
     Raises:
         SpecError: Parts do not fit.
     """
     model, inference, shape, levels = declaration
-    likelihood = build_likelihood(model.likelihood, shape)
-    encoder_spec = inference.guide.encoder
-    if isinstance(encoder_spec, MirrorSpec):
-        raise SpecError("an encoder of kind 'mirror' must be resolved before it is built")
+    likelihood = parts.likelihood or build_likelihood(model.likelihood, shape)
     # One after the other, so that a seed gives the same weights as ever.
-    prior = build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs)
-    decoder = build_decoder(model.decoder, model.latent_dim, shape, likelihood.outputs)
-    encoder = build_encoder(encoder_spec, shape, levels or 1.0)
+    prior = parts.prior or build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs)
+    decoder = _decoder(parts.decoder, declaration, likelihood.outputs)
+    encoder = _encoder(parts.encoder, declaration)
+    guide = parts.guide or build_guide(inference.guide, encoder, model.latent_dim)
     if isinstance(likelihood, LocationScaleLikelihood):
         units = Standardisation(shape, likelihood.unit)
-        likelihood.standardisation = encoder.standardisation = units
-        encoder.levels = 1.0
-    vae = VAE(
-        prior=prior,
-        decoder=decoder,
-        likelihood=likelihood,
-        guide=build_guide(inference.guide, encoder, model.latent_dim),
-    )
+        likelihood.standardisation = guide.encoder.standardisation = units
+        guide.encoder.levels = 1.0
+    vae = VAE(prior=prior, decoder=decoder, likelihood=likelihood, guide=guide)
     vae.contract = contract(model)
     vae.declaration = declaration
     return vae
+
+
+def _decoder(own: nn.Module | None, declaration: Declaration, outputs: int) -> Decoder:
+    model, _, shape, _ = declaration
+    if own is None:
+        return build_decoder(model.decoder, model.latent_dim, shape, outputs)
+    if isinstance(own, Decoder):
+        return own
+    return ModuleDecoder(own, model.latent_dim, outputs, shape)
+
+
+def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
+    _, inference, shape, levels = declaration
+    spec = inference.guide.encoder
+    if isinstance(own, Encoder):
+        return own
+    if own is not None:
+        return ModuleEncoder(own, shape, levels or 1.0)
+    if isinstance(spec, MirrorSpec):
+        raise SpecError("an encoder of kind 'mirror' must be resolved before it is built")
+    return build_encoder(spec, shape, levels or 1.0)
 
 
 def contract(model: ModelSpec) -> Contract:

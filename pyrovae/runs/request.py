@@ -103,7 +103,7 @@ class _Usual:
 
     @classmethod
     def for_data(cls, data: str | None) -> _Usual:
-        """Defaults of a new run: those of an example on the digits, which are few, or of any data."""
+        """Defaults of a new run; the digits are few."""
         few = data in (None, cls.data)
         return cls(inference_file="small_data" if few else "svi")
 

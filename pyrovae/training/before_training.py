@@ -13,17 +13,23 @@ from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reaso
 from pyrovae.evaluation.metrics import Layout
 from pyrovae.evaluation.support_check import check_support
 from pyrovae.objectives import Objective, build_objective
+from pyrovae.objectives.requirements import check
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.traces import density_sites
 from pyrovae.specs.objectives import ObjectiveSpec
 
 
 def check_once(
-    autoencoder: Autoencoder, splits: Splits, spec: ObjectiveSpec
+    autoencoder: Autoencoder, splits: Splits, wanted: ObjectiveSpec | Objective
 ) -> tuple[Objective, Layout]:
     """Check data and programs; return the objective and the layout of its report.
 
     The loop then runs without Pyro's own checks.
+
+    Args:
+        autoencoder: Model and guide.
+        splits: The data, as the model sees them.
+        wanted: Specification of the objective, or an objective.
 
     Raises:
         DataError: Data outside the support of p(x | z).
@@ -35,7 +41,11 @@ def check_once(
     device = autoencoder.device
     few = splits.train.batch(torch.arange(2)).to(device)
     try:
-        objective = build_objective(spec, autoencoder, few, len(splits.train))
+        if isinstance(wanted, Objective):
+            objective = wanted
+            check(type(wanted).__name__, wanted.needs, autoencoder, few)
+        else:
+            objective = build_objective(wanted, autoencoder, few, len(splits.train))
         for checked in (False, True):  # our messages come before Pyro's
             with evaluating(autoencoder, device), pyro.validation_enabled(checked):
                 _, terms = objective.loss_and_terms(autoencoder, few)

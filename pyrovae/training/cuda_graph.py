@@ -25,7 +25,8 @@ class Replay:
     gradients, clipping, update and sums.
 
     Args:
-        step: Step to record. Recording leaves its tensors unchanged.
+        step: Step to record, with an optimiser that may be recorded. Recording leaves its tensors
+            unchanged.
         size: Batch size.
         count: Number of steps at once.
         record: Runs a function and returns one that repeats it; by default a CUDA graph.

@@ -60,7 +60,7 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
         step.captured.clear()  # all batches go the same way
         return Execution(f"as programs: {error}")
     summary = _summary(captured, time.monotonic() - begun)
-    if not on_a_gpu or not step.is_resident:
+    if not (on_a_gpu and step.is_resident and step.optimiser.recordable):
         return Execution(summary)
     try:
         replay = Replay(step, size)

@@ -9,10 +9,12 @@ from typing import Any
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import load_data
 from pyrovae.errors import SpecError
+from pyrovae.objectives import Objective
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.training.loop import Callback, Training
+from pyrovae.training.optimisers import MakeOptimiser
 from pyrovae.training.records import Record
 
 logger = logging.getLogger("pyrovae")
@@ -24,6 +26,9 @@ def fit(
     inference: InferenceSpec | None = None,
     callbacks: Sequence[Callback] = (),
     computation: Computation | None = None,
+    *,
+    objective: Objective | None = None,
+    optimiser: MakeOptimiser | None = None,
 ) -> list[Record]:
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
 
@@ -39,13 +44,17 @@ def fit(
         inference: Specification of the inference; by default that which it was built with.
         callbacks: Hooks that training calls.
         computation: Options of compilation and precision.
+        objective: An objective of yours, in place of the specification's.
+        optimiser: Function that makes one of ``torch.optim``'s optimisers from the parameters, in
+            place of the specification's; its learning rates follow the specification's schedule.
 
     Returns:
         Training and validation records, epoch by epoch.
 
     Raises:
         DivergenceError: The loss or a gradient is not finite.
-        SpecError: These programs do not permit the objective, or something is no callback.
+        SpecError: These programs do not permit the objective, or something is no callback, no
+            objective or no optimiser.
 
     Example:
         >>> from pyrovae import InferenceSpec, build, load_data
@@ -62,12 +71,17 @@ def fit(
         if not isinstance(callback, Callback):
             raise SpecError(
                 f"{callback!r} is no callback: give an object of a subclass of "
-                "pyrovae.training.loop.Callback, with on_step or on_epoch_end"
+                "pyrovae.Callback, with on_step or on_epoch_end"
             )
+    if objective is not None and not isinstance(objective, Objective):
+        raise SpecError(
+            f"objective = {objective!r} is none: give an instance of a subclass of "
+            "pyrovae.objectives.bound.Bound, or call Pyro's SVI with vae.model and vae.guide"
+        )
     data = load_data(data)
     device = autoencoder.device
     with seeded(spec.seed, device):
-        training = Training(autoencoder, data, spec, computation)
+        training = Training(autoencoder, data, spec, computation, objective, optimiser)
         history = training.run(callbacks)
     training.conclude()
     for warning in training.warnings:

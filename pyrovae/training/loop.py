@@ -17,6 +17,7 @@ from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import codes
 from pyrovae.evaluation.metrics import LOSS
+from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
@@ -33,6 +34,7 @@ from pyrovae.training.early_stopping import Best, Kept, is_better, out_of_patien
 from pyrovae.training.execution import Execution, prepare
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.fit_watch import FitWatch
+from pyrovae.training.optimisers import MakeOptimiser
 from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import Record
 from pyrovae.training.resampling import drawing_probabilities, importance
@@ -77,6 +79,9 @@ class Training:
         splits: Data; the autoencoder's contract is applied to them.
         spec: Specification of the inference.
         computation: Options of compilation and precision.
+        objective: Another objective than the specification's.
+        optimiser: Makes another optimiser than the specification's, of the parameters that it is
+            given; its learning rates follow the specification's schedule.
 
     Attributes:
         kept: The weights that are kept, once :meth:`conclude` has chosen them.
@@ -88,6 +93,8 @@ class Training:
         splits: Splits,
         spec: InferenceSpec,
         computation: Computation | None = None,
+        objective: Objective | None = None,
+        optimiser: MakeOptimiser | None = None,
     ) -> None:
         self.autoencoder = autoencoder
         self.spec = spec
@@ -95,7 +102,8 @@ class Training:
         self.device = autoencoder.device
         check_precision(self.computation.precision, self.device)
         self.splits = resident(autoencoder.contract.apply(splits), self.device)
-        self.objective, layout = check_once(autoencoder, self.splits, spec.objective)
+        wanted = objective or spec.objective
+        self.objective, layout = check_once(autoencoder, self.splits, wanted)
         if autoencoder.declaration is None:
             require_same_sites(autoencoder, self.splits.train, spec.batch_size)
         require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
@@ -106,6 +114,7 @@ class Training:
             spec,
             layout,
             self.computation.precision,
+            optimiser,
         )
         self.tally = self.take_step.tally
         steps_per_epoch = -(-len(self.splits.train) // spec.batch_size)

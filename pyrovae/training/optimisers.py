@@ -1,8 +1,9 @@
-"""torch's optimisers, from their specifications."""
+"""Adam and its relatives from their specifications, and torch's optimisers as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 import torch
@@ -11,7 +12,10 @@ from torch.optim.adam import adam
 from torch.optim.adamax import adamax
 from torch.optim.adamw import adamw
 
+from pyrovae.errors import SpecError, reason
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
+
+MakeOptimiser = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
 
 
 class Optimiser:
@@ -27,11 +31,14 @@ class Optimiser:
     Attributes:
         first: First moments, one for each parameter.
         second: Second moments; running maxima for Adamax.
+        recordable: True if an update may be part of a CUDA graph.
 
     References:
         Kingma and Ba (2015), *Adam*, arXiv:1412.6980; Loshchilov and Hutter (2019), *Decoupled
         Weight Decay Regularization*, arXiv:1711.05101.
     """
+
+    recordable = True
 
     def __init__(self, spec: OptimiserSpec, parameters: Sequence[Tensor]) -> None:
         self.spec = spec
@@ -91,3 +98,69 @@ class Optimiser:
                 mine.copy_(theirs)
         for count in self._counts:
             count.fill_(state["step"])
+
+
+class TorchOptimiser:
+    """Any of ``torch.optim``'s optimisers.
+
+    Args:
+        make: Makes the optimiser of the parameters that it is given.
+        parameters: Parameters to optimise, in place.
+        rate: Learning rate of the specification, in whose units :meth:`update` is told the rate.
+
+    Attributes:
+        recordable: True if an update may be part of a CUDA graph.
+
+    Raises:
+        SpecError: ``make`` makes no optimiser, or one that has to evaluate the loss itself.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> optimiser = TorchOptimiser(lambda p: torch.optim.SGD(p, lr=0.5), [weight], rate=1.0)
+        >>> optimiser.update([torch.ones(2)], 0.1)  # a tenth of its own rate
+        >>> weight.detach()
+        tensor([0.9500, 0.9500])
+    """
+
+    recordable = False
+
+    def __init__(self, make: MakeOptimiser, parameters: Sequence[Tensor], rate: float) -> None:
+        try:
+            self.optimiser = make(parameters)
+        except Exception as error:  # a user's function
+            raise SpecError(f"optimiser: {reason(error)}") from error
+        if not isinstance(self.optimiser, torch.optim.Optimizer):
+            raise SpecError(
+                f"optimiser gave {self.optimiser!r}: give a function of the parameters that makes "
+                "one of torch.optim's, such as lambda p: torch.optim.SGD(p, lr=0.01)"
+            )
+        if isinstance(self.optimiser, torch.optim.LBFGS):
+            raise SpecError(
+                "optimiser: LBFGS evaluates the loss several times in a step, which a loss that "
+                "is drawn does not permit: choose SGD, Adam or another first-order method"
+            )
+        self.parameters = parameters
+        self.rate = rate
+        self.own = [group["lr"] for group in self.optimiser.param_groups]
+
+    def update(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:
+        """Take one step, at its own learning rates times ``rate`` over the specification's."""
+        for group, own in zip(self.optimiser.param_groups, self.own, strict=True):
+            group["lr"] = own * float(rate) / self.rate
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the state so far."""
+        states = self.optimiser.state.values()
+        return [value for s in states for value in s.values() if isinstance(value, Tensor)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy of the state, for :meth:`load_state_dict`."""
+        return copy.deepcopy(self.optimiser.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
+        self.optimiser.load_state_dict(copy.deepcopy(state))

@@ -18,7 +18,7 @@ from pyrovae.objectives.schedules import Budget, beta_at, rate_at
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
-from pyrovae.training.optimisers import Optimiser
+from pyrovae.training.optimisers import MakeOptimiser, Optimiser, TorchOptimiser
 
 
 class Step:
@@ -34,6 +34,7 @@ class Step:
         spec: Specification of the inference.
         layout: Layout of the reported sums.
         precision: Precision of the networks.
+        optimiser: Makes another optimiser than the specification's.
 
     Attributes:
         settings: β, learning rate, and the setting of the objective, ``(3,)``.
@@ -50,6 +51,7 @@ class Step:
         spec: InferenceSpec,
         layout: Layout,
         precision: Precision = "float32",
+        optimiser: MakeOptimiser | None = None,
     ) -> None:
         self.autoencoder = autoencoder
         self.objective = objective
@@ -59,7 +61,12 @@ class Step:
         self.networks = autoencoder.networks()
         self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
-        self.optimiser = Optimiser(spec.optimiser, self.parameters)
+        rate = spec.optimiser.learning_rate
+        self.optimiser = (
+            Optimiser(spec.optimiser, self.parameters)
+            if optimiser is None
+            else TorchOptimiser(optimiser, self.parameters, rate)
+        )
         self.tally = RunningSums(layout, self.device)
         self.settings = torch.zeros(3, device=self.device)
         self.beta, self.rate, objective.setting = self.settings.unbind()

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pyrovae.errors import SpecError
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
-from pyrovae.training.optimisers import Optimiser
+from pyrovae.training.optimisers import Optimiser, TorchOptimiser
 
 SPECS: list[tuple[OptimiserSpec, type[torch.optim.Optimizer]]] = [
     (AdamSpec(), torch.optim.Adam),
@@ -116,3 +117,49 @@ def test_what_is_remembered_is_copied_with_the_step() -> None:
     assert state["step"] == 4
     torch.testing.assert_close(state["first"][0], torch.full((2,), 1 - 0.9**4))
     torch.testing.assert_close(state["second"][0], torch.full((2,), 1 - 0.999**4))
+
+
+@specs
+def test_one_of_torchs_own_takes_the_same_steps_and_goes_on_from_a_state(
+    parameters: list[nn.Parameter], spec: OptimiserSpec, family: Any
+) -> None:
+    def make(given: Any) -> torch.optim.Optimizer:
+        made: torch.optim.Optimizer = family(
+            given, lr=0.5, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay
+        )
+        return made
+
+    own, others = copy.deepcopy(parameters), copy.deepcopy(parameters)
+    mine, theirs = Optimiser(spec, parameters), TorchOptimiser(make, own, rate=1.0)
+    steps = list(zip(gradients_of(parameters, len(RATES)), RATES, strict=True))
+    for gradients, rate in steps[:2]:
+        theirs.update(gradients, 2 * rate)  # half of which is the rate
+    state, weights = theirs.state_dict(), copy.deepcopy(own)
+    for gradients, rate in steps[2:]:
+        theirs.update(gradients, 2 * rate)
+    for gradients, rate in steps:
+        mine.update(gradients, rate)
+    torch.testing.assert_close(own, parameters, **ROUNDING)
+    again = TorchOptimiser(make, others, rate=1.0)
+    again.load_state_dict(state)
+    with torch.no_grad():
+        for parameter, weight in zip(others, weights, strict=True):
+            parameter.copy_(weight)
+    for gradients, rate in steps[2:]:
+        again.update(gradients, 2 * rate)
+    assert all(map(torch.equal, others, own))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=-1.0), "optimiser: Invalid learning rate"),
+        (lambda p: "sgd", "optimiser gave 'sgd': give a function"),
+        (torch.optim.LBFGS, "LBFGS evaluates the loss several times"),
+    ],
+)
+def test_what_is_no_optimiser_is_refused(
+    parameters: list[nn.Parameter], make: Any, words: str
+) -> None:
+    with pytest.raises(SpecError, match=words):
+        TorchOptimiser(make, parameters, rate=1.0)

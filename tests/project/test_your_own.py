@@ -1,0 +1,92 @@
+"""docs/your-own.md: each example runs, and trains a model that samples."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pyrovae import Splits
+
+PAGE = (Path(__file__).parents[2] / "docs/your-own.md").read_text(encoding="utf-8")
+START, *SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+EXAMPLES = {section.partition("\n")[0]: section for section in SECTIONS}
+
+
+def code(text: str) -> str:
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    return block
+
+
+class Writer:
+    """Stand-in for TensorBoard's, which need not be installed."""
+
+    written: list[tuple[str, float, int]] = []  # noqa: RUF012
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.written.append((name, value, step))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    tensorboard = types.ModuleType("torch.utils.tensorboard")
+    tensorboard.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", tensorboard)
+
+    def example(title: str) -> dict[str, Any]:
+        names: dict[str, Any] = {"__name__": "example"}
+        exec(code(START), names)
+        names["data"] = Splits(*(part.first(100) for part in names["data"]))
+        exec(code(EXAMPLES[title]), names)
+        return names
+
+    return example
+
+
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_the_example_runs(run: Any, title: str) -> None:
+    if "torchvision" in EXAMPLES[title]:
+        pytest.importorskip("torchvision", exc_type=ImportError)
+    names = run(title)
+    assert math.isfinite(names["history"][-1].elbo if "history" in names else names["loss"])
+    drawn = names["vae"].sample(2) if title != "Both programs" else torch.zeros(2)
+    assert drawn.isfinite().all()
+
+
+def test_the_parts_are_those_that_were_given(run: Any) -> None:
+    assert type(run("A prior")["vae"].prior).__name__ == "Cauchy"
+    assert type(run("A likelihood")["vae"].likelihood).__name__ == "StudentT"
+    own = run("A decoder")
+    assert own["vae"].decoder.module is own["decoder"]
+    assert run("A guide")["vae"].formulas().guide == "Logistic(loc(x), 0.2)"
+
+
+def test_the_split_is_kept(run: Any) -> None:
+    names = run("A split")
+    for part, x in zip(names["data"], names["x"].split([200, 50, 50]), strict=True):
+        torch.testing.assert_close(part.batch(torch.arange(len(part))).x, x.float())
+
+
+def test_the_callback_stops(run: Any) -> None:
+    history = run("A callback")["history"]
+    validation = [record.elbo for record in history if record.split == "validation"]
+    assert validation[-1] > -300
+    assert all(elbo <= -300 for elbo in validation[:-1])
+    assert len(validation) < 150
+
+
+def test_the_writer_gets_every_number(run: Any) -> None:
+    Writer.written.clear()
+    history = run("TensorBoard")["history"]
+    assert len(Writer.written) == 4 * len(history)
+    assert ("elbo/validation", history[-1].elbo, 2) in Writer.written
