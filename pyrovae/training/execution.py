@@ -48,7 +48,8 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     (size, steps), *others = sizes.items()
     wished = computation.compile == "on"
     if steps < CAPTURING_PAYS and not wished:
-        return Execution(f"as programs: {steps} steps do not repay being captured")
+        total = sum(sizes.values())
+        return Execution(f"as programs: {total} steps do not repay being captured")
     on_a_gpu = step.settings.is_cuda
     pays = COMPILING_PAYS_ON_A_GPU if on_a_gpu else COMPILING_PAYS
     begun = time.monotonic()

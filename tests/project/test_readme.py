@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
+from pyrovae.diagnose import main as diagnose
+from pyrovae.diagnosis.bound import Bound
+from pyrovae.train import main as train
 from pyrovae.train import parser, request
 
 ROOT = Path(__file__).parents[2]
@@ -26,13 +32,64 @@ OTHERS = re.findall(
 )
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch):
+PYTHON = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", README, flags=re.DOTALL)
+PRINTED = re.findall(r"```text\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The run of the first command, an epoch long, and all that the commands print of it."""
+    folder = tmp_path_factory.mktemp("readme") / "runs/mine"
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert train(["--output", str(folder), "--set", "inference.epochs=1"]) == 0
+        assert diagnose([str(folder), "--num", "60", "--draws", "100"]) == 0
+    return said.getvalue()
+
+
+def test_the_python_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    example = "".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+    monkeypatch.setattr("pyrovae.diagnosis.calibration.SIMULATIONS", 100)
     names: dict = {}
-    exec(example, names)
+    for example, printed in PYTHON:
+        quick = example.replace('_dim": 2', '_dim": 2, "inference.epochs": 3')
+        exec(quick, names)
+        assert questions(capsys.readouterr().out) == questions(printed)
+    assert (tmp_path / "manifold.png").stat().st_size > 10_000
+    assert names["z"].shape == (360, 2)
+    assert names["q"].mean.shape == (10, 2)
     assert "posterior" in names["idata"]
-    assert names["pixels"].shape == names["again"].shape == names["new"].shape == names["x"].shape
+
+
+def questions(printed):
+    """Verdicts without their grades, which depend on the fit."""
+    return [line.rpartition(" ")[0] for line in printed.splitlines()]
+
+
+def test_the_plan_and_the_results_are_printed_like_this(run):
+    (shown,) = (text for text in PRINTED if "p(x | z)" in text)
+    plan, results = shown.split("...\n")
+    assert plan in run
+    unknown = re.compile(r"-?\d+(\.\d+)?|runs/mine|/\S+")
+    pattern = ".*?".join(re.escape(words) for words in unknown.sub("#", results).split("#"))
+    assert re.search(pattern.replace(re.escape(", "), ".*?"), run, flags=re.DOTALL)
+
+
+def test_a_verdict_is_printed_like_this(run):
+    (shown,) = (" ".join(text.split()) for text in PRINTED if text.startswith("bound"))
+    finding, advice = shown.split(" → ")
+    pattern = ".*?".join(re.escape(part) for part in re.split(r"WARN|-?[0-9]+[.0-9]*", finding))
+    assert re.search(pattern, " ".join(run.split()))
+    gap = float(re.findall(r": ([0-9.]+) nats between", finding)[0])
+    verdict = Bound(torch.zeros(5), torch.full((5,), gap), "").verdict()
+    assert (verdict.grade, verdict.advice) == ("WARN", advice)
+
+
+def test_a_mistake_is_one_sentence_like_this(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('[prior]\nkind = "vamp"\npseudo_input = 3\n')
+    assert train(["mine.toml"]) == 2
+    assert capsys.readouterr().err in PRINTED
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--resume" not in c])

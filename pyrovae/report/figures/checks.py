@@ -10,6 +10,7 @@ from pyrovae.diagnosis.aggregate import Aggregate
 from pyrovae.diagnosis.calibration import Calibration
 from pyrovae.diagnosis.classes import Classes
 from pyrovae.diagnosis.collapse import Collapse
+from pyrovae.diagnosis.convergence import Convergence
 from pyrovae.diagnosis.diagnosis import Diagnosis
 from pyrovae.diagnosis.gap import Gap
 from pyrovae.diagnosis.mcmc import MCMC
@@ -21,6 +22,7 @@ from pyrovae.report.figures import (
     aggregate,
     calibration,
     chains,
+    convergence,
     discrete_latents,
     gap,
     latent_dimensions,
@@ -41,6 +43,8 @@ def picture(check: Check, diagnosis: Diagnosis) -> CaptionedFigure | None:
     """Return the figure of a check's answer; the bound has none."""
     variables = check.variables()
     match check:
+        case Convergence():
+            return CaptionedFigure(convergence.convergence(check), convergence.CAPTION)
         case Weights():
             return CaptionedFigure(weights.weights(variables, check.threshold), weights.CAPTION)
         case Calibration():
