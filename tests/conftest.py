@@ -193,6 +193,7 @@ LEVELS = {
 LIKELIHOODS = [
     {"kind": kind, **options}
     for kind in kinds(LikelihoodSpec)
+    if kind != "auto"  # is another one once the data are known
     for options in VARIANTS.get(kind, [{}])
 ]
 

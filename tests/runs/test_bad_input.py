@@ -20,6 +20,8 @@ from pyrovae.runs.weights import load_weights
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
+BINOMIAL = ["--set", "model.likelihood.kind=binomial"]
+
 SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
     "model": (["vea"], ["'vea'", "models/", "'vae'?"]),
     "swapped": (["svi", "vae"], ["'svi'", "in inference/", "as in vae svi"]),
@@ -105,7 +107,7 @@ SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
         ["Bernoulli", "model.binarisation", "'dynamic'", "model.likelihood.kind"],
     ),
     "more than can be counted": (
-        ["--set", "model.likelihood.total_count=15"],
+        [*BINOMIAL, "--set", "model.likelihood.total_count=15"],
         ["16", "Binomial(15", "model.likelihood.total_count"],
     ),
     "keys of a program": (
@@ -295,7 +297,7 @@ DATA: dict[str, tuple[Callable[[Path], Path], list[str], list[str]]] = {
     "images of two sizes": (put_images, [], ["8 x 8", "8 x 9", "11.png", "one size"]),
     "damaged array": (put_rubbish, [], ["rubbish.npy"]),
     "table for convolutions": (put_table, ["conv"], ["'conv'", "(6,)", "kind 'mlp'"]),
-    "real values for counts": (put_noise, [], ["'binomial'", "real-valued", "'normal'"]),
+    "real values for counts": (put_noise, BINOMIAL, ["'binomial'", "real-valued", "'normal'"]),
     "negative counts of words": (
         lambda folder: put_row(folder, -2),
         ["words"],
