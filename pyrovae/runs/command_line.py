@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -124,6 +125,16 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, whose form alone is checked here: torch knows the devices."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        metavar="NAME",
+        help="auto, cpu, cuda, or one of several GPUs as in cuda:1 (auto)",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options about data, and about how log p(x) is estimated."""
     add = parser.add_argument
@@ -136,8 +147,19 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add("--num", type=count, metavar="N", help="use the first N test observations only (all)")
     add("--ais", action="store_true",
         help="log p(x) by annealing as well: better, and slower")  # fmt: skip
-    add("--device", choices=["auto", "cpu", "cuda"])
+    add_device(parser)
     add_compile(parser)
+
+
+def device(text: str) -> str:
+    """The name of a device, as an option's ``type``.
+
+    Raises:
+        ArgumentTypeError: No device has such a name.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda or cuda:1, not '{text}'")
+    return text
 
 
 def weight(text: str) -> float:

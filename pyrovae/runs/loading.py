@@ -133,7 +133,7 @@ def load_run(
         folder: Folder written by ``python -m pyrovae.train``.
         data: Name or path of other data for the model; by default the run's own.
         data_root: Folder of named data sets; by default that of the run.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
 
     Raises:
         CheckpointError: The folder is not a run's, is damaged, has no weights yet, or was made

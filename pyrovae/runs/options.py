@@ -19,7 +19,7 @@ class DataOptions:
     Attributes:
         data: Name or path of the data; by default the run's own.
         data_root: Folder of named data sets; by default that of the run.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
     """
 
     data: str | None = None

@@ -64,7 +64,7 @@ def refit(
         data_root=Path(run.facts.data.root),
         output=folder,
         resume=folder if (folder / CHECKPOINT).is_file() else None,
-        device=run.device.type,
+        device=str(run.device),
     )
     display.say(f"training {folder}")
     command = f"python -m pyrovae.train --resume {folder}"
