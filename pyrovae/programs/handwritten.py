@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Batch, Splits
+from pyrovae.data.batch import KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
@@ -85,6 +86,21 @@ class Handwritten(Autoencoder):
         self._adopt_parameters()
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise SpecError(f"{path}: model(x) and guide(x) have no parameter to fit")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return tuple(self._like.x.shape[1:])
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the variables that p(x) is given, and that have no default.
+
+        Neither what the programs draw or observe by the name, nor masks.
+        """
+        signature = self.file.signatures["model"]
+        own = {*self._latent, *self._observed}
+        return tuple(n for n in signature.required if not own & {n, n.removesuffix(KNOWN)})
 
     def model(self, x: Tensor, *rest: Tensor, **others: Any) -> Any:
         """The file's ``model``, with the variables that it takes."""
@@ -224,7 +240,7 @@ class Handwritten(Autoencoder):
                 f"{guided or 'nothing'}: both must draw the same sites, but for discrete ones, "
                 "which the model alone may draw"
             )
-        observed = observed_sites(traces.model)
+        self._observed = observed = observed_sites(traces.model)
         if not observed and not sites_by_role(traces.model, "factor"):
             raise SpecError(f"{self.path}: model(x) observes nothing: give a site obs=x")
         return Formulas(
