@@ -52,6 +52,7 @@ class Run:
         data: The data as the model sees them.
         inference: The inference's specification.
         facts: The content of ``run.json``.
+        chosen: Name or path of the data, if they are other than the run's own.
         fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts.data``.
         notes: Notes for the reader of any result, a sentence each, such as that the run is not
             finished, or that the data have changed.
@@ -63,6 +64,7 @@ class Run:
     data: Splits
     inference: InferenceSpec
     facts: RunFacts
+    chosen: str | None
     fingerprint: str
     notes: tuple[str, ...]
 
@@ -118,6 +120,27 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Autoencoder:
     return load_run(folder, device="cpu").autoencoder.to(device)
 
 
+def load_model(folder: str | Path, device: str = "auto") -> tuple[Autoencoder, tuple[str, ...]]:
+    """Load the autoencoder of a run, and notes on its weights; no data but for a program by hand.
+
+    Args:
+        folder: Folder of the run, finished or not.
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
+
+    Raises:
+        PyrovaeError: As :func:`load_run`.
+    """
+    folder = Path(folder)
+    if (folder / PROGRAM).is_file():
+        run = load_run(folder, device=device)
+        return run.autoencoder, run.notes
+    _facts(folder)
+    inference = _inference(folder)
+    weights, where = _weights(folder, inference), choose_device(device)
+    with seeded(inference.seed):
+        return load_declared(weights.file, where), weights.notes
+
+
 def load_run(
     folder: str | Path,
     *,
@@ -160,6 +183,7 @@ def load_run(
         data=seen,
         inference=inference,
         facts=facts,
+        chosen=None if data is None else str(data),
         fingerprint=fingerprint,
         notes=(*weights.notes, *changed),
     )
