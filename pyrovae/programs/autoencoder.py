@@ -90,7 +90,7 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Names of the variables that p(x) is given, such as labels, and that have no default."""
+        """Names of the variables that p(x) is given, such as labels."""
         return ()
 
     def traces(self, batch: Batch | Tensor) -> Traces:

@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Batch, Splits
-from pyrovae.data.batch import KNOWN
+from pyrovae.data.batch import KNOWN, X_KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
@@ -94,13 +94,17 @@ class Handwritten(Autoencoder):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Names of the variables that p(x) is given, and that have no default.
+        """Names of the variables of the data that ``model`` takes and has no site for.
 
-        Neither what the programs draw or observe by the name, nor masks.
+        Masks are none: of draws all values are known.
         """
         signature = self.file.signatures["model"]
-        own = {*self._latent, *self._observed}
-        return tuple(n for n in signature.required if not own & {n, n.removesuffix(KNOWN)})
+        own = {"x", *self._latent, *self._observed}
+        return tuple(
+            name
+            for name in signature.others
+            if name in self.contract.variables and name.removesuffix(KNOWN) not in own
+        )
 
     def model(self, x: Tensor, *rest: Tensor, **others: Any) -> Any:
         """The file's ``model``, with the variables that it takes."""
@@ -250,9 +254,13 @@ class Handwritten(Autoencoder):
         )
 
     def _given(self, count: int, others: Mapping[str, Tensor]) -> Batch:
-        """The first observation of the data, ``count`` times, with other further variables."""
+        """The first observation of the data, ``count`` times, with other further variables.
+
+        All its values count as known, as those that take their place are.
+        """
         first = self._like[:1].repeat(count).to(self.device)
-        return Batch(first.x, {**first.others, **others})
+        known = {name: torch.ones_like(v) for name, v in first.others.items() if name == X_KNOWN}
+        return Batch(first.x, {**first.others, **known, **others})
 
     def _adopt_parameters(self) -> None:
         """Register the parameters of ``pyro.param``, beside the networks at the top level."""

@@ -31,6 +31,10 @@ class OpenRun(Run):
     :meth:`report` and :meth:`explore`.
     """
 
+    def __repr__(self) -> str:
+        """How it was opened, without the numbers in it."""
+        return f"open_run({str(self.folder)!r})"
+
     @property
     def model(self) -> Autoencoder:
         """The autoencoder, in evaluation mode: ``model.model`` and ``model.guide`` are Pyro's."""
@@ -99,7 +103,7 @@ class OpenRun(Run):
         Returns:
             The page; by default ``RUN/diagnosis/report.html``.
         """
-        asked = DiagnoseOptions(run=self.folder, **options)
+        asked = DiagnoseOptions(run=self.folder, data=self.chosen, **options)
         report(self, asked, self._command("diagnose", options), Display())
         return folder_of(asked, self) / "report.html"
 
@@ -119,10 +123,8 @@ class OpenRun(Run):
         chosen = {} if self.chosen is None else {"data": self.chosen}
         for option, value in {**chosen, **options}.items():
             values = value if isinstance(value, list | tuple) else [value]
-            if value is True:
-                words.append(f"--{option}")
-            elif value is not False:
-                words += [f"--{option}", *map(str, values)]
+            if value is not False:
+                words += [f"--{option}", *(str(v) for v in values if v is not True)]
         return f"python -m pyrovae.{name} {shlex.join(words)}"
 
 

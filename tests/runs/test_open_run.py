@@ -86,6 +86,10 @@ def test_other_data_have_a_folder_of_their_own(folder: Path, here: Path) -> None
     assert "samples --data other.npy" in found.read_text(encoding="utf-8")
 
 
+def test_it_is_shown_in_a_line(folder: Path) -> None:
+    assert repr(open_run(folder)) == "open_run('run')"
+
+
 def test_what_is_no_run_is_refused_in_a_sentence(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="no folder nowhere"):
         open_run("nowhere")
