@@ -126,7 +126,7 @@ class Autoencoder(nn.Module, ABC):
             width = means(self, few, sites).shape[1]
             found = torch.empty(len(split), width, dtype=few.x.dtype)
             for index in torch.arange(len(split)).split(CHUNK):
-                found[index] = means(self, split.batch(index).to(self.device), sites).cpu()
+                found[index] = means(self, split.batch(index).to(self.device), sites).to(found)
             if not hasattr(data, "iloc"):
                 return found.numpy()
             widths = {site: means(self, few, [site]).shape[1] for site in sites}

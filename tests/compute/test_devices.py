@@ -42,6 +42,11 @@ def test_names_of_no_device_are_refused_on_every_machine(
         choose_device(name)
 
 
+def test_mps_is_refused_for_its_lack_of_double_precision() -> None:
+    with pytest.raises(SpecError, match="float64, which mps does not have"):
+        choose_device("mps")
+
+
 def test_without_a_gpu_the_device_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
