@@ -12,7 +12,8 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from pyrovae.compute.modes import evaluating
+from pyrovae.compute.modes import EVALUATION_SEED, evaluating
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
@@ -119,7 +120,8 @@ class Autoencoder(nn.Module, ABC):
                 variable that the programs take.
         """
         split = as_dataset(data, self.contract, self.shape)
-        few = split.batch(torch.arange(1)).to(self.device)
+        with seeded(EVALUATION_SEED, split.x.device):  # bits may be drawn
+            few = split.batch(torch.arange(1)).to(self.device)
         with evaluating(self, self.device):
             sites = self.traces(few).latent
             # Filled in place: keeping many small tensors would fragment memory.
