@@ -29,7 +29,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnosis", "exploration"),
     ("report",),
     ("runs",),
-    ("__init__", "train", "evaluate", "compare", "diagnose", "explore"),
+    (
+        "__init__",
+        "__main__",
+        "train",
+        "evaluate",
+        "compare",
+        "diagnose",
+        "explore",
+        "encode",
+        "sample",
+        "reconstruct",
+    ),
 )
 FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyrovae.programs.building import build as build
     from pyrovae.programs.vae import VAE as VAE
     from pyrovae.runs.loading import load as load
+    from pyrovae.runs.open_run import open_run as open_run
     from pyrovae.runs.weights import save as save
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
@@ -46,6 +47,7 @@ _HOMES = {
     "load": "runs.loading",
     "load_data": "data",
     "log_evidence": "evaluation.evidence",
+    "open_run": "runs.open_run",
     "save": "runs.weights",
     "to_arviz": "diagnosis.arviz_tree",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "load",
     "load_data",
     "log_evidence",
+    "open_run",
     "save",
     "to_arviz",
 ]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.runs.command_line import add_compile, command_parser, count, run, spelled
+from pyrovae.runs.command_line import add_compile, add_device, command_parser, count, run, spelled
 
 DESCRIPTION = """\
 Say whether the posterior of a fitted run can be trusted: for which data it is wrong, how far, and
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add("--draws", type=count, metavar="S", help="latents drawn for each (1000)")
     add("--strict", action="store_true", help="exit status 1 if a verdict is FAIL")
     add("--output", type=Path, metavar="DIR", help="folder to write to (RUN/diagnosis)")
-    add("--device", choices=["auto", "cpu", "cuda"])
+    add_device(parser)
     add_compile(parser)
     return parser
 

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyrovae.exploration.names import ANALYSES, USUAL
-from pyrovae.runs.command_line import command_parser, count, fraction, run, spelled, weight
+from pyrovae.runs.command_line import (
+    add_device,
+    command_parser,
+    count,
+    fraction,
+    run,
+    spelled,
+    weight,
+)
 
 DESCRIPTION = """\
 See what the latent space of a fitted run has learned. Writes for each analysis a picture and its
@@ -42,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         help="debias: share of the training data of these classes that is kept")  # fmt: skip
     add("--epochs", type=count, metavar="N", help="how long refits are trained (as the run was)")
     add("--output", type=Path, metavar="DIR", help="folder to write to (RUN/exploration)")
-    add("--device", choices=["auto", "cpu", "cuda"])
+    add_device(parser)
     return parser
 
 

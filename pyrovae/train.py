@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pyrovae.errors import SpecError
-from pyrovae.runs.command_line import command_parser, run, spelled
+from pyrovae.runs.command_line import add_device, command_parser, run, spelled
 from pyrovae.runs.request import RunSpec
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import described, keys_named, parse_override
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
-    add("--device", choices=["auto", "cpu", "cuda"])
+    add_device(parser)
     add("--compile", choices=get_args(Compile),
         help="the programs as one compiled graph: where it pays (auto), on, off")  # fmt: skip
     add("--precision", choices=get_args(Precision), help="of the networks (float32)")

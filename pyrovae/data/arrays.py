@@ -132,23 +132,28 @@ def from_splits(
 
 
 def with_channels_first(x: Array, name: str) -> Array:
+    """As :func:`channels_first`, of enough observations."""
+    arranged = channels_first(x, name)
+    check_count(arranged, name)
+    return arranged
+
+
+def channels_first(x: Array, name: str) -> Array:
     """Bring ``x`` to ``(n, columns)`` or ``(n, channels, height, width)``."""
     match x.shape:
         case (_, _):
-            arranged = x
+            return x
         case (_, _, _):
-            arranged = x[:, None]
+            return x[:, None]
         case (_, _, _, 1 | 3):
-            arranged = x.transpose(0, 3, 1, 2)
+            return x.transpose(0, 3, 1, 2)
         case (_, 1 | 3, _, _):
-            arranged = x
+            return x
         case _:
             raise DataError(
                 f"{name} has shape {x.shape}: give a table (n, columns), grey images "
                 f"(n, height, width), or images with 1 or 3 channels on the second or last axis"
             )
-    check_count(arranged, name)
-    return arranged
 
 
 def check_count(x: Array, name: str) -> None:

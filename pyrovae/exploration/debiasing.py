@@ -295,7 +295,7 @@ def debias(
     spec, data = resampling or _declared(after), after.contract.apply(data)
     labels = _labels(data.train)
     classes = labels.unique()
-    _require_classes(data, classes, rare)
+    require_classes(data, rare)
     chances = drawing_probabilities(codes(after, data.train), spec)
     uniform = torch.full_like(chances, 1 / len(chances))
     index = _some_of_each(_labels(data.test), classes, num, len(data.test))
@@ -338,12 +338,18 @@ def _declared(autoencoder: Autoencoder) -> ResamplingSpec:
     return spec
 
 
-def _require_classes(data: Splits, classes: Tensor, rare: Sequence[int]) -> None:
-    if rare and not len(classes):
+def require_classes(data: Splits, rare: Sequence[int]) -> None:
+    """Refuse rare classes that the training data do not have.
+
+    Raises:
+        DataError: There are no labels, or no such class, though ``rare`` names some.
+    """
+    classes = _labels(data.train).unique().tolist()
+    if rare and not classes:
         raise DataError(f"{data.name} has no labels, and so no classes {list(rare)}")
     for label in rare:
-        if label not in classes.tolist():
-            known = ", ".join(map(str, classes.tolist()))
+        if label not in classes:
+            known = ", ".join(map(str, classes))
             raise DataError(f"the training data of {data.name} have no class {label}, but {known}")
 
 

@@ -10,11 +10,10 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.coordinates import Real, SideBySide, Spherical
-from pyrovae.evaluation.latent_means import means
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.objectives.requirements import pairs
 from pyrovae.parts.distributions.kl import factorised
-from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.autoencoder import Autoencoder, means
 from pyrovae.programs.observed_values import require_x
 
 # Of which quantiles are made where the prior has no inverse distribution function.

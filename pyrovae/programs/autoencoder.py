@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from pyro import poutine
@@ -12,9 +12,13 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from pyrovae.compute.modes import EVALUATION_SEED, evaluating
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch
 from pyrovae.data.contract import Contract
-from pyrovae.programs.traces import Traces, role
+from pyrovae.data.prepared import CHUNK, as_dataset
+from pyrovae.programs.plates import Plates
+from pyrovae.programs.traces import Site, Traces, role
 from pyrovae.specs import InferenceSpec, ModelSpec
 
 
@@ -80,6 +84,16 @@ class Autoencoder(nn.Module, ABC):
         """Device of the parameters."""
         return next(self.parameters()).device
 
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of one observation, if it is known."""
+        return None if self.declaration is None else self.declaration.shape
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the variables that p(x) is given, such as labels."""
+        return ()
+
     def traces(self, batch: Batch | Tensor) -> Traces:
         """Run both programs on a batch, or on the observations alone, in their present mode."""
         return Traces.run(self.model, self.guide, **Batch.of(batch).variables)
@@ -87,6 +101,41 @@ class Autoencoder(nn.Module, ABC):
     def networks(self) -> list[nn.Module]:
         """Networks that may compute in another precision than the densities."""
         return list(self.children())
+
+    def embed(self, data: Any) -> Any:
+        """Means of q(z | x), the latents of data as features.
+
+        The mode of a discrete latent, and a single draw where torch knows no mean, as of a flow.
+        Latent sites are side by side. Nothing is drawn otherwise, and no gradient is recorded.
+
+        Args:
+            data: A split of data as loaded, or an array, a tensor or a DataFrame of values as the
+                model sees them, ``(data, *shape)``.
+
+        Returns:
+            A NumPy array ``(data, dims)``; of a DataFrame a DataFrame with the same index.
+
+        Raises:
+            DataError: The data are not as the model sees them, have another shape, or lack a
+                variable that the programs take.
+        """
+        split = as_dataset(data, self.contract, self.shape)
+        with seeded(EVALUATION_SEED, split.x.device):  # bits may be drawn
+            few = split.batch(torch.arange(1)).to(self.device)
+        with evaluating(self, self.device):
+            sites = self.traces(few).latent
+            # Filled in place: keeping many small tensors would fragment memory.
+            width = means(self, few, sites).shape[1]
+            found = torch.empty(len(split), width, dtype=few.x.dtype)
+            for index in torch.arange(len(split)).split(CHUNK):
+                found[index] = means(self, split.batch(index).to(self.device), sites).to(found)
+            if not hasattr(data, "iloc"):
+                return found.numpy()
+            widths = {site: means(self, few, [site]).shape[1] for site in sites}
+        import pandas as pd
+
+        names = [f"{site}[{i}]" for site, width in widths.items() for i in range(width)]
+        return pd.DataFrame(found.numpy(), index=data.index, columns=names)
 
     def require_prepared(self, x: Tensor) -> None:
         """Refuse data that are not as the model sees them.
@@ -120,6 +169,23 @@ def guide_at_centers(autoencoder: Autoencoder, variables: Mapping[str, Tensor]) 
         variables: ``x`` and the further variables by name.
     """
     return poutine.trace(_AtCenters()(autoencoder.guide)).get_trace(**variables)
+
+
+def means(autoencoder: Autoencoder, batch: Batch | Tensor, sites: Sequence[str]) -> Tensor:
+    """Means of q(z | x), latent sites side by side, for a batch, in the programs' present mode.
+
+    Runs the guide alone, without the decoder.
+
+    Args:
+        autoencoder: Model and guide.
+        batch: The batch, on the programs' device.
+        sites: The latent sites, in the model's order.
+    """
+    batch = Batch.of(batch)
+    autoencoder.require_prepared(batch.x)
+    guide = guide_at_centers(autoencoder, batch.variables)
+    plates, nodes = Plates.of(guide, count=len(batch)), cast(Mapping[str, Site], guide.nodes)
+    return torch.cat([plates.vectors(nodes[name])[0] for name in sites], dim=-1)
 
 
 class _AtCenters(Messenger):

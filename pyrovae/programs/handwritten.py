@@ -17,6 +17,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data import Batch, Splits
+from pyrovae.data.batch import KNOWN, X_KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
@@ -85,6 +86,25 @@ class Handwritten(Autoencoder):
         self._adopt_parameters()
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise SpecError(f"{path}: model(x) and guide(x) have no parameter to fit")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return tuple(self._like.x.shape[1:])
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the variables of the data that ``model`` takes and has no site for.
+
+        Masks are none: of draws all values are known.
+        """
+        signature = self.file.signatures["model"]
+        own = {"x", *self._latent, *self._observed}
+        return tuple(
+            name
+            for name in signature.others
+            if name in self.contract.variables and name.removesuffix(KNOWN) not in own
+        )
 
     def model(self, x: Tensor, *rest: Tensor, **others: Any) -> Any:
         """The file's ``model``, with the variables that it takes."""
@@ -224,7 +244,7 @@ class Handwritten(Autoencoder):
                 f"{guided or 'nothing'}: both must draw the same sites, but for discrete ones, "
                 "which the model alone may draw"
             )
-        observed = observed_sites(traces.model)
+        self._observed = observed = observed_sites(traces.model)
         if not observed and not sites_by_role(traces.model, "factor"):
             raise SpecError(f"{self.path}: model(x) observes nothing: give a site obs=x")
         return Formulas(
@@ -234,9 +254,13 @@ class Handwritten(Autoencoder):
         )
 
     def _given(self, count: int, others: Mapping[str, Tensor]) -> Batch:
-        """The first observation of the data, ``count`` times, with other further variables."""
+        """The first observation of the data, ``count`` times, with other further variables.
+
+        All its values count as known, as those that take their place are.
+        """
         first = self._like[:1].repeat(count).to(self.device)
-        return Batch(first.x, {**first.others, **others})
+        known = {name: torch.ones_like(v) for name, v in first.others.items() if name == X_KNOWN}
+        return Batch(first.x, {**first.others, **known, **others})
 
     def _adopt_parameters(self) -> None:
         """Register the parameters of ``pyro.param``, beside the networks at the top level."""

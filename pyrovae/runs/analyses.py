@@ -15,7 +15,8 @@ from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.evaluation.batches import observations
 from pyrovae.exploration import ablation, debiasing, sweep
 from pyrovae.exploration.completeness import sample_both
-from pyrovae.exploration.disentanglement.all_latents import all_codes
+from pyrovae.exploration.debiasing import require_classes
+from pyrovae.exploration.disentanglement.all_latents import all_codes, known_factors
 from pyrovae.exploration.disentanglement.mig import mig
 from pyrovae.exploration.factors import disentangle
 from pyrovae.exploration.interpolation import interpolate
@@ -29,7 +30,7 @@ from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.runs.atomic_files import file_name
 from pyrovae.runs.loading import Observations, Run, other_data
 from pyrovae.runs.options import ExploreOptions
-from pyrovae.runs.refits import refit
+from pyrovae.runs.refits import refit, require_same_guide
 from pyrovae.specs import InferenceSpec
 
 Key = TypeVar("Key", bound=Hashable)
@@ -166,24 +167,34 @@ def _outliers(asked: AnalysisContext) -> Analysis:
 def _ablation(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import ablation as figure
 
-    variants = ablation.variants(asked.inference, asked.options.betas or ablation.BETAS)
+    variants = _variants_of_ablation(asked)
     found = ablation.ablate(asked.refits("ablation", variants), asked.run.data)
     return Analysis(
         found, [CaptionedFigure(figure.ablation(found, asked.run.data.test), figure.CAPTION)]
     )
 
 
+def _variants_of_ablation(asked: AnalysisContext) -> dict[str, InferenceSpec]:
+    variants = ablation.variants(asked.inference, asked.options.betas or ablation.BETAS)
+    for spec in variants.values():
+        require_same_guide(asked.run, spec)
+    return variants
+
+
 def _sweep(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import sweep as figure
 
     data = asked.run.data
-    variants = sweep.variants(asked.inference, asked.options.betas or sweep.BETAS)
-    models = asked.refits("sweep", variants)
+    models = asked.refits("sweep", _variants_of_sweep(asked))
     gaps = None
     if data.train.factors is not None:
         gaps = {beta: _mig(model, asked) for beta, model in models.items()}
     found = sweep.sweep(models, data, gaps)
     return Analysis(found, [CaptionedFigure(figure.sweep(found, data.test), figure.CAPTION)])
+
+
+def _variants_of_sweep(asked: AnalysisContext) -> dict[float, InferenceSpec]:
+    return sweep.variants(asked.inference, asked.options.betas or sweep.BETAS)
 
 
 def _mig(autoencoder: Autoencoder, asked: AnalysisContext) -> float:
@@ -194,13 +205,9 @@ def _mig(autoencoder: Autoencoder, asked: AnalysisContext) -> float:
 def _debias(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import debiasing as figure
 
-    run, options = asked.run, asked.options
-    thinned = None
-    if options.keep is not None:
-        thinned = thin(run.data, options.rare, options.keep)
+    options, data = asked.options, _debiased_data(asked)
     variants = debiasing.variants(asked.inference)
-    models = asked.refits("debias", variants, thinned)
-    data = run.data if thinned is None else thinned
+    models = asked.refits("debias", variants, None if data is asked.run.data else data)
     off, on = models["off"], models["on"]
     found = debiasing.debias(
         off,
@@ -211,6 +218,13 @@ def _debias(asked: AnalysisContext) -> Analysis:
         samples=options.samples,
     )
     return Analysis(found, [CaptionedFigure(figure.debiasing(found, data.train), figure.CAPTION)])
+
+
+def _debiased_data(asked: AnalysisContext) -> Splits:
+    """The run's data, of which rare classes are thinned if that is asked for."""
+    data, options = asked.run.data, asked.options
+    require_classes(data, options.rare)
+    return data if options.keep is None else thin(data, options.rare, options.keep)
 
 
 def _folder_name(key: Hashable) -> str:
@@ -231,3 +245,11 @@ ANALYSES: dict[str, Callable[[AnalysisContext], Analysis]] = {
     "debias": _debias,
 }
 """By the word on the command line, in the order of the page."""
+
+CHECKS: dict[str, Callable[[AnalysisContext], object]] = {
+    "factors": lambda asked: known_factors(asked.run.data.train),
+    "ablation": _variants_of_ablation,
+    "sweep": _variants_of_sweep,
+    "debias": _debiased_data,
+}
+"""Refusals that cost nothing, before any analysis begins, of those that take long."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -124,6 +125,44 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``, whose form alone is checked here: torch knows the devices."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        metavar="NAME",
+        help="auto, cpu, cuda, or one of several GPUs as in cuda:1 (auto)",
+    )
+
+
+def add_results(parser: argparse.ArgumentParser, usual: str) -> None:
+    """Add the options about the data that are encoded, and about the file that is written.
+
+    Args:
+        parser: The parser.
+        usual: Ending of the file in ``RUN/results`` that is written by default.
+    """
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="the folder of a run")
+    add("--data", metavar="NAME|PATH", help="other data (the run's own)")
+    add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
+    add("--split", choices=["test", "train", "validation", "all"],
+        help="which of the data (test); all are in the order of the file")  # fmt: skip
+    add("--num", type=count, metavar="N", help="the first N of them only (all)")
+    add_output(parser, usual)
+    add_device(parser)
+
+
+def add_output(parser: argparse.ArgumentParser, usual: str) -> None:
+    """Add ``--output`` of a file."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"a new file: .csv, .parquet, .npy or .npz (RUN/results/{usual}, replaced if there)",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options about data, and about how log p(x) is estimated."""
     add = parser.add_argument
@@ -136,8 +175,30 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add("--num", type=count, metavar="N", help="use the first N test observations only (all)")
     add("--ais", action="store_true",
         help="log p(x) by annealing as well: better, and slower")  # fmt: skip
-    add("--device", choices=["auto", "cpu", "cuda"])
+    add_device(parser)
     add_compile(parser)
+
+
+def device(text: str) -> str:
+    """The name of a device, as an option's ``type``.
+
+    Raises:
+        ArgumentTypeError: No device has such a name.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda or cuda:1, not '{text}'")
+    return text
+
+
+def seed(text: str) -> int:
+    """A seed, as an option's ``type``.
+
+    Raises:
+        ArgumentTypeError: Not a whole number, or negative.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, not '{text}'")
+    return int(text)
 
 
 def weight(text: str) -> float:

@@ -55,13 +55,22 @@ def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Di
     Raises:
         PyrovaeError: A run or data that cannot be opened, or too few data or draws.
     """
-    started = time.monotonic()
     run = load_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
+    return report(run, options, command, display)
+
+
+def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -> Diagnosis:
+    """Diagnose a run that is loaded, show the verdicts, and write them to a folder.
+
+    Raises:
+        PyrovaeError: Too few data or draws.
+    """
+    started = time.monotonic()
     require_enough(run.data.test.first(options.num), options.draws)
     observed = run.first(options.num)
-    folder = _folder(options, run)
+    folder = folder_of(options, run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     reworded = run.autoencoder.reworded
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
@@ -111,12 +120,12 @@ def write(found: Examination, folder: Path, started: float) -> Examination:
     return found
 
 
-def _folder(options: DiagnoseOptions, run: Run) -> Path:
+def folder_of(options: DiagnoseOptions, run: Run) -> Path:
     """Output folder: beside the run's files, one for each data set."""
     if options.output is not None:
         return options.output
     folder = run.folder / "diagnosis"
-    return folder / file_name(run.data.name) if options.data else folder
+    return folder / file_name(run.data.name) if run.chosen else folder
 
 
 def _section(outcome: Check | NotApplicable, found: Examination, folder: Path) -> Section:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyrovae.compute.modes import EVALUATION_SEED
-from pyrovae.errors import DataError, SpecError
-from pyrovae.exploration.names import USUAL
+from pyrovae.errors import DataError, PyrovaeError, SpecError
+from pyrovae.exploration.names import TRAINING, USUAL
 from pyrovae.exploration.result import Result
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.report.exploration_page import render
-from pyrovae.runs.analyses import ANALYSES, FEW, Analysis, AnalysisContext
+from pyrovae.runs.analyses import ANALYSES, CHECKS, FEW, Analysis, AnalysisContext
 from pyrovae.runs.atomic_files import file_name, write_atomically, write_json
 from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import ExploreOptions
@@ -26,7 +26,8 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
     """Analyse a run's latent space, show the findings, and write them to a folder.
 
     Each analysis is written as soon as it is done; one that does not apply does not stop the
-    others.
+    others. But nothing is done if it is plain beforehand that one of those asked for cannot work,
+    as without known factors, and no model is trained after one has failed.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or a requested analysis that does not
@@ -35,21 +36,29 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
     run = load_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )
+    return explore(run, options, command, display)
+
+
+def explore(run: Run, options: ExploreOptions, command: str, display: Display) -> list[Result]:
+    """Analyse the latent space of a run that is loaded; see :func:`explore_run`."""
     observed = run.first(options.num or min(len(run.data.test), FEW))
     folder = _folder(options, run)
+    asked = AnalysisContext(run, observed, options, folder, display)
+    _require_possible(asked)
     folder.mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     notes = [*run.notes, *filter(None, [observed.note])]
-    asked = AnalysisContext(run, observed, options, folder, display)
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
     found: list[Result] = []
-    refused = []
-    for name in options.what or USUAL:
+    refused: list[str] = []
+    for name in sorted(options.what or USUAL, key=TRAINING.__contains__):
+        if refused and name in TRAINING:
+            refused.append(f"{name}: not trained, since another analysis cannot work")
+            continue
         started = time.monotonic()
         try:
             analysis = ANALYSES[name](asked)
         except (DataError, SpecError) as error:
-            reason = run.autoencoder.reworded(str(error))
-            refused.append(f"{name}: {reason}" if options.what else f"no {name}: {reason}")
+            refused.append(_refusal(name, error, asked))
             continue
         _write(analysis, asked, command, notes, time.monotonic() - started)
         display.say(console.analysis(analysis.finding))
@@ -58,10 +67,31 @@ def explore_run(options: ExploreOptions, command: str, display: Display) -> list
     write_atomically(page, render(folder, run.name, list(ANALYSES), versions()).encode())
     if refused and options.what:
         raise SpecError("\n".join(refused))
+    without = [f"no {reason}" for reason in refused]
     display.say(
-        console.written([*refused, *notes], f"{page} and, for each analysis, .json and .png")
+        console.written([*without, *notes], f"{page} and, for each analysis, .json and .png")
     )
     return found
+
+
+def _require_possible(asked: AnalysisContext) -> None:
+    """Refuse analyses of which it is plain beforehand that they cannot work.
+
+    Raises:
+        SpecError: There are some.
+    """
+    refused: list[str] = []
+    for name in asked.options.what:
+        try:
+            CHECKS.get(name, lambda asked: None)(asked)
+        except (DataError, SpecError) as error:
+            refused.append(_refusal(name, error, asked))
+    if refused:
+        raise SpecError("\n".join(refused))
+
+
+def _refusal(name: str, error: PyrovaeError, asked: AnalysisContext) -> str:
+    return f"{name}: {asked.run.autoencoder.reworded(str(error))}"
 
 
 def _folder(options: ExploreOptions, run: Run) -> Path:
@@ -69,7 +99,7 @@ def _folder(options: ExploreOptions, run: Run) -> Path:
     if options.output is not None:
         return options.output
     folder = run.folder / "exploration"
-    return folder / file_name(run.data.name) if options.data else folder
+    return folder / file_name(run.data.name) if run.chosen else folder
 
 
 def _write(

@@ -53,6 +53,7 @@ class Run:
         data: The data as the model sees them.
         inference: The inference's specification.
         facts: The content of ``run.json``.
+        chosen: Name or path of the data, if they are other than the run's own.
         fingerprint: Fingerprint of :attr:`data`; that of the run is in ``facts.data``.
         epoch: Epoch of the weights.
         notes: Notes for the reader of any result, a sentence each, such as that the run is not
@@ -65,6 +66,7 @@ class Run:
     data: Splits
     inference: InferenceSpec
     facts: RunFacts
+    chosen: str | None
     fingerprint: str
     epoch: int
     notes: tuple[str, ...]
@@ -128,6 +130,27 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Autoencoder:
     return load_run(folder, device="cpu").autoencoder.to(device)
 
 
+def load_model(folder: str | Path, device: str = "auto") -> tuple[Autoencoder, tuple[str, ...]]:
+    """Load the autoencoder of a run, and notes on its weights; no data but for a program by hand.
+
+    Args:
+        folder: Folder of the run, finished or not.
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
+
+    Raises:
+        PyrovaeError: As :func:`load_run`.
+    """
+    folder = Path(folder)
+    if (folder / PROGRAM).is_file():
+        run = load_run(folder, device=device)
+        return run.autoencoder, run.notes
+    _facts(folder)
+    inference = _inference(folder)
+    weights, where = _weights(folder, inference), choose_device(device)
+    with seeded(inference.seed):
+        return load_declared(weights.file, where), weights.notes
+
+
 def load_run(
     folder: str | Path,
     *,
@@ -143,7 +166,7 @@ def load_run(
         folder: Folder written by ``python -m pyrovae.train``.
         data: Name or path of other data for the model; by default the run's own.
         data_root: Folder of named data sets; by default that of the run.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
 
     Raises:
         CheckpointError: The folder is not a run's, is damaged, has no weights yet, or was made
@@ -170,6 +193,7 @@ def load_run(
         data=seen,
         inference=inference,
         facts=facts,
+        chosen=None if data is None else str(data),
         fingerprint=fingerprint,
         epoch=weights.epoch,
         notes=(*weights.notes, *changed),

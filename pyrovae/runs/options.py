@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pyrovae.errors import SpecError, nearest
 from pyrovae.exploration.names import ANALYSES, TRAINING
+from pyrovae.runs.output_files import require_new
 from pyrovae.runs.request import require_empty
 from pyrovae.specs.computation import Compile
+
+Split = Literal["test", "train", "validation", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +23,7 @@ class DataOptions:
     Attributes:
         data: Name or path of the data; by default the run's own.
         data_root: Folder of named data sets; by default that of the run.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
     """
 
     data: str | None = None
@@ -138,6 +142,54 @@ class ExploreOptions(DataOptions):
                 f"{trained[0]} trains on the data of the run itself: leave --data out, or train "
                 "a run on the other data and explore that"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsOptions(DataOptions):
+    """Options of latents or reconstructions of data.
+
+    Attributes:
+        run: Folder of the run.
+        split: The split of the data, or "all", in the order in which they are stored.
+        num: Number of observations; all by default.
+        output: File to write to; by default one in ``RUN/results``.
+
+    Raises:
+        SpecError: The file is there already, or its format is not known or cannot be written.
+    """
+
+    run: Path
+    split: Split = "test"
+    num: int | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        require_new(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """Options of draws from p(x).
+
+    Attributes:
+        run: Folder of the run.
+        num: Number of draws.
+        seed: Seed of the draws.
+        output: File to write to; by default ``RUN/results/samples.npy``.
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
+
+    Raises:
+        SpecError: The file is there already, or its format is not known or cannot be written.
+    """
+
+    run: Path
+    num: int
+    seed: int = 0
+    output: Path | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_new(self.output)
 
 
 _USES = {

@@ -40,12 +40,8 @@ def refit(
         CheckpointError: The folder holds another run.
         KeyboardInterrupt: The fit was interrupted; finished steps are kept.
     """
+    require_same_guide(run, inference)
     declaration = run.autoencoder.declaration
-    if declaration is None and inference.guide != run.inference.guide:
-        raise SpecError(
-            f"{run.folder} was made from a program, which has a guide of its own, and the plain "
-            "autoencoder has another: look at sweep, or train a program without a KL"
-        )
     if data is None and inference == run.inference and run.facts.status == "finished":
         return run.autoencoder
     data = run.data if data is None else data
@@ -64,13 +60,26 @@ def refit(
         data_root=Path(run.facts.data.root),
         output=folder,
         resume=folder if (folder / CHECKPOINT).is_file() else None,
-        device=run.device.type,
+        device=str(run.device),
     )
     display.say(f"training {folder}")
     command = f"python -m pyrovae.train --resume {folder}"
     if train(request, command, display, data).signal is not None:
         raise KeyboardInterrupt
     return open_autoencoder(folder, folder / WEIGHTS, data, inference).to(run.device)
+
+
+def require_same_guide(run: Run, inference: InferenceSpec) -> None:
+    """Refuse an inference with another guide than that of a program.
+
+    Raises:
+        SpecError: The model is a program, and the inference has another guide.
+    """
+    if run.autoencoder.declaration is None and inference.guide != run.inference.guide:
+        raise SpecError(
+            f"{run.folder} was made from a program, which has a guide of its own, and the plain "
+            "autoencoder has another: look at sweep, or train a program without a KL"
+        )
 
 
 def _require_same(folder: Path, known: RunFacts, inference: InferenceSpec, data: Splits) -> None:

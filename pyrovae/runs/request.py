@@ -29,7 +29,7 @@ class RunSpec:
         data_root: Folder of named data sets.
         output: Folder to write to, None for a new one under ``runs/``.
         resume: Folder of the run to resume.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
         computation: Options of compilation and precision.
     """
 

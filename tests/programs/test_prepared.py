@@ -14,6 +14,7 @@ from pyrovae.data import Dataset
 from pyrovae.diagnosis import diagnose
 from pyrovae.errors import DataError
 from pyrovae.evaluation.bound import evaluate
+from pyrovae.evaluation.encoding import encode
 from pyrovae.evaluation.latent_means import codes
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.reconstruction import reconstruct
@@ -32,6 +33,8 @@ OF_SPLITS: dict[str, Callable[[Autoencoder, Dataset], Any]] = {
     "evaluate": lambda vae, data: evaluate(vae, data).elbo,
     "log_evidence": lambda vae, data: log_evidence(vae, data, 3).log_prob,
     "codes": codes,
+    "embed": lambda vae, data: vae.embed(data),
+    "encode": lambda vae, data: encode(vae, data)["z"].deviation,
     "rate_and_distortion": lambda vae, data: rate_and_distortion(vae, data).distortion,
     "diagnose": lambda vae, data: diagnose(vae, data, num=50, draws=100).draws.z,
     "reconstructions": lambda vae, data: pixels(reconstructions(vae, data)),

@@ -267,3 +267,56 @@ def test_several_sites_are_encoded_and_decoded_by_name(tmp_path: Path) -> None:
 
 
 SECOND = '        pyro.sample("second", dist.Normal(x.new_zeros(()), 1.0))'
+
+
+GIVEN = """\
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+encoder = nn.Linear(3, 2)
+decoder = nn.Linear(2, 3)
+
+
+def model(x, group=None, x_known=None):
+    pyro.module("decoder", decoder)
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+        loc = decoder(z) if group is None else decoder(z) + 1000.0 * group[:, None]
+        p = dist.Normal(loc, 1.0)
+        p = (p if x_known is None else p.mask(x_known)).to_event(1)
+        pyro.sample("x", p, obs=x)
+
+
+def guide(x, group=None):
+    pyro.module("encoder", encoder)
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(encoder(x), 1.0).to_event(1))
+"""
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_draws_depend_on_what_the_model_takes_and_does_not_draw(
+    tmp_path: Path, *, grouped: bool
+) -> None:
+    (tmp_path / "given.py").write_text(GIVEN, encoding="utf-8")
+    group = {"group": np.arange(N) % 3} if grouped else {}
+    program = Handwritten(tmp_path / "given.py", from_arrays(X, variables=group))
+    assert program.conditions == (("group",) if grouped else ())
+    if grouped:
+        drawn = program.sample(4, group=torch.tensor([0, 1, 2, 5]))
+        assert (drawn.mean(1) / 1000).round().tolist() == [0, 1, 2, 5]
+
+
+def test_a_known_or_unknown_class_is_no_condition_of_draws(tmp_path: Path) -> None:
+    program, _ = class_program(tmp_path, np.arange(N) % 2, np.arange(N) % 3 == 0)
+    assert program.conditions == ()
+
+
+def test_draws_have_all_values_also_where_those_of_data_are_not_known(tmp_path: Path) -> None:
+    (tmp_path / "given.py").write_text(GIVEN, encoding="utf-8")
+    hidden = {"x_known": np.zeros((N, 3), dtype=bool)}
+    program = Handwritten(tmp_path / "given.py", from_arrays(X, variables=hidden))
+    assert program.conditions == ()
+    assert program.sample(5).ne(0).all()  # what is not known is stored as zero

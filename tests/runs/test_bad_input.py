@@ -342,8 +342,18 @@ def test_data_that_can_be_neither_found_nor_downloaded_are_refused(
     assert [path for path in here.rglob("*") if path.is_file() or path.name == "runs"] == []
 
 
-def test_a_gpu_that_is_not_there_is_refused(refused: Any) -> None:
-    refused("--device", "cuda", words=["--device cuda", "no GPU", "--device cpu"])
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("cuda", ["no GPU", "--device cpu"]),
+        ("cuda:1", ["no GPU", "--device cpu"]),
+        ("mps", ["float64", "--device cpu"]),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_refused(
+    refused: Any, device: str, words: list[str]
+) -> None:
+    refused("--device", device, words=[f"--device {device}", *words])
 
 
 @pytest.mark.parametrize("arguments", [["--st"], ["vae", "svi", "more"], ["--device", "tpu"]])

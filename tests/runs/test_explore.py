@@ -115,6 +115,39 @@ def test_what_does_not_apply_does_not_stop_the_others(fitted: Any, explored: Any
     assert (run / "exploration" / "samples.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["factors", "sweep"], "factors: the factors that made counts.npy are not known"),
+        (["sweep", "traversals", "factors"], "factors: the factors"),
+        (["debias", "--rare", "1"], "debias: counts.npy has no labels"),
+        (["debias", "--rare", "1", "--keep", "0.5"], "debias: counts.npy has no labels"),
+        (["ablation", "--betas", "2", "2"], "must be positive and different"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_what_data_or_options_rule_out_is_refused_before_anything_is_done(
+    train: Any, once: Any, refused: Any, words: list[str], said: str
+) -> None:
+    run = once("plain", train)
+    refused(run, *words, words=(said,))
+
+
+def test_classes_that_are_not_there_are_refused_before_training(run: Path, refused: Any) -> None:
+    refused(run, "debias", "--rare", "99", words=("no class 99, but 0, 1, 2",))
+
+
+def test_nothing_is_trained_after_an_analysis_has_failed(run: Path, explored: Any) -> None:
+    outcome = explored(run, "sweep", "traversals", "samples", "--datum", "60", "--epochs", "1")
+    assert outcome.status == 2
+    refusals = outcome.err.splitlines()
+    assert [line.partition(":")[0] for line in refusals] == ["traversals", "sweep"]
+    assert "not trained" in refusals[1]
+    folder = run / "exploration"
+    assert (folder / "samples.json").is_file()
+    assert not (folder / "sweep").exists()
+
+
 def test_factors_of_the_data_are_scored(run: Path, explored: Any) -> None:
     outcome = explored(run, "factors")
     assert outcome.status == 0, outcome.err

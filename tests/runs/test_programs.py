@@ -14,8 +14,11 @@ import pytest
 
 import pyrovae.compare
 import pyrovae.diagnose
+import pyrovae.encode
 import pyrovae.evaluate
 import pyrovae.explore
+import pyrovae.reconstruct
+import pyrovae.sample
 
 COLUMNS = 6
 EPOCH = ("--set", "inference.epochs=1")
@@ -189,6 +192,9 @@ def test_every_command_takes_a_program_with_a_class(
         "evaluate": (pyrovae.evaluate.main, ["run", "--samples", "20"]),
         "diagnose": (pyrovae.diagnose.main, ["run", "--num", "50", "--draws", "100"]),
         "explore": (pyrovae.explore.main, ["run", "samples"]),
+        "encode": (pyrovae.encode.main, ["run"]),
+        "sample": (pyrovae.sample.main, ["run", "--num", "5"]),
+        "reconstruct": (pyrovae.reconstruct.main, ["run", "--num", "5"]),
     }
     for name, (main, arguments) in commands.items():
         outcome = command_of(main)(*arguments)

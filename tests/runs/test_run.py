@@ -159,7 +159,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     }
     built = build("vamp", "beta", load_data(counts))
     assert parameters.keys() > {"prior.pseudo_inputs", "decoder.last.weight"}
-    assert parameters["decoder.last.weight"] == "(64, 16)"
+    assert parameters["decoder.last.weight"] == "(128, 16)"  # loc and scale
     assert parameters["prior.pseudo_inputs"] == str(tuple(built.prior.pseudo_inputs.shape))
     assert "dry run" in outcome.out
 

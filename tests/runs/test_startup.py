@@ -18,6 +18,10 @@ MISTAKES = {
     "diagnose": ["run", "--fulll"],
     "compare": ["run", "run"],
     "explore": ["run", "traversal"],
+    "encode": ["run", "--output", "z.txt"],
+    "sample": ["run", "--num", "3", "--output", "x.txt"],
+    "reconstruct": ["run", "--output", "x.txt"],
+    "__main__": ["trian"],
 }
 
 

@@ -13,9 +13,8 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
 from pyrovae.evaluation.batches import observations
-from pyrovae.evaluation.latent_means import means
 from pyrovae.exploration.latent_space import LatentSpace
-from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.autoencoder import Autoencoder, means
 
 BATCH = 1000
 SEED = 0
@@ -54,7 +53,7 @@ def all_codes(
         DataError: No factors are known.
     """
     data = autoencoder.contract.apply(data)
-    names = _known(data.train).names
+    names = known_factors(data.train).names
     chosen = _chosen(data, count)
     device = autoencoder.device
     few = observations(data.train, torch.arange(min(2, len(data.train)))).to(device)
@@ -72,13 +71,18 @@ def all_codes(
         for split, index in _batches(data, chosen):
             rows = slice(start, start + len(index))
             codes[rows] = means(autoencoder, split.batch(index).to(device), sites)
-            factors[rows] = _known(split).classes[split.rows[index.to(split.rows.device)]]
+            factors[rows] = known_factors(split).classes[split.rows[index.to(split.rows.device)]]
             start += len(index)
             bar.update(len(index))
     return Codes(codes, factors, names, space.names, drawn)
 
 
-def _known(split: Dataset) -> KnownFactors:
+def known_factors(split: Dataset) -> KnownFactors:
+    """The known factors of a split.
+
+    Raises:
+        DataError: There are none.
+    """
     if split.factors is None:
         raise DataError(
             f"the factors that made {split.name} are not known: choose dsprites, or an .npz file "

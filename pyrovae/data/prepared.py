@@ -1,0 +1,66 @@
+"""Data given in Python, as a split of what a model sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyrovae.data.arrays import channels_first
+from pyrovae.data.contract import Contract
+from pyrovae.data.dataset import Binarisation, Dataset
+from pyrovae.data.named import in_memory
+from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
+from pyrovae.errors import DataError
+
+CHUNK = 500
+"""Observations that go through the programs at once."""
+
+GIVEN = "the array"
+
+
+def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Dataset:
+    """A split as the model sees it, of a split as loaded, or of values that are so already.
+
+    Args:
+        data: A split, or an array, a tensor or a DataFrame, ``(data, *shape)``.
+        contract: The model's contract.
+        shape: Shape of an observation of the model, if it is known; images may have their
+            channels last, or be rows of values, as in a table.
+
+    Raises:
+        DataError: Data of another kind or shape, that are not finite, or lack a variable.
+    """
+    if isinstance(data, Dataset):
+        return contract.prepared(data)
+    if isinstance(data, str | tuple):  # a name, or all three splits
+        raise DataError("give one split of the data, such as load_data(...).test, or an array")
+    values = as_numpy(in_memory(data))
+    if values.ndim < 2 or not len(values):
+        raise DataError(
+            f"{GIVEN} has shape {values.shape}: give a row for each observation, (data, *shape)"
+        )
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{GIVEN} holds values of type {values.dtype}: give an array of numbers")
+    x = _in_shape(values, shape).astype(np.float32)
+    check_finite(x, GIVEN)
+    # Bits stay as they are: none are drawn of values that are taken for the model's own.
+    kind: Binarisation = "none" if contract.binarisation == "none" else "threshold"
+    rows = torch.arange(len(x))
+    return contract.prepared(Dataset(GIVEN, as_tensor(x), rows, None, None, binarisation=kind))
+
+
+def _in_shape(values: Array, shape: Sequence[int] | None) -> Array:
+    if shape is None or values.shape[1:] == tuple(shape):
+        return values
+    if values.ndim == 2 and values.shape[1] == math.prod(shape):
+        return values.reshape(-1, *shape)
+    if values.ndim > 2 and (arranged := channels_first(values, GIVEN)).shape[1:] == tuple(shape):
+        return arranged
+    raise DataError(
+        f"{GIVEN} has shape {values.shape}, and the model takes observations of shape "
+        f"{tuple(shape)}: give (data, {', '.join(map(str, shape))})"
+    )
