@@ -48,7 +48,7 @@ TALTS = "Talts et al. (2018), arXiv:1804.06788"
 MODRAK = "Modrák et al. (2023), arXiv:2211.02383"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration(Check):
     """Ranks and z-scores of known latents within the guide's distribution of them.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrovae import notebook
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import gap, mcmc, sandwich
@@ -79,6 +80,23 @@ class Diagnosis:
     codes: list[str]
     outcomes: Sequence[Outcome]
     seconds: dict[str, float]
+
+    def __repr__(self) -> str:
+        return f"Diagnosis({self._subject}: {self.grade})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (outcome.question, *outcome.verdict())
+            if isinstance(outcome, Check)
+            else (outcome.question, "–", f"does not apply: {outcome.why}", "")
+            for outcome in self.outcomes
+        ]
+        table = notebook.grid(("check", "grade", "finding", "advice"), rows)
+        return notebook.card(f"{self._subject}: {self.grade}", table)
+
+    @property
+    def _subject(self) -> str:
+        return f"{len(self.batch)} observations of {self.name}"
 
     @property
     def x(self) -> Tensor:

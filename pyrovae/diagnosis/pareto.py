@@ -125,7 +125,7 @@ def threshold(draws: int) -> float:
     return min(1 - 1 / math.log10(draws), 0.7)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Weights(Check):
     """Tail shapes and effective sample sizes of importance weights.
 

@@ -53,7 +53,7 @@ DEFINITIONS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictive(Check):
     """Statistics of the data and of data sets drawn from the model; float64, CPU.
 

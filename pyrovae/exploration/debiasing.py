@@ -46,7 +46,7 @@ class Difference(NamedTuple):
         return f"{self.mean:+.2f} ± {self.error:.2f}".replace("-", "−")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Debiasing(Result):
     """Two fits of a model, without and with resampling by the density of latents.
 

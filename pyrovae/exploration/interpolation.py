@@ -30,7 +30,7 @@ Array = NDArray[Any]
 WHITE = "White (2016), arXiv:1609.04468"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Interpolations(Result):
     """Outputs along two paths between the latents of pairs of observations.
 

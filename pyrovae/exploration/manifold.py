@@ -24,7 +24,7 @@ KINGMA = "Kingma and Welling (2014), arXiv:1312.6114, figure 4"
 CLIFF = 3.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Manifold(Result):
     """A decoded plane of latents: cells of equal prior probability along both axes.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae import notebook
 from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Splits, load_data, paths
@@ -65,6 +66,21 @@ class Run:
     facts: RunFacts
     fingerprint: str
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder}: {self.facts.status}, fitted to {self.source})"
+
+    def _repr_html_(self) -> str:
+        test = self.facts.test
+        rows = {
+            "status": self.facts.status,
+            "command": self.facts.command,
+            "data": self.data.description,
+            **self.autoencoder.summary(),
+            **({} if test is None else {"test ELBO": f"{test['elbo']:.2f} nats per observation"}),
+        }
+        notes = map(notebook.paragraph, self.notes)
+        return notebook.card(str(self.folder), notebook.table(rows), *notes)
 
     @property
     def source(self) -> str:

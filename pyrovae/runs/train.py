@@ -241,7 +241,7 @@ def weights(training: Training) -> dict[str, Any]:
     best, stopped = training.best, training.spec.early_stopping is not None
     return {
         "kept": "best" if stopped else "last",
-        "epoch": best.epoch if stopped else training.epoch,
+        "epoch": training.kept,
         "validation_elbo": best.elbo if stopped else training.elbo,
         "best_epoch": best.epoch,
         "best_validation_elbo": best.elbo,

@@ -13,7 +13,8 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.training.loop import Callback, Training
-from pyrovae.training.records import Record
+from pyrovae.training.progress import ProgressBar, is_watched
+from pyrovae.training.records import History
 
 logger = logging.getLogger("pyrovae")
 
@@ -24,7 +25,9 @@ def fit(
     inference: InferenceSpec | None = None,
     callbacks: Sequence[Callback] = (),
     computation: Computation | None = None,
-) -> list[Record]:
+    *,
+    progress: bool = True,
+) -> History:
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
 
     Random numbers come from the specification's seed; the caller's stream is left as it was.
@@ -38,9 +41,11 @@ def fit(
         inference: Specification of the inference; by default that which it was built with.
         callbacks: Hooks that training calls.
         computation: Options of compilation and precision.
+        progress: Draw a progress bar, in a notebook or where stderr is a terminal.
 
     Returns:
-        Training and validation records, epoch by epoch.
+        Training and validation records, epoch by epoch; a list that a notebook shows as curves,
+        with ``frame()`` for a table of pandas.
 
     Raises:
         DivergenceError: The loss or a gradient is not finite.
@@ -65,10 +70,16 @@ def fit(
             )
     data = load_data(data)
     device = autoencoder.device
+    bars = [ProgressBar()] if progress and is_watched() else []
     with seeded(spec.seed, device):
         training = Training(autoencoder, data, spec, computation)
-        history = training.run(callbacks)
+        try:
+            history = training.run([*callbacks, *bars])
+        finally:  # also where the loss is not finite
+            for bar in bars:
+                bar.close()
     training.conclude()
+    history.kept = training.kept
     for warning in training.warnings:
         logger.warning("%s; %s", warning.finding, warning.advice)
     return history

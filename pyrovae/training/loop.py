@@ -39,7 +39,7 @@ from pyrovae.training.fit_warnings import (
     worse_than_untrained,
 )
 from pyrovae.training.order import drawn_order, epoch_order
-from pyrovae.training.records import Record
+from pyrovae.training.records import History, Record
 from pyrovae.training.resampling import drawing_probabilities, importance
 from pyrovae.training.step import Step
 from pyrovae.training.weight_comparison import Judgement, judged
@@ -139,12 +139,17 @@ class Training:
         return self.step // self.budget.steps_per_epoch
 
     @property
+    def kept(self) -> int:
+        """Epoch whose weights are kept: the best with early stopping, else the last."""
+        return self.epoch if self.spec.early_stopping is None else self.best.epoch
+
+    @property
     def finished(self) -> bool:
         """True if the budget is spent, or early stopping ends the training."""
         waited = out_of_patience(self.epoch, self.best.epoch, self.spec)
         return waited or self.step >= self.budget.steps
 
-    def run(self, callbacks: Sequence[Callback] = ()) -> list[Record]:
+    def run(self, callbacks: Sequence[Callback] = ()) -> History:
         """Train to the end, or until :attr:`interrupted` is set.
 
         Returns:
@@ -153,7 +158,7 @@ class Training:
         Raises:
             DivergenceError: The loss or a gradient is not finite.
         """
-        history: list[Record] = []
+        history = History()
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
             if self.step == 0:
@@ -189,14 +194,10 @@ class Training:
         self.autoencoder.load_state_dict(self.best.weights)
 
     def conclude(self) -> None:
-        """Load the kept weights into the autoencoder; :attr:`warnings` then concern these.
-
-        With early stopping the best weights are kept, else the last.
-        """
-        stops = self.spec.early_stopping is not None
-        if stops:
+        """Load the :attr:`kept` weights into the autoencoder; warnings then concern these."""
+        epoch = self.kept
+        if self.spec.early_stopping is not None:
             self.use_best()
-        epoch = self.best.epoch if stops else self.epoch
         kept, found = self._judge(), []
         said = [warning for warning in self.warnings if warning.kind == "posterior_collapse"]
         if (said or self.collapse.collapsed) and self._silent_nats() is not None:
