@@ -190,7 +190,7 @@ def _fitted(run: Run) -> dict[str, str]:
         "Objective": run.facts.objective or spec.objective.kind,
         "β": describe_beta(spec.beta),
         "Fitted to": f"{run.source}, up to {spec.epochs} epochs",
-        "Looked at on": f"test data of {test.name}",
+        "Checked on": f"test data of {test.name}",
         "Parameters": f"{parameters:,}",
     }
 
