@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnosis", "exploration"),
     ("report",),
     ("runs",),
+    ("figures",),
     ("__init__", "train", "evaluate", "compare", "diagnose", "explore"),
 )
 FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}

@@ -17,6 +17,7 @@ from pyrovae import VAE, ModelSpec, build
 from pyrovae.data import Dataset, from_arrays
 from pyrovae.report.figures import curves, draw_figures, latent, reconstructions, samples
 from pyrovae.report.figures.style import NOTEBOOK_DPI
+from pyrovae.report.figures.tables import draw_rows
 from pyrovae.specs.likelihoods import LikelihoodSpec
 from pyrovae.training.records import History, Record
 
@@ -191,10 +192,13 @@ def test_two_columns_are_points_in_a_plane() -> None:
 
 
 def test_columns_of_a_table_are_not_joined_and_other_variables_are() -> None:
-    for shape, style in (((16,), "None"), ((2, 3, 4, 5), "-")):
-        vae, data = untrained(shape, model=REAL)
-        lines = reconstructions(vae, data).axes[0].lines
-        assert {line.get_linestyle() for line in lines} == {style}
+    for shape, style in (((20,), "None"), ((4, 5), "-")):
+        x = torch.randn(3, *shape)
+        data = Dataset("noise", x, torch.arange(3), None, None)
+        axes = Figure().subplots()
+        draw_rows(axes, data, x.flatten(1), ["red"] * 3)
+        assert {line.get_linestyle() for line in axes.lines} == {style}
+        np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], x.flatten(1))
 
 
 def test_a_figure_displays_itself_in_a_notebook() -> None:
