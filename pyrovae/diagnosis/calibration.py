@@ -240,8 +240,8 @@ class Calibration(Check):
         ):
             return (
                 "over-confident or shifted: choose a richer inference.guide.kind ('full_rank', "
-                "'iaf', 'spline'), wider inference.guide.encoder layers, or more data (the "
-                "model's own samples are such); until then do not use the guide's intervals"
+                "'iaf', 'spline'), wider inference.guide.encoder layers, or more data, such "
+                "as samples of the model; until then do not use the guide's intervals"
             )
         if covered.max() > NOMINAL + COVERAGE_WARN or z.min() < 1 - VARIANCE_WARN:
             return (

@@ -229,9 +229,9 @@ class Weights(Check):
 
 
 _ADVICE = (
-    "for these data neither draws from the guide nor their weights stand for p(z | x): choose a "
-    "richer inference.guide.kind ('full_rank', 'iaf', 'spline') or a wider encoder, and look at "
-    "the data with the largest k-hat by MCMC; k-hat ranks data, and is noisy for a single one"
+    "for these data neither draws from the guide nor weighted draws represent p(z | x): choose a "
+    "richer inference.guide.kind ('full_rank', 'iaf', 'spline') or a wider encoder, and run "
+    "MCMC for the data with the largest k-hat; the k-hat of a single one is noisy"
 )
 
 

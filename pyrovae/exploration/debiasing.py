@@ -133,7 +133,7 @@ class Debiasing(Result):
         """Shares, and differences of log p(x) and of the reconstruction."""
         found = [
             Number(
-                "worth of the draws",
+                "relative effective sample size",
                 self.worth,
                 "fraction",
                 "1 / (n sum of p²): effective sample size of the draws, relative to the number of "

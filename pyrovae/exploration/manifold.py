@@ -70,8 +70,8 @@ class Manifold(Result):
             return text + "."
         return (
             f"{text}, {self.changes.max() / median:.1f} times as much; {percent(self.cliffs)} of "
-            f"neighbours differ by more than {CLIFF:g} times the median: edges between what the "
-            "model keeps apart."
+            f"neighbours differ by more than {CLIFF:g} times the median, where the model "
+            "separates kinds of data."
         )
 
     def numbers(self) -> list[Number]:

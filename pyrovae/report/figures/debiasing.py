@@ -17,10 +17,10 @@ from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.tiles import intensities, show
 
 CAPTION = (
-    "Share of each class in the training data and among the draws of the second fit; what the "
-    "second fit gives to test data of each class more than the first (bars: mean ± two standard "
-    "errors; rare classes in orange); the training data that are drawn most and least, with how "
-    "often compared with equal chances."
+    "Share of each class in the training data and among the draws of the second fit; how "
+    "much log p(x) and the reconstruction of test data of each class change from the first fit to "
+    "the second (bars: mean ± two standard errors; rare classes in orange); the training data "
+    "that are drawn most and least often, and by which factor."
 )
 
 COLUMNS = 10
