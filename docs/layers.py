@@ -17,7 +17,7 @@ PICTURE = re.compile(r"```mermaid\n.*?```", re.DOTALL)
 
 # Each imports from itself and from those above it in this table; two on a line, not one another.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version"),
+    ("errors", "notebook", "version"),
     ("specs",),
     ("compute",),
     ("data",),
@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnosis", "exploration"),
     ("report",),
     ("runs",),
+    ("figures",),
     (
         "__init__",
         "__main__",

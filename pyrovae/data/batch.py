@@ -56,6 +56,10 @@ class Batch:
         """Device of the observations."""
         return self.x.device
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(v.shape)}" for name, v in self.variables.items())
+        return f"Batch({shapes})"
+
     def __len__(self) -> int:
         """Number of observations."""
         return len(self.x)

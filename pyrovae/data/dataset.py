@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae import notebook
 from pyrovae.data.batch import X_KNOWN, Batch
+from pyrovae.data.display import IMAGES, ROWS, first_images, first_rows
 from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
@@ -70,6 +72,14 @@ class Dataset:
         """Number of observations in this split."""
         return len(self.rows)
 
+    def __repr__(self) -> str:
+        return f"Dataset({self.name}: {len(self)} observations; {self.kind})"
+
+    def _repr_html_(self) -> str:
+        return notebook.card(
+            f"{self.name}: {len(self)} observations", notebook.paragraph(self.kind), self.preview()
+        )
+
     @property
     def shape(self) -> torch.Size:
         """Event shape of one observation, such as ``torch.Size([1, 8, 8])``."""
@@ -86,6 +96,28 @@ class Dataset:
         if self.binarisation != "none":
             return 1.0
         return None if self.maximum is None else (self.maximum + self.offset) / self.divisor
+
+    @property
+    def kind(self) -> str:
+        """Shape, values and further variables, in words."""
+        shape = " × ".join(map(str, self.shape))
+        what = f"images {shape}" if self.are_images else f"arrays {shape}"
+        if len(self.shape) == 1:
+            what = f"rows of {shape} columns"
+        values = "real values" if self.levels is None else f"intensities 0 to {self.levels:g}"
+        bits = "" if self.binarisation == "none" else f", binarised ({self.binarisation})"
+        extra = "" if not self.variables else f"; variables {', '.join(self.variables)}"
+        return f"{what}, {values}{bits}{extra}"
+
+    def preview(self) -> str:
+        """The first images or rows as HTML; empty for other shapes and for no data."""
+        index = torch.arange(min(len(self), IMAGES if self.are_images else ROWS))
+        if not len(index) or not (self.are_images or len(self.shape) == 1):
+            return ""
+        x = self._expected(index)
+        if self.are_images:
+            return first_images(x, self.levels)
+        return first_rows(x, self._known(index).expand_as(x))
 
     def batch(self, index: Tensor) -> Batch:
         r"""Observations ``rows[index]`` on the data's device, with the variables asked for.
@@ -209,6 +241,19 @@ class Splits(NamedTuple):
     def name(self) -> str:
         """Name of the data."""
         return self.train.name
+
+    def __repr__(self) -> str:
+        return f"Splits({self.description})"
+
+    def _repr_html_(self) -> str:
+        return notebook.card(self.name, notebook.paragraph(self.description), self.train.preview())
+
+    @property
+    def description(self) -> str:
+        """Name, sizes and kind of the data, in a line."""
+        train, validation, test = map(len, self)
+        sizes = f"{train} training, {validation} validation, {test} test"
+        return f"{self.name}: {sizes}; {self.train.kind}"
 
     def to(self, device: str | torch.device) -> Splits:
         """The same splits on ``device``; a store that was shared stays shared."""

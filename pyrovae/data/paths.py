@@ -47,7 +47,9 @@ def read_path(source: str | Path) -> Splits:
         case ".npz":
             return read_npz(path, key)
         case _:
-            raise DataError(f"{path} is no data: give an .npy or .npz file or a folder of images")
+            raise DataError(
+                f"{path} cannot be read as data: give an .npy or .npz file or a folder of images"
+            )
 
 
 def path_and_key(source: str | Path) -> tuple[Path, str | None]:

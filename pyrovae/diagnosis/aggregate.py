@@ -36,7 +36,7 @@ DECIMALS = 4
 HOFFMAN = "Hoffman and Johnson (2016), ELBO Surgery"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Aggregate(Check):
     """One latent from the guide and one from the prior for each observation.
 

@@ -16,7 +16,7 @@ LOOSE, VERY_LOOSE = 0.5, 2.0
 BURDA = "Burda et al. (2016), arXiv:1509.00519"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bound(Check):
     """The ELBO and an estimate of log p(x), in nats per observation.
 

@@ -48,7 +48,7 @@ TALTS = "Talts et al. (2018), arXiv:1804.06788"
 MODRAK = "Modrák et al. (2023), arXiv:2211.02383"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration(Check):
     """Ranks and z-scores of known latents within the guide's distribution of them.
 
@@ -240,8 +240,8 @@ class Calibration(Check):
         ):
             return (
                 "over-confident or shifted: choose a richer inference.guide.kind ('full_rank', "
-                "'iaf', 'spline'), wider inference.guide.encoder layers, or more data (the "
-                "model's own samples are such); until then do not use the guide's intervals"
+                "'iaf', 'spline'), wider inference.guide.encoder layers, or more data, such "
+                "as samples of the model; until then do not use the guide's intervals"
             )
         if covered.max() > NOMINAL + COVERAGE_WARN or z.min() < 1 - VARIANCE_WARN:
             return (

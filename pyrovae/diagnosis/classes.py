@@ -74,7 +74,7 @@ class ClassUse(NamedTuple):
         return _share(self.confusion[rows, columns].sum(), self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classes(Check):
     """Probabilities, entropy and information of discrete latents.
 

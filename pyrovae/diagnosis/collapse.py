@@ -44,7 +44,7 @@ class Bracket(NamedTuple):
         return self.lower > math.log(self.data) - MARGIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Collapse(LatentUse, Check):
     """The use of each latent dimension, and the information in all of them.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.hidden_units import HiddenUnits
 from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
-from pyrovae.training.records import Record
+from pyrovae.training.records import History, Record
 
 # Ours: nats per observation that the last epochs still bring or cost, as for the bound; the share
 # of the KL by which the training ELBO may be above that of validation; the share of dead units.
@@ -47,7 +47,7 @@ class Trend(NamedTuple):
         return grade(abs(self.change), CHANGE_WARN, CHANGE_FAIL)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Convergence(Check):
     """Learning curves, the trend at their end, and hidden units.
 
@@ -171,9 +171,7 @@ _DEAD = (
 )
 
 
-def check_convergence(
-    history: Sequence[Record], units: HiddenUnits, kept: int | None = None
-) -> Convergence:
+def check_convergence(history: History, units: HiddenUnits) -> Convergence:
     r"""Check if training had come to rest at the weights that are kept.
 
     A line is fitted to the validation ELBO over the last fifth of the epochs, or to -loss if
@@ -187,9 +185,8 @@ def check_convergence(
     of the residuals :math:`r_t`, which count as independent.
 
     Args:
-        history: Training and validation records, as :func:`pyrovae.fit` returns them.
+        history: What :func:`pyrovae.fit` returned.
         units: Hidden units, see :func:`pyrovae.evaluation.hidden_units.hidden_units`.
-        kept: Epoch whose weights are kept; the last by default.
 
     Raises:
         SpecError: There are fewer than three epochs, which show no trend.
@@ -204,7 +201,7 @@ def check_convergence(
             f"{len(epochs)} epochs of training show no trend: train longer, with "
             "inference.epochs = 10 at least"
         )
-    here = epochs.index(kept) if kept in epochs else len(epochs) - 1
+    here = epochs.index(history.kept) if history.kept in epochs else len(epochs) - 1
     now = validation[epochs[here]]
     return Convergence(
         epochs=np.array(epochs),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrovae import notebook
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import gap, mcmc, sandwich
@@ -42,7 +43,7 @@ from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
-from pyrovae.training.records import Record
+from pyrovae.training.records import History
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -82,6 +83,23 @@ class Diagnosis:
     codes: list[str]
     outcomes: Sequence[Outcome]
     seconds: dict[str, float]
+
+    def __repr__(self) -> str:
+        return f"Diagnosis({self._subject}: {self.grade})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (outcome.question, *outcome.verdict())
+            if isinstance(outcome, Check)
+            else (outcome.question, "–", f"does not apply: {outcome.why}", "")
+            for outcome in self.outcomes
+        ]
+        table = notebook.grid(("check", "grade", "finding", "advice"), rows)
+        return notebook.card(f"{self._subject}: {self.grade}", table)
+
+    @property
+    def _subject(self) -> str:
+        return f"{len(self.batch)} observations of {self.name}"
 
     @property
     def x(self) -> Tensor:
@@ -172,8 +190,7 @@ def diagnose(
     num: int = 256,
     draws: int = 1000,
     full: bool = False,
-    history: Sequence[Record] = (),
-    kept: int | None = None,
+    history: History | None = None,
     tell: Callable[[Outcome], None] = lambda outcome: None,
     computation: Computation | None = None,
 ) -> Diagnosis:
@@ -188,9 +205,7 @@ def diagnose(
         num: Number of data to look at.
         draws: Latents from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
-        history: Records of the training, as :func:`pyrovae.fit` returns them; without them its
-            convergence is not checked.
-        kept: Epoch whose weights the autoencoder has; the last by default.
+        history: What :func:`pyrovae.fit` returned; without it convergence is not checked.
         tell: Called with each outcome as soon as it is there.
         computation: Options of compilation and precision.
 
@@ -213,7 +228,7 @@ def diagnose(
     ask = inquiry.ask
     if history:
         units = hidden_units(autoencoder, batch)
-        ask("convergence", lambda: check_convergence(history, units, kept))
+        ask("convergence", lambda: check_convergence(history, units))
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
     ask("calibration", lambda: check_calibration(autoencoder, _unmasked(local, 1)))

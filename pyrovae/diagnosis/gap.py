@@ -39,7 +39,7 @@ BETTER_EVIDENCE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gap(Check):
     """Inference gap of each observation and its two parts, in nats; float64 ``(data,)``, CPU.
 

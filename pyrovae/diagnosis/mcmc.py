@@ -49,7 +49,7 @@ REFERENCE = "Vehtari et al. (2021), arXiv:1903.08008"
 Array = Float64[np.ndarray, "obs latent"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MCMC(Check):
     """Chains of Hamiltonian Monte Carlo on p(z | x), compared with the guide.
 

@@ -125,7 +125,7 @@ def threshold(draws: int) -> float:
     return min(1 - 1 / math.log10(draws), 0.7)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Weights(Check):
     """Tail shapes and effective sample sizes of importance weights.
 
@@ -229,9 +229,9 @@ class Weights(Check):
 
 
 _ADVICE = (
-    "for these data neither draws from the guide nor their weights stand for p(z | x): choose a "
-    "richer inference.guide.kind ('full_rank', 'iaf', 'spline') or a wider encoder, and look at "
-    "the data with the largest k-hat by MCMC; k-hat ranks data, and is noisy for a single one"
+    "for these data neither draws from the guide nor weighted draws represent p(z | x): choose a "
+    "richer inference.guide.kind ('full_rank', 'iaf', 'spline') or a wider encoder, and run "
+    "MCMC for the data with the largest k-hat; the k-hat of a single one is noisy"
 )
 
 

@@ -53,7 +53,7 @@ DEFINITIONS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictive(Check):
     """Statistics of the data and of data sets drawn from the model; float64, CPU.
 
@@ -113,6 +113,8 @@ class Predictive(Check):
         rows = []
         for index in self._by_effect()[:LISTED]:
             tail, adjusted = self.tail[index].item(), self.adjusted[index].item()
+            least = 2 / len(self.replicated)  # replicates bound what is less probable
+            bounded = f"< {least:.3g}" if tail < least else f"{tail:.3g}"
             rows.append(
                 Number(
                     self.names[index],
@@ -121,7 +123,7 @@ class Predictive(Check):
                     f"{definition(self.names[index])}: mean of the data, "
                     f"{self.observed[index].item():.4g}, - mean of data sets from the model, "
                     f"{self.replicated[:, index].mean().item():.4g}, in standard deviations of "
-                    f"the number per observation; two-sided tail probability {tail:.3g}, and "
+                    f"the number per observation; two-sided tail probability {bounded}, and "
                     f"{adjusted:.3g} for the largest of all statistics",
                     REFERENCE,
                 )

@@ -23,7 +23,7 @@ WARN_GAP, FAIL_GAP = 0.1, 0.5
 REFERENCE = "Grosse, Ghahramani and Adams (2015), arXiv:1511.02543"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sandwich(Check):
     """Lower and upper bounds on log p(x) of simulated data, valid in the mean.
 

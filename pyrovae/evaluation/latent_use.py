@@ -31,7 +31,7 @@ PRIOR_DRAWS = 2000
 MIN_DATA = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LatentUse:
     """Use of each latent dimension.
 

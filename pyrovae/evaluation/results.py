@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
+
+from pyrovae import notebook
 
 Grade = Literal["ok", "WARN", "FAIL"]
 
@@ -45,6 +48,13 @@ class Number(NamedTuple):
     error: float | None = None
     interval: tuple[float, float] | None = None
 
+    @property
+    def written(self) -> str:
+        """Value, unit and uncertainty, with four digits."""
+        error = "" if self.error is None else f" ± {self.error:.2g}"
+        ends = "" if self.interval is None else " [{:.4g}, {:.4g}]".format(*self.interval)
+        return f"{self.value:.4g}{error}{ends} {self.unit}".rstrip()
+
 
 class Variable(NamedTuple):
     """An array with named dimensions: "obs", "latent", "chain", "draw", "simulation", ...
@@ -69,6 +79,15 @@ class Check(ABC):
 
     question: str
 
+    def __repr__(self) -> str:
+        grade, finding, _ = self.verdict()
+        return f"{type(self).__name__}({grade}: {finding})"
+
+    def _repr_html_(self) -> str:
+        grade, finding, advice = self.verdict()
+        parts = map(notebook.paragraph, (finding, advice))
+        return notebook.card(f"{self.question}: {grade}", *parts, numbers_table(self.numbers()))
+
     @abstractmethod
     def verdict(self) -> Verdict:
         """Grade, finding and advice."""
@@ -92,6 +111,12 @@ class NotApplicable(NamedTuple):
 
     question: str
     why: str
+
+
+def numbers_table(numbers: Iterable[Number]) -> str:
+    """Numbers and their definitions as HTML for a notebook."""
+    rows = [(number.name, number.written, number.definition) for number in numbers]
+    return notebook.grid(("number", "value", "definition"), rows)
 
 
 def worse(first: Grade, second: Grade) -> Grade:

@@ -76,7 +76,7 @@ class Column(NamedTuple):
         return self.samples.missed
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ablation(Result):
     """The same network under several strengths of regularisation.
 

@@ -58,7 +58,7 @@ class Share(NamedTuple):
         return fraction_interval(int(self.outside.sum()), len(self.outside))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples(Result):
     """Samples from the prior and from the aggregated posterior, side by side.
 

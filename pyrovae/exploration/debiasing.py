@@ -46,7 +46,7 @@ class Difference(NamedTuple):
         return f"{self.mean:+.2f} ± {self.error:.2f}".replace("-", "−")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Debiasing(Result):
     """Two fits of a model, without and with resampling by the density of latents.
 
@@ -133,7 +133,7 @@ class Debiasing(Result):
         """Shares, and differences of log p(x) and of the reconstruction."""
         found = [
             Number(
-                "worth of the draws",
+                "relative effective sample size",
                 self.worth,
                 "fraction",
                 "1 / (n sum of p²): effective sample size of the draws, relative to the number of "

@@ -74,7 +74,7 @@ class Score(NamedTuple):
         return spread / np.sqrt(len(self.values)) if spread > 0 else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Factors(Result):
     """Scores of latents against known factors.
 

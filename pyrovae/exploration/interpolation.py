@@ -30,7 +30,7 @@ Array = NDArray[Any]
 WHITE = "White (2016), arXiv:1609.04468"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Interpolations(Result):
     """Outputs along two paths between the latents of pairs of observations.
 
@@ -79,13 +79,13 @@ class Interpolations(Result):
     def summary(self) -> str:
         pairs = len(self.ends)
         parts = [
-            f"{way} {_spelled(uneven)} and {_spelled(detour)}"
+            f"{way} paths have a largest step of {_spelled(uneven)} times the mean step, and are "
+            f"{_spelled(detour)} times as long as the distance of their ends"
             for way, uneven, detour in zip(self.ways, self.unevenness, self.detour, strict=True)
         ]
         text = (
-            f"Between {pairs} {'pair' if pairs == 1 else 'pairs'} of data, the output's largest "
-            "step over its mean step, and the length of its path over the distance of its ends "
-            f"(1 and 1 of a cross-fade): {'; '.join(parts)}."
+            f"In the output between {pairs} {'pair' if pairs == 1 else 'pairs'} of data, "
+            f"{'; '.join(parts)}. A cross-fade would have 1 and 1."
         )
         still = int((self.path_length == 0).all(0).sum())
         if still:

@@ -24,7 +24,7 @@ KINGMA = "Kingma and Welling (2014), arXiv:1312.6114, figure 4"
 CLIFF = 3.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Manifold(Result):
     """A decoded plane of latents: cells of equal prior probability along both axes.
 
@@ -70,8 +70,8 @@ class Manifold(Result):
             return text + "."
         return (
             f"{text}, {self.changes.max() / median:.1f} times as much; {percent(self.cliffs)} of "
-            f"neighbours differ by more than {CLIFF:g} times the median: edges between what the "
-            "model keeps apart."
+            f"neighbours differ by more than {CLIFF:g} times the median, where the model "
+            "separates kinds of data."
         )
 
     def numbers(self) -> list[Number]:

@@ -46,7 +46,7 @@ class Scored(NamedTuple):
     separation: Separation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outliers(Result):
     """Scores of two sets of data.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from pyrovae.evaluation.results import Number, Variable
+from pyrovae import notebook
+from pyrovae.evaluation.results import Number, Variable, numbers_table
 
 
 class Result(ABC):
@@ -20,6 +21,13 @@ class Result(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.summary()})"
+
+    def _repr_html_(self) -> str:
+        summary = notebook.paragraph(self.summary())
+        return notebook.card(self.title, summary, numbers_table(self.numbers()))
 
     @abstractmethod
     def summary(self) -> str:

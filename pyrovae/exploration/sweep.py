@@ -49,7 +49,7 @@ class Place(NamedTuple):
     dims: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sweep(Result):
     """The same model under several β.
 

@@ -28,7 +28,7 @@ LOWEST, HIGHEST = 0.01, 0.99
 HIGGINS = "Higgins et al. (2017), β-VAE"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Traversals(Result):
     """Decoded latents of one observation, with one dimension at a time moved through the prior.
 

@@ -12,6 +12,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from pyrovae import notebook
 from pyrovae.compute.modes import EVALUATION_SEED, evaluating
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch
@@ -78,6 +79,20 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def guide(self, x: Tensor, **others: Any) -> Any:
         """The inference program, with the latent sites of the model."""
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n  {name:<10} {text}" for name, text in self.summary().items())
+        return f"{type(self).__name__}{lines}"
+
+    def _repr_html_(self) -> str:
+        return notebook.card(type(self).__name__, notebook.table(self.summary()))
+
+    def summary(self) -> dict[str, str]:
+        """The three distributions and the number of parameters, in words."""
+        prior, likelihood, guide = self.formulas()
+        count = sum(parameter.numel() for parameter in self.parameters())
+        formulas = {"p(z)": prior, "p(x | z)": likelihood, "q(z | x)": guide}
+        return {**formulas, "parameters": f"{count:,}"}
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from pyrovae.data import Splits
 from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.metrics import BoundSummary
@@ -50,7 +49,7 @@ def plan(training: Training, writes_to: str) -> str:
         "budget": f"{spec.epochs} epochs of {training.budget.steps_per_epoch} steps, "
         f"{spec.batch_size} data each"
         + (f"; early stopping with patience {stop.patience}" if stop else ""),
-        "data": _data(training.splits),
+        "data": training.splits.description,
         **_draws(spec),
         "parameters": _parameters(autoencoder),
         "device": _device(training),
@@ -172,15 +171,6 @@ def _network(spec: EncoderSpec) -> str:
     if not spec.widths:
         return "linear"
     return f"{spec.kind} {'-'.join(map(str, spec.widths))} ({spec.activation})"
-
-
-def _data(data: Splits) -> str:
-    train = data.train
-    shape = " × ".join(map(str, train.shape))
-    levels = "real values" if train.levels is None else f"intensities 0 to {train.levels:g}"
-    binarised = "" if train.binarisation == "none" else f", binarised ({train.binarisation})"
-    sizes = f"{len(train)} training, {len(data.validation)} validation, {len(data.test)} test"
-    return f"{data.name}: {sizes}; {shape}, {levels}{binarised}"
 
 
 def _parameters(module: nn.Module) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
-
-from tqdm import tqdm
 
 from pyrovae.report.console import caution
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.loop import Callback, Training
+from pyrovae.training.progress import ProgressBar
 from pyrovae.training.records import Record
 
 
@@ -61,41 +59,18 @@ class Progress(Callback):
         self.display.say(f"epoch {warning.epoch}\n{caution(warning)}")
 
 
-class Bar(Progress):
-    """A progress bar over the whole run, for a terminal."""
+class Bar(Progress, ProgressBar):
+    """A progress bar, with texts above it."""
 
     def on_start(self, training: Training) -> None:
-        """Draw the bar where training begins or goes on."""
-        super().on_start(training)
-        self.bar = tqdm(
-            total=training.budget.steps,
-            initial=training.step,
-            unit="step",
-            ncols=shutil.get_terminal_size().columns,  # tqdm draws nothing where a size is 0
-            bar_format="{percentage:3.0f}% {bar:10} {remaining} left{postfix}",
-        )
-
-    def on_step(self, training: Training) -> None:
-        """Move on to the step that training has come to."""
-        self.bar.update(training.step - self.bar.n)
-
-    def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
-        """Show the epoch's numbers."""
-        train, validation = records
-        self.bar.set_postfix_str(
-            f"ELBO {train.elbo:.1f}, validation {validation.elbo:.1f} = "
-            f"{validation.reconstruction:.1f} - KL {validation.kl:.1f}",
-            refresh=False,
-        )
+        """Say how steps are taken, then draw the bar."""
+        Progress.on_start(self, training)
+        ProgressBar.on_start(self, training)
 
     def on_warning(self, training: Training, warning: FitWarning) -> None:
         """Say it above the bar."""
         with self.bar.external_write_mode():
             super().on_warning(training, warning)
-
-    def on_end(self, training: Training) -> None:
-        """Leave the bar as it stands."""
-        self.bar.close()
 
 
 class Lines(Progress):

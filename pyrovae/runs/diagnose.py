@@ -84,7 +84,6 @@ def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -
         draws=options.draws,
         full=options.full,
         history=run.records,
-        kept=run.epoch,
         tell=lambda outcome: display.say(console.outcome(outcome, reworded)),
         computation=Computation(options.compile),
     )
@@ -201,7 +200,7 @@ def _fitted(run: Run) -> dict[str, str]:
         "Objective": run.facts.objective or spec.objective.kind,
         "β": describe_beta(spec.beta),
         "Fitted to": f"{run.source}, up to {spec.epochs} epochs",
-        "Looked at on": f"test data of {test.name}",
+        "Checked on": f"test data of {test.name}",
         "Parameters": f"{parameters:,}",
     }
 

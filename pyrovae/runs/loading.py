@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyrovae import notebook
 from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Splits, load_data, paths
@@ -25,7 +26,7 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.training.early_stopping import is_better
-from pyrovae.training.records import Record
+from pyrovae.training.records import History, Record
 
 
 class Observations(NamedTuple):
@@ -71,11 +72,28 @@ class Run:
     epoch: int
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Run({self.folder}: {self.facts.status}, fitted to {self.source})"
+
+    def _repr_html_(self) -> str:
+        test = self.facts.test
+        rows = {
+            "status": self.facts.status,
+            "command": self.facts.command,
+            "data": self.data.description,
+            **self.autoencoder.summary(),
+            **({} if test is None else {"test ELBO": f"{test['elbo']:.2f} nats per observation"}),
+        }
+        notes = map(notebook.paragraph, self.notes)
+        return notebook.card(str(self.folder), notebook.table(rows), *notes)
+
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> History:
         """Training and validation records of the epochs."""
         lines = [line for line in read_metrics(self.folder) if line["split"] != "test"]
-        return [Record(**{f.name: line[f.name] for f in fields(Record)}) for line in lines]
+        found = History(Record(**{f.name: line[f.name] for f in fields(Record)}) for line in lines)
+        found.kept = self.epoch
+        return found
 
     @property
     def source(self) -> str:
@@ -144,9 +162,8 @@ def load_model(folder: str | Path, device: str = "auto") -> tuple[Autoencoder, t
     if (folder / PROGRAM).is_file():
         run = load_run(folder, device=device)
         return run.autoencoder, run.notes
-    _facts(folder)
-    inference = _inference(folder)
-    weights, where = _weights(folder, inference), choose_device(device)
+    facts, inference = _facts(folder), _inference(folder)
+    weights, where = _weights(folder, inference, facts), choose_device(device)
     with seeded(inference.seed):
         return load_declared(weights.file, where), weights.notes
 

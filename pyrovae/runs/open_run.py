@@ -92,9 +92,7 @@ class OpenRun(Run):
         Args:
             options: Those of :func:`pyrovae.diagnosis.diagnose`, such as ``full=True``.
         """
-        return diagnose(
-            self.model, self.data.test, history=self.records, kept=self.epoch, **options
-        )
+        return diagnose(self.model, self.data.test, history=self.records, **options)
 
     def report(self, **options: Any) -> Path:
         """Run the checks and write their page, as ``pyrovae diagnose`` does.

@@ -13,7 +13,6 @@ from pyrovae.runs.loading import Run, open_autoencoder, program_of
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.train import train
 from pyrovae.specs import InferenceSpec
-from pyrovae.specs.files import to_toml
 
 
 def refit(
@@ -89,7 +88,7 @@ def _require_same(folder: Path, known: RunFacts, inference: InferenceSpec, data:
         CheckpointError: The folder holds another run.
     """
     file = folder / INFERENCE
-    same = file.is_file() and file.read_text(encoding="utf-8") == to_toml(inference)
+    same = file.is_file() and file.read_text(encoding="utf-8") == inference.to_toml()
     if not same or known.data.fingerprint != data.fingerprint():
         raise CheckpointError(
             f"{folder} has a run with another budget, specification or data: remove it, or name "

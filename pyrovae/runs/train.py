@@ -221,7 +221,8 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     active = active_dimensions(means)
     where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}
     run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
-    figures = draw_figures(run.folder / FIGURES, autoencoder, test, read_metrics(run.folder))
+    metrics = read_metrics(run.folder)
+    figures = draw_figures(run.folder / FIGURES, autoencoder, test, metrics, training.kept.epoch)
     reason = why_no_means(autoencoder, observations(test, torch.arange(1)).to(training.device))
     run.update(
         status="finished",

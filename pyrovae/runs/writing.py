@@ -33,7 +33,7 @@ from pyrovae.runs.facts import (
     RunFacts,
 )
 from pyrovae.runs.weights import save
-from pyrovae.specs.files import differences, to_toml
+from pyrovae.specs.files import differences
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
@@ -63,11 +63,11 @@ def declarations(training: Training) -> dict[str, str]:
     if isinstance(autoencoder, Handwritten):
         program = autoencoder.path.read_text(encoding="utf-8")
         arguments = {ARGUMENTS: autoencoder.spec.to_toml()} if autoencoder.spec.arguments else {}
-        return {PROGRAM: program, **arguments, INFERENCE: to_toml(training.spec)}
+        return {PROGRAM: program, **arguments, INFERENCE: training.spec.to_toml()}
     declaration = autoencoder.declaration
     if declaration is None:
-        return {INFERENCE: to_toml(training.spec)}
-    return {MODEL: to_toml(declaration.model), INFERENCE: to_toml(declaration.inference)}
+        return {INFERENCE: training.spec.to_toml()}
+    return {MODEL: declaration.model.to_toml(), INFERENCE: declaration.inference.to_toml()}
 
 
 class RunWriter(Callback):

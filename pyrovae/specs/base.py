@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pyrovae import notebook
 from pyrovae.errors import SpecError
 
 
@@ -30,6 +32,13 @@ class Spec(BaseModel):
 
     # As that of the base class: tables within tables are validated without it, as one.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def to_toml(self) -> str:
+        """The specification as TOML, with every default."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def _repr_html_(self) -> str:
+        return notebook.card(type(self).__name__, notebook.preformatted(self.to_toml()))
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

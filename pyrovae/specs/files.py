@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from pyrovae.errors import SpecError, nearest
@@ -147,11 +146,6 @@ def parse_override(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         return key, value
     return key, tree["value"] if len(tree) == 1 else value
-
-
-def to_toml(spec: Spec) -> str:
-    """Write a specification as TOML, with every default."""
-    return tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
 
 
 def differences(before: Tree, after: Tree) -> list[str]:

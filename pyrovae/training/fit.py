@@ -15,7 +15,8 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.optimisers import MakeOptimiser
-from pyrovae.training.records import Record
+from pyrovae.training.progress import ProgressBar, is_watched
+from pyrovae.training.records import History
 
 logger = logging.getLogger("pyrovae")
 
@@ -29,7 +30,8 @@ def fit(
     *,
     objective: Objective | None = None,
     optimiser: MakeOptimiser | None = None,
-) -> list[Record]:
+    progress: bool = True,
+) -> History:
     """Fit an autoencoder; see ``pyrovae.Training`` for the state and for resuming.
 
     Random numbers come from the specification's seed; the caller's stream is left as it was.
@@ -47,9 +49,11 @@ def fit(
         objective: An objective of yours, in place of the specification's.
         optimiser: Function that makes one of ``torch.optim``'s optimisers from the parameters, in
             place of the specification's; its learning rates follow the specification's schedule.
+        progress: Draw a progress bar, in a notebook or where stderr is a terminal.
 
     Returns:
-        Training and validation records, epoch by epoch.
+        Training and validation records, epoch by epoch; a list that a notebook shows as curves,
+        with ``frame()`` for a table of pandas.
 
     Raises:
         DivergenceError: The loss or a gradient is not finite.
@@ -80,10 +84,16 @@ def fit(
         )
     data = load_data(data)
     device = autoencoder.device
+    bars = [ProgressBar()] if progress and is_watched() else []
     with seeded(spec.seed, device):
         training = Training(autoencoder, data, spec, computation, objective, optimiser)
-        history = training.run(callbacks)
+        try:
+            history = training.run([*callbacks, *bars])
+        finally:  # also where the loss is not finite
+            for bar in bars:
+                bar.close()
     training.conclude()
+    history.kept = training.kept.epoch
     for warning in training.warnings:
         logger.warning("%s; %s", warning.finding, warning.advice)
     return history

@@ -36,7 +36,7 @@ from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.fit_watch import FitWatch
 from pyrovae.training.optimisers import MakeOptimiser
 from pyrovae.training.order import drawn_order, epoch_order
-from pyrovae.training.records import Record
+from pyrovae.training.records import History, Record
 from pyrovae.training.resampling import drawing_probabilities, importance
 from pyrovae.training.step import Step
 from pyrovae.training.weight_comparison import Judgement, judged
@@ -157,7 +157,7 @@ class Training:
         waited = out_of_patience(self.epoch, self.best.epoch, self.spec)
         return waited or self.step >= self.budget.steps
 
-    def run(self, callbacks: Sequence[Callback] = ()) -> list[Record]:
+    def run(self, callbacks: Sequence[Callback] = ()) -> History:
         """Train to the end, or until :attr:`interrupted` is set.
 
         Returns:
@@ -166,7 +166,7 @@ class Training:
         Raises:
             DivergenceError: The loss or a gradient is not finite.
         """
-        history: list[Record] = []
+        history = History()
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
             if self.step == 0:

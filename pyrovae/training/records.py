@@ -1,12 +1,16 @@
-"""Lines of ``metrics.jsonl``."""
+"""Lines of ``metrics.jsonl``, and the history of a fit, which consists of them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pyrovae import notebook
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.parts.distributions.kl import Kind
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Split = Literal["train", "validation", "test"]
 
@@ -50,3 +54,41 @@ class Record:
         numbers = asdict(summary)
         del numbers["count"], numbers["standard_error"]
         return cls(**where, **numbers)
+
+
+class History(list[Record]):
+    """Records of a fit, epoch by epoch; a list that a notebook shows as curves.
+
+    Attributes:
+        kept: Epoch whose weights the autoencoder ended up with; None if that is not known.
+    """
+
+    kept: int | None = None
+
+    def frame(self) -> DataFrame:
+        """The records as a table of pandas, a row for each, in nats per observation."""
+        from pandas import DataFrame
+
+        return DataFrame([asdict(record) for record in self])
+
+    def __repr__(self) -> str:
+        return f"History({self._summary()})"
+
+    def _repr_html_(self) -> str:
+        elbo = {
+            word: [record.elbo for record in self if record.split == split]
+            for split, word in (("train", "training ELBO"), ("validation", "validation ELBO"))
+        }
+        summary = notebook.paragraph(self._summary())
+        return notebook.card("Training history", notebook.curves(elbo), summary)
+
+    def _summary(self) -> str:
+        """The last numbers, in a sentence."""
+        if not self:
+            return "no epoch has ended"
+        last = self[-1]
+        kept = "" if self.kept is None else f"; weights of epoch {self.kept}"
+        return (
+            f"{last.epoch} epochs, {last.split} ELBO {last.elbo:.2f} = reconstruction "
+            f"{last.reconstruction:.2f} - KL {last.kl:.2f} nats per observation{kept}"
+        )

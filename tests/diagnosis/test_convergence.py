@@ -14,7 +14,7 @@ from pyrovae.diagnosis import diagnose
 from pyrovae.diagnosis.convergence import Convergence, check_convergence
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.hidden_units import HiddenUnits
-from pyrovae.training.records import Record, Split
+from pyrovae.training.records import History, Record, Split
 
 ALIVE = HiddenUnits(total=100, dead=0)
 
@@ -32,13 +32,14 @@ def check(
     kept: int | None = None,
     units: HiddenUnits = ALIVE,
 ) -> Convergence:
-    history = []
+    history = History()
     for epoch, elbo in enumerate(validation, 1):
         known = elbo if train is None else train[epoch - 1]
         lost = -elbo if loss is None else loss[epoch - 1]
         history.append(record(epoch, "train", known, kl, -known))
         history.append(record(epoch, "validation", elbo, kl, lost))
-    return check_convergence(history, units, kept)
+    history.kept = kept
+    return check_convergence(history, units)
 
 
 def line(change: float, epochs: int = 50) -> list[float]:

@@ -153,7 +153,7 @@ def test_pairs_are_consecutive_data(make_vae, data: int, pairs: int, expected: i
     x = torch.rand(data, 5).double()
     found = interpolate(make_vae(), x, pairs=pairs)
     assert torch.equal(found.ends.flatten(0, 1), x[: 2 * expected])
-    said = f"Between {expected} {'pair' if expected == 1 else 'pairs'} of data"
+    said = f"In the output between {expected} {'pair' if expected == 1 else 'pairs'} of data"
     assert found.summary().startswith(said)
 
 

@@ -304,7 +304,7 @@ function probe(frame) {{
     title: inner.document.title,
     pictures: of("img", (image) => image.naturalWidth),
     scrolling: of(".picture, .wide", (e) => inner.getComputedStyle(e).overflowX),
-    outside: of("p, h1, h2, h3, li, dt, dd, figure, .grade, code", (e) => [
+    outside: of("p, h1, h2, h3, li, dt, dd, figure, img, .grade, code", (e) => [
       e.getBoundingClientRect().left, e.getBoundingClientRect().right, e.outerHTML.slice(0, 80),
     ]).filter(([left, right]) => left < 0 || right > inner.innerWidth + 0.5),
     requests: inner.performance.getEntriesByType("resource").map((entry) => entry.name),

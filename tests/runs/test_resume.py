@@ -25,7 +25,6 @@ from pyrovae import InferenceSpec, ModelSpec, Training
 from pyrovae.runs.facts import DataFacts, RunFacts
 from pyrovae.runs.request import RunSpec
 from pyrovae.specs.computation import Computation
-from pyrovae.specs.files import to_toml
 from pyrovae.training.loop import Callback
 from pyrovae.version import __version__
 
@@ -484,7 +483,7 @@ def test_a_run_goes_on_the_way_it_began(tmp_path: Path) -> None:
         return RunSpec.read(resume=tmp_path, **asked).computation
 
     for name, spec in (("model", ModelSpec()), ("inference", InferenceSpec())):
-        (tmp_path / f"{name}.toml").write_text(to_toml(spec), encoding="utf-8")
+        (tmp_path / f"{name}.toml").write_text(spec.to_toml(), encoding="utf-8")
     facts = RunFacts(
         status="interrupted",
         model="vae",

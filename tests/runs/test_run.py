@@ -309,7 +309,9 @@ def test_without_early_stopping_the_better_of_last_and_best_are_kept(
     assert len([r for r in records(run) if r["split"] == "validation"]) == 9
     assert_same_weights(run, "weights.safetensors", "best.safetensors")
     assert_judged(run, load(run), few)
-    better = train("vae", "svi", settings=("inference.optimiser.learning_rate=1e-4",), output="other")
+    better = train(
+        "vae", "svi", settings=("inference.optimiser.learning_rate=1e-4",), output="other"
+    )
     assert read_run(better)["weights"]["kept"] == "last"
     assert_same_weights(better, "weights.safetensors", "last.safetensors")
 

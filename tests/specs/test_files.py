@@ -26,7 +26,6 @@ from pyrovae.specs.files import (
     read,
     shelf,
     shipped,
-    to_toml,
 )
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 
@@ -83,7 +82,7 @@ def resolved(spec: Spec) -> Spec:
 def assert_survives(spec: Spec, tmp_path: Path) -> None:
     """Written as TOML and read back, it is the same specification."""
     file = tmp_path / "written.toml"
-    file.write_text(to_toml(spec), encoding="utf-8")
+    file.write_text(spec.to_toml(), encoding="utf-8")
     assert read(file, type(spec)) == spec
 
 

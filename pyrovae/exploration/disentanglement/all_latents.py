@@ -64,7 +64,7 @@ def all_codes(
     factors = torch.empty(total, len(names), dtype=torch.int64)
     with (
         evaluating(autoencoder, device),
-        tqdm(total=total, desc="codes", unit=" data", disable=not progress) as bar,
+        tqdm(total=total, desc="latents", unit=" obs", disable=not progress) as bar,
     ):
         sites = autoencoder.traces(few).latent
         drawn = not torch.equal(means(autoencoder, few, sites), means(autoencoder, few, sites))

@@ -24,7 +24,11 @@ MOST_SAMPLED_ROWS = 1000
 
 
 def draw_figures(
-    folder: Path, autoencoder: Autoencoder, data: Dataset, metrics: Sequence[Mapping[str, Any]]
+    folder: Path,
+    autoencoder: Autoencoder,
+    data: Dataset,
+    metrics: Sequence[Mapping[str, Any]],
+    kept: int | None = None,
 ) -> list[Path]:
     """Write ``reconstructions.png``, ``samples.png``, ``latent.png`` and ``curves.png``.
 
@@ -35,12 +39,13 @@ def draw_figures(
         autoencoder: Model and guide.
         data: The test split, as loaded or as the model sees it.
         metrics: Records as in ``metrics.jsonl``.
+        kept: Epoch whose weights were kept.
 
     Returns:
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"latent": latent(autoencoder, data), "curves": curves(metrics)}
+    figures = {"latent": latent(autoencoder, data), "curves": curves(metrics, kept)}
     data = autoencoder.contract.prepared(data)
     few = observations(data, torch.arange(1)).to(_device(autoencoder))
     if not why_no_means(autoencoder, few):

@@ -20,7 +20,7 @@ from pyrovae.exploration.ablation import Ablation, Column
 from pyrovae.report.figures.axis_range import marker_size, scale_of
 from pyrovae.report.figures.latent_plane import BINS, MOST_IN_LEGEND, Groups, group, project
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
-from pyrovae.report.figures.tables import draw_intervals
+from pyrovae.report.figures.tables import draw_intervals, draw_rows
 from pyrovae.report.figures.tiles import intensities, show
 
 CAPTION = (
@@ -73,7 +73,9 @@ def ablation(found: Ablation, data: Dataset) -> Figure:
         _draw_samples(panels[3, number], column, data, x)
     for axes, label in zip(panels[1:, 0], ("latents", "lines", "samples"), strict=True):
         axes.set_ylabel(label)
-    if groups is not None and len(groups.names) <= MOST_IN_LEGEND:
+    if groups is not None and len(groups.names) > MOST_IN_LEGEND:
+        panels[1, 0].set_title(f"a colour for each of {len(groups.names)} classes", fontsize=8)
+    elif groups is not None:
         for class_name, colour in zip(groups.names, groups.colours, strict=True):
             panels[1, 0].scatter([], [], color=colour, label=str(class_name))
         panels[1, 0].scatter([], [], color=GREY, label="prior")
@@ -173,8 +175,7 @@ def _draw_lines(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
             axes.plot(path[:, 0], path[:, 1], color="#5f6672", linewidth=1)
             axes.scatter(path[:, 0], path[:, 1], s=14, c=shades, zorder=3)
         return
-    for row, shade in zip(paths[0].flatten(1), shades, strict=True):
-        axes.plot(range(1, len(row) + 1), row, color=shade, linewidth=1)
+    draw_rows(axes, data, paths[0].flatten(1), list(shades), linewidth=1, markersize=2)
     axes.set_xlabel("variable", fontsize=8)
 
 

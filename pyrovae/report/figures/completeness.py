@@ -28,9 +28,11 @@ CAPTION = (
     "data; right, at latents drawn from q(z | x) of the data. Below, these latents. Marked on the "
     "left (outlines, crosses) are draws of the prior in holes, where there are no latents of data "
     "and the decoder was not trained. Marked on the right are latents of data outside the support "
-    "of the prior: samples never resemble these data. Gaps narrower than the thinnest part of the "
-    "latents count as covered. If both densities are the same, about 1 % of each is marked. In "
-    "many dimensions few are marked although many samples look wrong: compare the two grids."
+    "of the prior: samples never resemble these data. Crosses are drawn for at most two latent "
+    "dimensions; more are projected, and a projection does not show holes. A gap is found only if "
+    "it is wider than the latents are in their thinnest direction. If both densities are the "
+    "same, about 1 % of each is marked. In many dimensions few are marked although many samples "
+    "look wrong: compare the two grids."
 )
 
 MARK = "#111111"
@@ -127,7 +129,9 @@ def _draw_points(figure: Figure, grid: GridSpec, found: Samples, data: Dataset) 
 def _draw_codes(panels: list[Axes], found: Samples) -> None:
     """Draw both kinds of latents, with those outside the other density marked."""
     both = [found.prior_codes[:MOST_POINTS], found.posterior_codes[:MOST_POINTS]]
-    flags = [share.outside[:MOST_POINTS] for share in (found.holes, found.missed)]
+    shares = (found.holes, found.missed)
+    seen = both[0].shape[1] <= 2  # in a projection points in holes lie among the others
+    flags = [share.outside[:MOST_POINTS] & seen for share in shares]
     draw = _draw_plane
     if both[0].shape[1] == 1:
         draw, labels = _draw_histogram, [found.names[0], "number of latents"]
@@ -136,7 +140,6 @@ def _draw_codes(panels: list[Axes], found: Samples) -> None:
         placed, labels = project(torch.cat(both))
         points = [part.numpy() for part in placed.split([len(codes) for codes in both])]
         labels = found.names if found.prior_codes.shape[1] == 2 else labels
-    shares = (found.holes, found.missed)
     words = ("of the prior's draws in holes", "of data out of the prior's reach")
     for side, axes in enumerate(panels):
         draw(axes, points[1 - side], points[side], flags[side], (MODEL, DATA)[side])
@@ -146,7 +149,7 @@ def _draw_codes(panels: list[Axes], found: Samples) -> None:
         )
         axes.set_xlabel(labels[0], fontsize=10)
         axes.set_ylabel(labels[1], fontsize=10)
-        _name(axes, side)
+        _name(axes, side, marked=bool(flags[side].any()))
 
 
 def _draw_plane(axes: Axes, behind: Array, points: Array, flags: Array, colour: str) -> None:
@@ -163,10 +166,12 @@ def _draw_histogram(axes: Axes, behind: Array, points: Array, flags: Array, colo
     axes.hist(behind[:, 0], bins=bins, histtype="step", color="#5f6672")
 
 
-def _name(axes: Axes, side: int) -> None:
+def _name(axes: Axes, side: int, *, marked: bool) -> None:
     axes.scatter([], [], s=20, color=(MODEL, DATA)[side], label=("prior", "data")[side])
     axes.scatter([], [], s=20, color=GREY, label=("data", "prior")[side])
-    axes.scatter([], [], s=20, color=MARK, marker="x", label=("in a hole", "out of reach")[side])
+    if marked:
+        label = ("in a hole", "out of reach")[side]
+        axes.scatter([], [], s=20, color=MARK, marker="x", label=label)
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1, handletextpad=0
     )

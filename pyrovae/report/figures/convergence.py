@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyrovae.diagnosis.convergence import Convergence
+from pyrovae.report.figures.history import clip
 from pyrovae.report.figures.style import AMBER, DATA, MODEL, new_figure, styled
 
 CAPTION = (
@@ -15,8 +16,6 @@ CAPTION = (
     "end. Right, the last epochs with the line whose slope is tested; the star marks the weights "
     "that are kept."
 )
-# The first epochs are far below the others: the axis begins where this share of them does.
-SHOWN = 0.95
 
 
 @styled
@@ -34,16 +33,8 @@ def _draw_curves(axes: Axes, check: Convergence) -> None:
     axes.plot(check.epochs, check.train, color=DATA, label="training")
     axes.plot(check.epochs, check.validation, color=MODEL, label="validation")
     _mark_kept(axes, check)
-    values = np.concatenate([check.train, check.validation])
-    values = values[np.isfinite(values)]
-    low, high = np.quantile(values, 1 - SHOWN), values.max()
-    hidden = int((values < low).sum())
-    if hidden and low < high:
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        axes.set_xlabel(f"epoch ({hidden} values below the axis)")
-    else:
-        axes.set_xlabel("epoch")
-    axes.set(ylabel="ELBO, nats", title="all epochs")
+    axes.set(xlabel="epoch", ylabel="ELBO, nats", title="all epochs")
+    clip(axes, np.tile(check.epochs, 2).astype(float), np.append(check.train, check.validation))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
 
 

@@ -13,13 +13,14 @@ from pyrovae.exploration.debiasing import Debiasing
 from pyrovae.report.figures.axis_range import Array, say_none
 from pyrovae.report.figures.images import TITLE_HEIGHT, tile_height
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
+from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.tiles import intensities, show
 
 CAPTION = (
-    "Share of each class in the training data and among the draws of the second fit; what the "
-    "second fit gives to test data of each class more than the first (bars: mean ± two standard "
-    "errors; rare classes in orange); the training data that are drawn most and least, with how "
-    "often compared with equal chances."
+    "Share of each class in the training data and among the draws of the second fit; how "
+    "much log p(x) and the reconstruction of test data of each class change from the first fit to "
+    "the second (bars: mean ± two standard errors; rare classes in orange); the training data "
+    "that are drawn most and least often, and by which factor."
 )
 
 COLUMNS = 10
@@ -43,12 +44,14 @@ def debiasing(found: Debiasing, data: Dataset) -> Figure:
         top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.2, below)).flat
         _draw_classes(top, found)
     else:
+        if len(found.classes):
+            title += f"\n({len(found.classes)} classes: too many to draw their shares)"
         figure = new_figure(title, below + TITLE_HEIGHT)
         bottom = figure
     if images:
         _draw_images(bottom, found, data)
     else:
-        _draw_rows(bottom, found)
+        _draw_rows(bottom, found, data)
     return figure
 
 
@@ -107,14 +110,12 @@ def _colours(found: Debiasing) -> list[str]:
     return [MODEL if label in found.rare else DATA for label in found.classes.tolist()]
 
 
-def _draw_rows(figure: FigureBase, found: Debiasing) -> None:
-    """Draw tables: a line for each observation, variables from left to right."""
+def _draw_rows(figure: FigureBase, found: Debiasing, data: Dataset) -> None:
+    """Draw data that are no images, variables from left to right."""
     axes = figure.subplots()
     for (name, x, factor), colour in zip(_ends(found), (MODEL, DATA), strict=True):
-        rows = x.flatten(1).numpy()
-        variables = np.arange(1, rows.shape[1] + 1)
-        for number, row in enumerate(rows):
-            label = f"{name} {_times(factor)}" if number == 0 else None
-            axes.plot(variables, row, "o-", color=colour, alpha=0.6, markersize=3, label=label)
+        labels = [f"{name} {_times(factor)}", *[None] * (len(x) - 1)]
+        colours = [colour] * len(x)
+        draw_rows(axes, data, x.flatten(1), colours, labels, alpha=0.6, markersize=3)
     axes.set(xlabel="variable", ylabel="value")
     figure.legend(loc="outside lower center")

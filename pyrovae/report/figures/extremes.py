@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
-from pyrovae.report.figures.tables import MOST_VARIABLES, THREAD
+from pyrovae.report.figures.tables import MOST_VARIABLES, THREAD, draw_rows
 from pyrovae.report.figures.tiles import intensities
 
 CAPTION = (
@@ -107,7 +106,7 @@ def extremes(data: Dataset, x: Tensor, means: Tensor, cases: Sequence[Case]) -> 
             elif flat:
                 _draw_point(axes, x, x[n], means[n])
             else:
-                _draw_row(axes, x[n].flatten(), means[n].flatten())
+                _draw_row(axes, data, torch.stack([x[n], means[n]]).flatten(1))
             axes.set_title(cases[n].label, fontsize=8.5, linespacing=1.25)
         for axes in panels[rank, len(members) :]:
             axes.set_axis_off()
@@ -131,14 +130,10 @@ def _draw_image(axes: Axes, x: Tensor, mean: Tensor, shades: tuple[float, float]
     axes.set(xticks=[], yticks=[])
 
 
-def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
-    variables = range(1, len(x) + 1)
-    size = 4.0 if len(x) <= MOST_VARIABLES else 1.2
-    width = 1.2 if len(x) <= MOST_VARIABLES else 0.7
-    style: dict[str, Any] = {"markersize": size, "linewidth": width}
-    axes.plot(variables, x, "o-", color=DATA, label="observation", **style)
-    axes.plot(variables, mean, "o-", color=MODEL, label="reconstruction", **style)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+def _draw_row(axes: Axes, data: Dataset, pair: Tensor) -> None:
+    few = pair.shape[1] <= MOST_VARIABLES
+    style: dict[str, Any] = {"markersize": 4.0 if few else 1.2, "linewidth": 1.2 if few else 0.7}
+    draw_rows(axes, data, pair, (DATA, MODEL), ("observation", "reconstruction"), **style)
 
 
 def _draw_point(axes: Axes, others: Tensor, x: Tensor, mean: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,25 +13,31 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
+from pyrovae.training.records import Record
 
 PANELS = {"elbo": "ELBO", "reconstruction": "Reconstruction", "kl": "KL"}
 # Of a guide that is a point, what stands in these columns is no bound and no divergence.
 POINT_PANELS = {"elbo": "log p(x, z)", "reconstruction": "log p(x | z)", "kl": "−log p(z)"}
 LINES = {"train": ("training", DATA), "validation": ("validation", MODEL)}
-BEST = "#f2b134"
+BEST, KEPT = "#f2b134", "#5f6672"
 FEW_EPOCHS = 15
 """Up to here each epoch gets a marker."""
+
+SQUEEZED = 2.0
+"""Values far off are left out where the axis would be so many times as long with them."""
 
 Metrics = Sequence[Mapping[str, Any]]
 
 
 @styled
-def curves(metrics: Metrics) -> Figure:
+def curves(records: Sequence[Record | Mapping[str, Any]], kept: int | None = None) -> Figure:
     """ELBO, reconstruction and KL over epochs, with the best validation ELBO marked.
 
     Args:
-        metrics: Records as in ``metrics.jsonl``, in nats per observation.
+        records: A history, or lines of ``metrics.jsonl``, in nats per observation.
+        kept: Epoch whose weights were kept; marked too.
     """
+    metrics = [asdict(each) if isinstance(each, Record) else each for each in records]
     point = any("point" in record["kl_kind"].values() for record in metrics)
     names = POINT_PANELS if point else PANELS
     sum_of = "log p(x | z) + log p(z), at a point z" if point else "reconstruction − KL"
@@ -41,11 +48,15 @@ def curves(metrics: Metrics) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
         for split, (label, colour) in LINES.items():
             _draw_line(axes, [m for m in metrics if m["split"] == split], quantity, label, colour)
-        _clip(axes, np.array([m[quantity] for m in metrics if m["split"] in LINES]))
+        drawn = [(m["epoch"], m[quantity]) for m in metrics if m["split"] in LINES]
+        clip(axes, *np.array(drawn, float).reshape(-1, 2).T)
+        if kept is not None:
+            style: dict[str, Any] = {"color": KEPT, "linestyle": ":", "linewidth": 1.5}
+            axes.axvline(kept, label=f"weights kept (epoch {kept})", zorder=1, **style)
     panels[0].set_ylabel("nats per observation")
     _mark_best(panels[0], [m for m in metrics if m["split"] == "validation"])
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3)
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize="small")
     return figure
 
 
@@ -70,17 +81,31 @@ def _draw_line(axes: Axes, metrics: Metrics, quantity: str, label: str, colour: 
     axes.plot(epochs, values, marker=marker, markersize=5, color=colour, label=label)
 
 
-def _clip(axes: Axes, values: NDArray[np.float64]) -> None:
-    """Set the limits of the axes if some values are far off, and say how many."""
-    values = values[np.isfinite(values)]
-    if not len(values):
+def clip(axes: Axes, epochs: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Set the limits of the axes if some values are far off, and name their epochs."""
+    known = np.isfinite(values)
+    if not known.any():
         return
-    low, high = limits(values)
-    hidden = np.count_nonzero((values < low) | (values > high))
-    if hidden and low < high:
+    low, high = limits(values[known])
+    hidden = np.unique(epochs[known & ((values < low) | (values > high))]).astype(int)
+    if len(hidden) and np.ptp(values[known]) > SQUEEZED * (high - low) > 0:
         margin = 0.05 * (high - low)
         axes.set_ylim(low - margin, high + margin)
-        axes.set_xlabel(f"epoch\n(values off the scale: {hidden})")
+        axes.set_xlabel(f"epoch\n({_named(hidden.tolist())} off the scale)")
+
+
+def _named(epochs: Sequence[int]) -> str:
+    """Epochs in words.
+
+    Example:
+        >>> _named([1]), _named([1, 2, 3]), _named([1, 7])
+        ('epoch 1', 'epochs 1 to 3', '2 epochs')
+    """
+    first, last = epochs[0], epochs[-1]
+    if first == last:
+        return f"epoch {first}"
+    whole = last - first + 1 == len(epochs)
+    return f"epochs {first} to {last}" if whole else f"{len(epochs)} epochs"
 
 
 def _mark_best(axes: Axes, validation: Metrics) -> None:

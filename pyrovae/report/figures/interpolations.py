@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.exploration.interpolation import Interpolations
 from pyrovae.report.figures.style import DATA, MODEL, WIDTH, new_figure, styled
+from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.tiles import draw_tiles, shades
 
 CAPTION = (
@@ -98,7 +100,7 @@ def _draw_tables(found: Interpolations, data: Dataset) -> Figure:
     panels = upper.subplots(pairs, ways, sharex=True, sharey=True, squeeze=False)
     norm, colours = Normalize(0, 1), matplotlib.colormaps["viridis"]
     for (pair, way), axes in zip(_cells(pairs, ways), panels.flat, strict=True):
-        _draw_lines(axes, found.images[way, pair].flatten(1), found.ends[pair].flatten(1))
+        _draw_lines(axes, data, found.images[way, pair].flatten(1), found.ends[pair].flatten(1))
         if pair == 0:
             axes.set_title(found.ways[way])
     for axes in panels[-1]:
@@ -116,17 +118,14 @@ def _cells(pairs: int, ways: int) -> list[tuple[int, int]]:
     return [(pair, way) for pair in range(pairs) for way in range(ways)]
 
 
-def _draw_lines(axes: Axes, lines: Tensor, ends: Tensor) -> None:
-    """A line through the variables for each step, and both data as crosses."""
-    colours = matplotlib.colormaps["viridis"]
+def _draw_lines(axes: Axes, data: Dataset, lines: Tensor, ends: Tensor) -> None:
+    """The variables at each step, and both data as crosses."""
+    colours = list(matplotlib.colormaps["viridis"](np.linspace(0, 1, len(lines))))
     places = range(1, lines.shape[1] + 1)
     few = lines.shape[1] <= 40
-    for step, line in enumerate(lines):
-        colour = colours(step / (len(lines) - 1))
-        axes.plot(places, line, "o-", color=colour, linewidth=1.3, markersize=2.5 if few else 0)
+    draw_rows(axes, data, lines, colours, linewidth=1.3, markersize=2.5 if few else 1)
     for name, end, mark in (
         ("first observation", ends[0], "x"),
         ("second observation", ends[1], "+"),
     ):
         axes.plot(places, end, mark, color="black", markersize=6 if few else 2, label=name)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

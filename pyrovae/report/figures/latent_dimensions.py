@@ -15,10 +15,10 @@ from pyrovae.report.figures.style import AMBER, DATA, GREY, MODEL, new_figure, s
 
 CAPTION = (
     "Each bar is a latent dimension. Above: KL(q(z_d | x) ‖ p(z_d)), the mean over the data; "
-    "circles are the part of it that is information about x, as far as it could be bounded, and "
-    "the rest is the divergence of the aggregated posterior from the prior. Below: the variance "
-    "of the mean of q over the data. A dimension whose mean does not vary has collapsed: the "
-    "decoder does not use it."
+    "circles are a lower bound on the part of it that is information about x, which from N data "
+    "is at most log N; the rest of the KL is the divergence of the aggregated posterior from the "
+    "prior. Below: the variance of the mean of q over the data. A dimension whose mean does not "
+    "vary has collapsed: the decoder does not use it."
 )
 
 COLLAPSED = 0.01
@@ -68,7 +68,7 @@ def _draw_kl(axes: Axes, kl: Array, information: Array, active: Array) -> None:
         axes.annotate("?", (place, 0), ha="center", va="bottom", color="#5f6672")
     if np.isfinite(information).any():
         style: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "color": MODEL}
-        axes.plot(information, "o", label="information about x", **style)
+        axes.plot(information, "o", label="information about x (lower bound)", **style)
 
 
 def _draw_variance(axes: Axes, variance: Array, active: Array) -> None:

@@ -53,21 +53,27 @@ def latent(autoencoder: Autoencoder, data: Dataset) -> Figure:
         autoencoder: Model and guide.
         data: The split that is shown, as loaded or as the model sees it.
     """
+    figure = new_figure(f"{data.name}: latents of test data, means of q(z | x)", 6.2)
+    draw_latents(figure.subplots(), autoencoder, data)
+    return figure
+
+
+@styled
+def draw_latents(axes: Axes, autoencoder: Autoencoder, data: Dataset) -> None:
+    """The content of :func:`latent`, on axes of a figure of one's own."""
     index = evenly(data, min(len(data), MOST_POINTS))
     z = codes(autoencoder, replace(data, rows=data.rows[index.to(data.rows.device)]))
     labels = classes(data, index)
     groups = None if labels is None else group(labels)
-    figure = new_figure(f"{data.name}: latents of test data, means of q(z | x)", 6.2)
-    axes = figure.subplots()
     if z.shape[1] == 1:
         _draw_histogram(axes, z.flatten(), groups)
     else:
         _draw_plane(axes, z, groups)
     if groups is not None and len(groups.names) <= MOST_IN_LEGEND:
-        figure.legend(loc="outside right center", title="class", markerscale=1.5)
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        axes.legend(title="class", markerscale=1.5, **place)
     elif groups is not None:
         axes.set_title(f"a colour for each of {len(groups.names)} classes")
-    return figure
 
 
 def group(labels: Tensor) -> Groups:
@@ -84,7 +90,7 @@ def group(labels: Tensor) -> Groups:
 def project(z: Tensor) -> tuple[Tensor, list[str]]:
     """Project latents ``(n, dims)`` to a plane ``(n, 2)``; return also the names of its axes."""
     if z.shape[1] == 2 or len(z) < 3 or not z.var(0).sum() > 0:
-        return z[:, :2], ["z₁", "z₂"]
+        return z[:, :2], ["z[0]", "z[1]"]
     centred = z - z.mean(0)
     _, lengths, directions = torch.linalg.svd(centred, full_matrices=False)
     # A direction and its opposite are as good; the largest entry is made positive.
@@ -124,7 +130,7 @@ def _write(axes: Axes, text: str, centre: Tensor) -> None:
 
 
 def _draw_histogram(axes: Axes, z: Tensor, groups: Groups | None) -> None:
-    axes.set(xlabel="z", ylabel="number of test data")
+    axes.set(xlabel="z[0]", ylabel="number of test data")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if groups is None:
         axes.hist(z, bins=BINS, color=DATA)

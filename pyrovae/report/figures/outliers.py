@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,8 @@ def strangest_rows(found: Outliers) -> Figure:
     panels = figure.subplots(rows, min(count, COLUMNS), squeeze=False, sharex=True, sharey=True)
     sets = found.inside.flatten(1), found.outside.flatten(1)
     flat = sets[0].shape[1] == 2
-    draw = _draw_points if flat else _draw_lines
+    table = found.inside.ndim == 2
+    draw = _draw_points if flat else partial(_draw_rows, table=table)
     for number, (axes, scored) in enumerate(zip(panels.flat, found.scored, strict=False)):
         draw(axes, sets, found.strangest(scored, ROWS), found.names)
         axes.set_title(scored.definition.label)
@@ -159,16 +161,25 @@ def _draw_histograms(axes: Axes, scored: Scored, names: tuple[str, str]) -> None
     axes.grid(visible=False, axis="x")
 
 
-def _draw_lines(
-    axes: Axes, sets: tuple[Tensor, Tensor], strangest: tuple[Array, Array], names: tuple[str, str]
+def _draw_rows(
+    axes: Axes,
+    sets: tuple[Tensor, Tensor],
+    strangest: tuple[Array, Array],
+    names: tuple[str, str],
+    *,
+    table: bool,
 ) -> None:
     """Draw the rows of highest score in both sets over the variables, at most the first few."""
     inside, outside = (x[:, :MOST_VARIABLES].double() for x in sets)
     variables = np.arange(1, inside.shape[1] + 1)
     low, high = inside.quantile(torch.tensor([0.05, 0.95]).double(), 0)
-    band: dict[str, Any] = {"color": GREY, "alpha": 0.5, "linewidth": 0}
-    axes.fill_between(variables, low, high, label=f"most of {_plain(names[0])}", **band)
+    band: dict[str, Any] = {"color": GREY, "alpha": 0.5, "label": f"most of {_plain(names[0])}"}
     style: dict[str, Any] = {"linewidth": 1.1, "marker": "o", "markersize": 2.5, "alpha": 0.9}
+    if table:  # whose columns have no order
+        axes.vlines(variables, low, high, linewidth=5, **band)
+        style["linestyle"] = ""
+    else:
+        axes.fill_between(variables, low, high, linewidth=0, **band)
     kinds = zip((inside, outside), strangest, (DATA, MODEL), names, strict=True)
     for x, index, colour, name in kinds:
         for number, row in enumerate(x[index]):

@@ -97,4 +97,10 @@ def _draw_statistic(axes: Axes, name: str, value: float, replicates: Array) -> N
     axes.hist(known, bins=bins, color=MODEL, alpha=0.55, label="replicates")
     axes.axvline(value, color=DATA, linewidth=2.5, label="observed")
     axes.margins(x=0.08)
-    axes.set_xlabel(f"two-sided tail: {percent(tail(value, known))}", fontsize="small")
+    axes.set_xlabel(f"two-sided tail: {_written(tail(value, known), known)}", fontsize="small")
+
+
+def _written(probability: float, replicates: Array) -> str:
+    """A tail probability; only an upper bound where no replicate is as far out."""
+    most = 2 / len(replicates)
+    return f"< {100 * most:.2g} %" if probability < most else percent(probability)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def draw_reconstructed_rows(
     if data.shape.numel() == 2:
         _draw_plane(figure, x.flatten(1), means.flatten(1), "reconstructions", joined=True)
     else:
-        _draw_panels(figure, x.flatten(1), means.flatten(1), labels)
+        _draw_panels(figure, data, torch.stack([x, means], 1).flatten(2), labels)
         figure.axes[4].set_xlabel(variables_label(data))
     return figure
 
@@ -67,25 +68,50 @@ def draw_sampled_rows(data: Dataset, x: Tensor, means: Tensor) -> Figure:
     return figure
 
 
-def _draw_panels(figure: Figure, x: Tensor, means: Tensor, labels: Tensor | None) -> None:
+def draw_rows(
+    axes: Axes,
+    data: Dataset,
+    rows: Tensor,
+    colours: Sequence[Any],
+    labels: Sequence[str | None] | None = None,
+    **style: Any,
+) -> None:
+    """Draw observations over their variables, from left to right.
+
+    Values are joined by a line, but not the columns of a table, which have no order: there the
+    range of each column is a thin line.
+
+    Args:
+        axes: Axes to draw on.
+        data: Data set of the rows.
+        rows: Observations ``(n, variables)``.
+        colours: Colour of each.
+        labels: Name of each for a legend, or None.
+        style: Options of ``axes.plot`` for all.
+    """
+    places = range(1, rows.shape[1] + 1)
+    table = len(data.shape) == 1
+    for row, colour, label in zip(rows, colours, labels or [None] * len(rows), strict=True):
+        line = "" if table else "-"
+        axes.plot(places, row, color=colour, label=label, marker="o", linestyle=line, **style)
+    if table:
+        axes.vlines(places, rows.amin(0), rows.amax(0), color=THREAD, linewidth=1, zorder=1)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+
+
+def _draw_panels(figure: Figure, data: Dataset, pairs: Tensor, labels: Tensor | None) -> None:
     """Two rows of three panels, an observation and its reconstruction in each."""
+    size = 4.5 if pairs.shape[-1] <= MOST_VARIABLES else 1.5
+    names = ("data", "reconstruction")
     panels = figure.subplots(2, 3, sharex=True, sharey=True)
-    for number, axes in enumerate(panels.flat[: len(x)]):
-        _draw_row(axes, x[number], means[number])
+    for number, axes in enumerate(panels.flat[: len(pairs)]):
+        draw_rows(axes, data, pairs[number], (DATA, MODEL), names, markersize=size)
         if labels is not None:
             axes.set_title(f"class {labels[number]}")
-    for axes in panels.flat[len(x) :]:
+    for axes in panels.flat[len(pairs) :]:
         axes.set_axis_off()
     figure.supylabel("value", size="medium")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-
-
-def _draw_row(axes: Axes, x: Tensor, mean: Tensor) -> None:
-    variables = range(1, len(x) + 1)
-    size = 4.5 if len(x) <= MOST_VARIABLES else 1.5
-    axes.plot(variables, x, "o-", color=DATA, markersize=size, label="data")
-    axes.plot(variables, mean, "o-", color=MODEL, markersize=size, label="reconstruction")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def _draw_plane(

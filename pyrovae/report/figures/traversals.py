@@ -18,6 +18,7 @@ from torch import Tensor
 from pyrovae.data import Dataset
 from pyrovae.exploration.traversal import Traversals
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
+from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.tiles import Tiles, draw_tiles, shades
 
 CAPTION = (
@@ -31,8 +32,8 @@ CAPTION = (
 TABLE_CAPTION = (
     "The decoded latent of one observation, with one dimension at a time moved through the "
     "quantiles of the prior and the others held at the encoder's values. Each panel is a latent "
-    "dimension, the most informative of the data first; each line is a quantile. Where the lines "
-    "coincide the dimension does not change these variables; a collapsed one changes none."
+    "dimension, the most informative of the data first; each colour is a quantile. Where the "
+    "colours coincide the dimension does not change these variables; a collapsed one changes none."
 )
 
 MOST_PANELS = 12
@@ -167,17 +168,16 @@ def _draw_table(found: Traversals, data: Dataset) -> Figure:
     norm = Normalize(0, 1)
     datum = found.datum.flatten()
     places = range(1, len(datum) + 1)
-    size = 4.0 if len(datum) <= 40 else 0.0
+    size = 4.0 if len(datum) <= 40 else 1.5
+    shades_of = [colours(norm(probability)) for probability in found.probabilities]
     for row, axes in enumerate(panels.flat[:count]):
         lines = found.images[row].flatten(1)
-        for line, probability in zip(lines, found.probabilities, strict=True):
-            axes.plot(places, line, "o-", color=colours(norm(probability)), lw=1.3, ms=size * 0.6)
+        draw_rows(axes, data, lines, shades_of, linewidth=1.3, markersize=size * 0.6)
         axes.plot(places, datum, "x", color="black", ms=size + 1, label="observation", zorder=3)
-        label, style = "reconstruction", {"lw": 1, "ms": size / 2, "zorder": 3}
-        axes.plot(places, found.reconstruction.flatten(), ".:", color=MODEL, label=label, **style)
+        label, style = "reconstruction", {"ms": size + 1, "zorder": 3}
+        axes.plot(places, found.reconstruction.flatten(), "_", color=MODEL, label=label, **style)
         colour = "black" if found.active[row] else FAINT
         axes.set_title(named(found, row), size=10, color=colour)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         if not found.active[row]:
             axes.set_facecolor("#f4f5f6")
     for axes in panels.flat[count:]:

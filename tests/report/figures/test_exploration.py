@@ -103,6 +103,18 @@ def test_samples_outside_are_outlined_and_their_codes_crossed(count: int) -> Non
     assert found.missed.value > 0.1
 
 
+def test_a_projection_has_no_crosses_since_it_does_not_show_holes() -> None:
+    vae, data = untrained(dims=3)
+    with torch.no_grad():
+        vae.posterior.family.loc.weight.mul_(30)
+    found = look(vae, data)
+    assert found.missed.value > 0.1
+    figure = completeness_figure.samples(found, data.train)
+    for plane in figure.axes[2:]:
+        assert len(plane.collections[2].get_offsets()) == 0
+    assert "out of reach" not in texts(figure)
+
+
 @pytest.mark.parametrize(
     ("shape", "dims", "classes"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +16,10 @@ from PIL import Image
 from pyrovae import VAE, ModelSpec, build
 from pyrovae.data import Dataset, from_arrays
 from pyrovae.report.figures import curves, draw_figures, latent, reconstructions, samples
+from pyrovae.report.figures.style import NOTEBOOK_DPI
+from pyrovae.report.figures.tables import draw_rows
 from pyrovae.specs.likelihoods import LikelihoodSpec
+from pyrovae.training.records import History, Record
 
 FILES = ["reconstructions.png", "samples.png", "latent.png", "curves.png"]
 
@@ -118,11 +122,11 @@ def test_every_latent_dimension_has_its_picture(dims: int) -> None:
         axes = latent(vae, data).axes[0]
         match dims:
             case 1:
-                assert axes.get_xlabel() == "z"
+                assert axes.get_xlabel() == "z[0]"
                 heights = sum(patch.get_height() for patch in axes.patches)
                 assert heights == len(data)
             case 2:
-                assert (axes.get_xlabel(), axes.get_ylabel()) == ("z₁", "z₂")
+                assert (axes.get_xlabel(), axes.get_ylabel()) == ("z[0]", "z[1]")
             case _:
                 assert "first principal component" in axes.get_xlabel()
                 assert "% of variance" in axes.get_ylabel()
@@ -141,13 +145,15 @@ def test_codes_that_have_collapsed_can_be_drawn() -> None:
     with torch.no_grad():
         for parameter in vae.posterior.parameters():
             parameter.zero_()
-    assert latent(vae, data).axes[0].get_xlabel() == "z₁"
+    assert latent(vae, data).axes[0].get_xlabel() == "z[0]"
 
 
 def test_few_classes_are_named_and_many_are_not() -> None:
     few, many = (latent(*untrained(classes=n, count=800)) for n in (5, 40))
-    assert [text.get_text() for text in few.legends[0].get_texts()] == ["0", "1", "2", "3", "4"]
-    assert many.legends == []
+    legend = few.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["0", "1", "2", "3", "4"]
+    assert many.axes[0].get_legend() is None
     assert many.axes[0].get_title().startswith("a colour for each of ")
 
 
@@ -185,6 +191,23 @@ def test_two_columns_are_points_in_a_plane() -> None:
         np.testing.assert_allclose(offsets, expected[str(points.get_label())], rtol=1e-5)
 
 
+def test_columns_of_a_table_are_not_joined_and_other_variables_are() -> None:
+    for shape, style in (((20,), "None"), ((4, 5), "-")):
+        x = torch.randn(3, *shape)
+        data = Dataset("noise", x, torch.arange(3), None, None)
+        axes = Figure().subplots()
+        draw_rows(axes, data, x.flatten(1), ["red"] * 3)
+        assert {line.get_linestyle() for line in axes.lines} == {style}
+        np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], x.flatten(1))
+
+
+def test_a_figure_displays_itself_in_a_notebook() -> None:
+    figure = curves(history([-3, -2]))
+    image = Image.open(io.BytesIO(figure._repr_png_()))
+    assert image.format == "PNG"
+    assert image.width == round(figure.get_figwidth() * NOTEBOOK_DPI)
+
+
 def test_what_is_left_out_of_a_wide_table_is_said() -> None:
     vae, data = untrained((50,), model=REAL)
     assert samples(vae, data).axes[0].get_xlabel() == "variable, the first 40 of 50"
@@ -213,7 +236,30 @@ def test_first_epochs_that_are_far_off_do_not_hide_the_others() -> None:
     assert low < -100
     assert high > -89
     assert high - low < 50
-    assert "values off the scale: 4" in axes.get_xlabel()
+    assert "epochs 1 to 2 off the scale" in axes.get_xlabel()
+
+
+def test_first_epochs_are_drawn_where_the_others_can_still_be_seen() -> None:
+    axes = curves(history([-200, *np.linspace(-150, -90, 50)])).axes[0]
+    assert axes.get_ylim()[0] < -200
+    assert axes.get_xlabel() == "epoch"
+
+
+def test_curves_mark_the_epoch_whose_weights_were_kept() -> None:
+    figure = curves(history([-30, -10, -20]), kept=3)
+    assert "weights kept (epoch 3)" in texts(figure)
+    assert all(3 in axes.lines[2].get_xdata() for axes in figure.axes)
+
+
+def test_a_history_is_drawn_as_its_lines_are() -> None:
+    lines = [
+        {**each, "step": 1, "kl_per_site": {}, "kl_per_dim": None, "loss": 0, "beta": 1}
+        for each in history([-30, -10, -20])
+    ]
+    records = History(Record(**each, seconds=0.0) for each in lines)
+    for first, second in zip(curves(records).axes, curves(lines).axes, strict=True):
+        for ours, theirs in zip(first.lines, second.lines, strict=True):
+            np.testing.assert_array_equal(ours.get_xydata(), theirs.get_xydata())
 
 
 def test_epochs_after_the_last_are_not_invented() -> None:

@@ -265,6 +265,19 @@ def test_mean_difference_of_bounds_comes_with_its_error() -> None:
     assert label == [f"mean {upper.mean():.3f} ± {error:.3f}"]
 
 
+def test_a_tail_beyond_all_replicates_is_only_bounded() -> None:
+    replicates = np.linspace(0, 1, 200)[:, None]
+    for observed, said in ((3.0, "< 1 %"), (0.5, "100 %")):
+        figure = predictive(
+            {
+                "observed_statistic": Variable((), np.array([observed]), ""),
+                "replicated_statistic": Variable((), replicates, ""),
+            },
+            ["mean"],
+        )
+        assert figure.axes[0].get_xlabel() == f"two-sided tail: {said}"
+
+
 def test_a_tail_is_uniform_if_the_model_is_right() -> None:
     random = np.random.default_rng(0)
     tails = [tail(random.normal(), random.normal(size=99)) for _ in range(2000)]

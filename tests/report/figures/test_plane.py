@@ -36,4 +36,4 @@ def test_two_dimensions_and_codes_that_do_not_vary_are_drawn_as_they_are() -> No
     for z in (codes()[:, :2], torch.ones(10, 5), codes()[:2]):
         points, names = project(z)
         assert torch.equal(points, z[:, :2])
-        assert names == ["z₁", "z₂"]
+        assert names == ["z[0]", "z[1]"]
