@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -117,5 +116,5 @@ def _exploded(train: BoundSummary, untrained: Judgement) -> bool:
     That was judged with the settings of the last step. While β still rises the loss is lower than
     with these, so a loss far above it does not come from the schedule.
     """
-    before = math.fsum(untrained.loss) / len(untrained.loss)
+    before = untrained.mean_loss
     return train.loss - before > EXPLODED * (1 + abs(before))

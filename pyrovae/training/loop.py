@@ -204,9 +204,8 @@ class Training:
     def conclude(self) -> None:
         """Load the weights that are kept into the autoencoder; :attr:`warnings` concern these.
 
-        With early stopping these are the best by validation ELBO. Without, they are the last,
-        unless these are worse than the best by the ELBO *and* by the loss, beyond noise: not every
-        objective maximises the ELBO at β = 1.
+        These are the best by validation ELBO, with early stopping always, and without unless the
+        last have a lower loss: not every objective maximises the ELBO at β = 1.
         """
         self.kept = self._choose_weights()
         self.watch.conclude(self.kept, self._judge())
@@ -246,9 +245,9 @@ class Training:
             self.use_best()
             return best
         if 0 < best.epoch < self.epoch:
-            last, judged_last = self._weights(), self._judge()
+            last, loss = self._weights(), self._judge().mean_loss
             self.use_best()
-            if judged_last.worse_than(self._judge()):
+            if not loss < self._judge().mean_loss:
                 return best
             self.autoencoder.load_state_dict(last)
         return Kept("last", self.epoch, self.elbo)

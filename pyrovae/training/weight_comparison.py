@@ -36,6 +36,11 @@ class Judgement(NamedTuple):
         """Mean ELBO over all parts."""
         return math.fsum(self.elbo) / len(self.elbo)
 
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss over all parts."""
+        return math.fsum(self.loss) / len(self.loss)
+
     def worse_than(self, other: Judgement) -> bool:
         """True if these weights are worse beyond noise, by the loss *and* by the ELBO.
 

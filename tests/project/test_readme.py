@@ -52,12 +52,12 @@ def test_the_python_examples_run_and_print_what_they_say(tmp_path, monkeypatch, 
     monkeypatch.setattr("pyrovae.diagnosis.calibration.SIMULATIONS", 100)
     names: dict = {}
     for example, printed in PYTHON:
-        quick = example.replace('_dim": 2', '_dim": 2, "inference.epochs": 3')
+        quick = re.sub(r"fit\((.*?)\)", r"fit(\1, pyrovae.InferenceSpec(epochs=3))", example)
         exec(quick, names)
         assert questions(capsys.readouterr().out) == questions(printed)
     assert (tmp_path / "manifold.png").stat().st_size > 10_000
-    assert names["z"].shape == (360, 2)
-    assert names["q"].mean.shape == (10, 2)
+    assert names["z"].shape == (360, 8)
+    assert names["q"].mean.shape == (10, 8)
     assert "posterior" in names["idata"]
 
 
