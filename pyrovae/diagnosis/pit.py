@@ -11,8 +11,9 @@ from pyrovae.data import Batch
 from pyrovae.diagnosis.ranks import uniform_rank
 from pyrovae.evaluation.angles import on_plane, unwrapped
 from pyrovae.evaluation.latent_means import ACTIVE_VARIANCE
-from pyrovae.evaluation.local import LocalPosterior, simulate
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.marginals import guide_marginals
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
 # Draws among which a latent is ranked where the guide's marginals are not known.

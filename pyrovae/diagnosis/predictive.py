@@ -15,8 +15,8 @@ from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import DataError
-from pyrovae.evaluation.local import simulate
 from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
 # In standard deviations over observations: our own, below what Cohen (1988) calls small and at

@@ -10,7 +10,8 @@ from torch import Tensor
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
-from pyrovae.evaluation.local import LocalPosterior, simulate
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.programs.autoencoder import Autoencoder
 
 MOST_DRAWS = 100

@@ -16,7 +16,8 @@ from pyrovae.errors import SpecError
 from pyrovae.evaluation import hamiltonian
 from pyrovae.evaluation.hamiltonian import Densities, LogDensity, at, transition
 from pyrovae.evaluation.importance import require_finite
-from pyrovae.evaluation.local import LocalPosterior, Simulated, simulate
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.simulation import Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
 

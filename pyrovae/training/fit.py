@@ -36,9 +36,9 @@ def fit(
 
     Random numbers come from the specification's seed; the caller's stream is left as it was.
     The autoencoder ends up with its best weights by validation ELBO, or with its last where these
-    have a lower loss (see :meth:`Training.conclude`). A fit that went badly is named in a warning of
-    the logger "pyrovae": the posterior has collapsed, or the model is worse than before the first
-    step.
+    have a lower loss (see :meth:`Training.conclude`). A fit that went badly is named in a warning
+    of the logger "pyrovae": the posterior has collapsed, or the model is worse than before the
+    first step.
 
     Args:
         autoencoder: Autoencoder to fit, in place, on its own device.

@@ -16,7 +16,7 @@ from pyrovae.data import Batch, from_arrays
 from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.classes import ClassUse, check_classes
 from pyrovae.evaluation.classes import class_probabilities
-from pyrovae.evaluation.local import simulate
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.report.figures.discrete_latents import discrete_latents
 

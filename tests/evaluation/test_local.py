@@ -11,7 +11,8 @@ from pyro import poutine
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.coordinates import Spherical
 from pyrovae.evaluation.importance import bounds, draw_weighted
-from pyrovae.evaluation.local import LocalPosterior, simulate
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.parts.distributions.von_mises_fisher import log_area
 
 EXACT = 1e-10

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from pyrovae.data import Batch, from_arrays
-from pyrovae.evaluation.local import LocalPosterior, simulate
+from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.objectives import Objective
 from pyrovae.objectives.elbo import SampledELBO
 from pyrovae.objectives.renyi import RenyiBound

@@ -15,8 +15,9 @@ from torch.distributions import MultivariateNormal
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, from_arrays
 from pyrovae.diagnosis.predictive import check_predictive
-from pyrovae.evaluation.local import LocalPosterior, simulate
+from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.reconstruction import reconstruct
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.programs.autoencoder import means
 from pyrovae.programs.handwritten import Handwritten
 
