@@ -11,6 +11,9 @@ from torch import nn
 
 from pyrovae import Splits, build, fit
 from pyrovae.errors import SpecError
+from pyrovae.parts.families import DiagonalNormal
+from pyrovae.parts.guides import Guide
+from pyrovae.parts.networks import MLPEncoder
 from pyrovae.parts.networks.module import ModuleEncoder
 from pyrovae.specs import InferenceSpec
 
@@ -90,3 +93,13 @@ def test_the_start_at_the_mean_needs_a_decoder_that_is_known(few_digits: Splits)
 def test_a_program_has_its_own_parts(few_digits: Splits) -> None:
     with pytest.raises(SpecError, match="a program has its own parts"):
         build("models/handwritten.py", InferenceSpec(), few_digits, encoder=nn.Linear(64, 2))
+
+
+def test_the_encoder_of_a_guide_of_ones_own_sees_the_units_of_the_likelihood(
+    few_digits: Splits,
+) -> None:
+    encoder = MLPEncoder((1, 8, 8), levels=16.0)
+    guide = Guide(encoder, DiagonalNormal(encoder.features, 8))
+    vae = build("vae", "svi", few_digits, guide=guide)
+    x = few_digits.train.batch(torch.arange(3)).x
+    torch.testing.assert_close(encoder.scaled(x), vae.likelihood.standardisation(x))

@@ -9,6 +9,7 @@ from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, FullRankGuideSpec
 from pyrovae.specs.likelihoods import (
+    AutoLikelihoodSpec,
     BernoulliLikelihoodSpec,
     BinomialLikelihoodSpec,
     CategoricalLikelihoodSpec,
@@ -16,7 +17,7 @@ from pyrovae.specs.likelihoods import (
     MultinomialLikelihoodSpec,
 )
 from pyrovae.specs.networks import ConvSpec, MLPSpec, ResidualSpec
-from pyrovae.specs.resolve import resolve_inference, resolve_model
+from pyrovae.specs.resolve import choose_likelihood, resolve_inference, resolve_model
 
 
 def not_asked_for() -> float:
@@ -113,3 +114,33 @@ def test_resolving_twice_changes_nothing_more() -> None:
 def test_an_encoder_of_its_own_is_left_alone() -> None:
     own = InferenceSpec(guide=DiagonalGuideSpec(encoder=MLPSpec(widths=(7,))))
     assert resolve_inference(own, ModelSpec()) == own
+
+
+@pytest.mark.parametrize(
+    ("binarisation", "shape", "levels", "kind"),
+    [
+        ("none", (1, 8, 8), 1.0, "bernoulli"),
+        ("none", (12,), 1.0, "bernoulli"),
+        ("dynamic", (1, 8, 8), 255.0, "bernoulli"),
+        ("none", (1, 8, 8), 16.0, "discretized_logistic"),
+        ("none", (3, 32, 32), 255.0, "discretized_logistic"),
+        ("none", (200,), 40.0, "negative_binomial"),
+        ("none", (6,), None, "normal"),
+        ("none", (1, 8, 8), None, "normal"),
+    ],
+)
+def test_the_likelihood_left_to_the_data_has_their_support(
+    binarisation: str, shape: tuple[int, ...], levels: float | None, kind: str
+) -> None:
+    model = ModelSpec.model_validate(
+        {"binarisation": binarisation, "likelihood": {"kind": "auto"}}
+    )
+    chosen = choose_likelihood(model, shape, levels)
+    assert chosen.likelihood.kind == kind
+    assert chosen.reason.startswith("the ")
+
+
+def test_a_likelihood_that_is_declared_stays() -> None:
+    model = ModelSpec(likelihood=BinomialLikelihoodSpec())
+    assert choose_likelihood(model, (6,), None) == (BinomialLikelihoodSpec(), "")
+    assert ModelSpec().likelihood == AutoLikelihoodSpec()

@@ -239,6 +239,13 @@ def test_an_absurd_end_is_named(
     assert "inference.clip_norm = 1" in warning.advice
 
 
+def test_an_absurd_loss_is_named_during_training_once(structure: Splits) -> None:
+    listener = Listener()
+    trained(structure, {**WILD, "epochs": 5}, callbacks=[listener])
+    assert [warning.kind for warning in listener.heard] == ["worse_than_untrained"]
+    assert listener.heard[0].epoch < 5
+
+
 def test_weights_are_never_worse_than_themselves_and_both_numbers_count() -> None:
     good = Judgement([-10.0, -12.0, -11.0], [10.0, 12.0, 11.0])
     bad = Judgement([-20.0, -21.0, -22.0], [20.0, 21.0, 22.0])
