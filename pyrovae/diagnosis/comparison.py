@@ -246,7 +246,8 @@ def require_comparable(
         (one, first), (other, second), *_ = sorted(measures.items(), reverse=True)
         raise SpecError(
             f"{first} gives data {one} and {second} {other}, which cannot be compared: choose "
-            "likelihoods that are both discrete or both continuous"
+            "likelihoods that are both discrete or both continuous, and both of whole rows or "
+            "both given their totals"
         )
     for name, model in autoencoders.items():
         with evaluating(model, batch.device):

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.distributions import Multinomial
 from tqdm import tqdm
 
 from pyrovae.compute import chunks
@@ -18,6 +19,7 @@ from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities
 from pyrovae.specs.computation import Computation
@@ -144,7 +146,10 @@ def annealed(
 
 
 Measure = Literal[
-    "probabilities", "densities", "probabilities of some values, densities of others"
+    "probabilities given the total of a row",
+    "probabilities",
+    "densities",
+    "probabilities of some values, densities of others",
 ]
 
 
@@ -152,8 +157,10 @@ def measure(autoencoder: Autoencoder, batch: Batch) -> Measure:
     """Kind of p(x | z): probabilities, densities, or both."""
     with evaluating(autoencoder, batch.device):
         local = LocalPosterior(autoencoder, batch[:1])
-        supports = [fn.support for fn in local.observation(local.draw_prior(1)).values()]
-    kinds = {bool(support.is_discrete) for support in supports}
+        found = local.observation(local.draw_prior(1)).values()
+    kinds = {bool(fn.support.is_discrete) for fn in found}
+    if any(isinstance(fn, CountsGivenTotal | Multinomial) for fn in found):
+        return "probabilities given the total of a row"
     if len(kinds) > 1:
         return "probabilities of some values, densities of others"
     return "probabilities" if kinds == {True} else "densities"

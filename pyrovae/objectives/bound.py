@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from torch import Tensor
 
+from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
 from pyrovae.programs.densities import Densities
 
@@ -19,4 +20,10 @@ class Bound(Objective):
 
     def _loss(self, found: Densities, beta: float | Tensor, weights: Tensor | None) -> Tensor:
         bound = self.bound(found, beta)
+        if bound.shape != found.reconstruction.shape[-1:]:
+            raise SpecError(
+                f"{type(self).__name__}.bound gives shape {tuple(bound.shape)} from log-densities "
+                f"of shape {tuple(found.reconstruction.shape)}, (particles, data): give a number "
+                "for each observation, as .mean(0) does"
+            )
         return -(bound if weights is None else bound * weights).mean()

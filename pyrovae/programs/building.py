@@ -203,11 +203,13 @@ def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
     spec = inference.guide.encoder
     if isinstance(own, Encoder):
         return own
-    if own is not None:
-        return ModuleEncoder(own, shape, levels or 1.0)
     if isinstance(spec, MirrorSpec):
         raise SpecError("an encoder of kind 'mirror' must be resolved before it is built")
-    return build_encoder(spec, shape, levels or 1.0)
+    if own is None:
+        return build_encoder(spec, shape, levels or 1.0)
+    encoder = ModuleEncoder(own, shape, levels or 1.0)
+    encoder.inputs = spec.inputs
+    return encoder
 
 
 def contract(model: ModelSpec) -> Contract:

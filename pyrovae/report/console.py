@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from pyrovae.parts.distributions.kl import Kind
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
-from pyrovae.specs.networks import EncoderSpec, MirrorSpec
+from pyrovae.specs.networks import EncoderSpec, MirrorSpec, NetworkSpec
 from pyrovae.training.fit_warnings import FitWarning, nats
 from pyrovae.training.loop import Training
 
@@ -88,7 +89,7 @@ def how_to_resume(training: Training, folder: str) -> str:
     """The line to type after an interruption."""
     return (
         f"interrupted after step {training.step} of {training.budget.steps}; go on with\n"
-        f"  python -m pyrovae.train --resume {folder}"
+        f"  python -m pyrovae.train --resume {shlex.quote(folder)}"
     )
 
 
@@ -165,7 +166,7 @@ def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
     )
 
 
-def _network(spec: EncoderSpec) -> str:
+def _network(spec: EncoderSpec | NetworkSpec) -> str:
     if isinstance(spec, MirrorSpec):
         return spec.kind
     if not spec.widths:

@@ -25,6 +25,7 @@ WEIGHTS = "weights.safetensors"
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 FIGURES = "figures"
+LOCK = ".lock"
 
 Status = Literal["running", "interrupted", "diverged", "finished"]
 

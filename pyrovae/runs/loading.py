@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -252,7 +253,7 @@ def _weights(folder: Path, inference: InferenceSpec, facts: RunFacts) -> Weights
             return Weights(file, epoch, (note,))
     raise CheckpointError(
         f"{folder} has no weights yet: no epoch of it has ended; go on with "
-        f"python -m pyrovae.train --resume {folder}"
+        f"python -m pyrovae.train --resume {shlex.quote(str(folder))}"
     )
 
 

@@ -25,13 +25,14 @@ from pyrovae.evaluation.reconstruction import why_no_means
 from pyrovae.programs.building import build
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.facts import FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.facts import FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.weights import save
 from pyrovae.runs.writing import (
     Identity,
     RunWriter,
     declarations,
+    locked,
     new_folder,
     read_checkpoint,
     read_metrics,
@@ -83,7 +84,17 @@ def train(
         PyrovaeError: An input that cannot work, or a divergence.
     """
     training = prepare(request, data)
-    run, state = begin_or_resume(request, training, command)
+    folder = request.resume or new_folder(
+        request.output, request.model_name, request.inference_name
+    )
+    with locked(folder):
+        return _train_into(folder, request, training, command, display)
+
+
+def _train_into(
+    folder: Path, request: RunSpec, training: Training, command: str, display: Display
+) -> TrainedRun:
+    run, state = begin_or_resume(folder, request, training, command)
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
@@ -111,22 +122,21 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
 
 
 def begin_or_resume(
-    request: RunSpec, training: Training, command: str
+    folder: Path, request: RunSpec, training: Training, command: str
 ) -> tuple[RunWriter, dict[str, Any] | None]:
-    """A new run in a new folder, or the run to resume and its state.
+    """A new run in the folder, or the run to resume and its state.
 
     Raises:
-        PyrovaeError: The folder cannot be written, or the run is another one.
+        PyrovaeError: The run to resume is another one, or the folder has a run by now.
     """
     identity = Identity.of(training)
+    run = RunWriter(folder, identity)
     if request.resume is not None:
-        run = RunWriter(request.resume, identity)
-        state = read_checkpoint(request.resume, identity)
+        state = read_checkpoint(folder, identity)
         run.update(status="running")
         return run, state
-    run = RunWriter(
-        new_folder(request.output, request.model_name, request.inference_name), identity
-    )
+    if (folder / FACTS).exists():
+        raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
     begin(run, request, training, command)
     return run, None
 

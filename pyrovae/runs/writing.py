@@ -9,15 +9,17 @@ import platform
 import time
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyro
 import torch
+from filelock import FileLock, Timeout
 
-from pyrovae.errors import CheckpointError, PyrovaeError, reason
+from pyrovae.errors import CheckpointError, PyrovaeError, SpecError, reason
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import (
@@ -27,13 +29,15 @@ from pyrovae.runs.facts import (
     FACTS,
     INFERENCE,
     LAST,
+    LOCK,
     METRICS,
     MODEL,
     PROGRAM,
     RunFacts,
 )
 from pyrovae.runs.weights import save
-from pyrovae.specs.files import differences
+from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs.files import differences, validate
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
@@ -145,6 +149,28 @@ def new_folder(wanted: Path | None, *words: str) -> Path:
         raise PyrovaeError(f"{error.filename} cannot be made: {error.strerror}") from None
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from training into a run's folder.
+
+    Raises:
+        CheckpointError: Another process is training into it.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(
+            f"{folder}: another process is training into it: wait for its end, or name another "
+            "--output"
+        ) from None
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
 def _made(folder: Path) -> Path | None:
     """Make the folder; None if another run has just made it."""
     try:
@@ -174,7 +200,7 @@ def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
     """
     saved = _load_checkpoint(folder / CHECKPOINT)
     for name, text in identity.declarations.items():
-        changed = _differences(saved["declarations"].get(name, ""), text)
+        changed = _differences(_completed(name, saved["declarations"].get(name, "")), text)
         if changed:
             raise CheckpointError(
                 f"--resume {folder}: the run was begun with another {name}: {changed}; "
@@ -201,6 +227,18 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged or truncated: {reason(error)}") from None
     if not isinstance(saved, dict) or saved.keys() != {*Identity._fields, "state"}:
         raise CheckpointError(f"{path} is not the checkpoint of a run")
+    return saved
+
+
+def _completed(name: str, saved: str) -> str:
+    """A saved specification with the keys that have come since, at their defaults."""
+    try:
+        if name == MODEL:
+            return validate(tomllib.loads(saved), ModelSpec, name).to_toml()
+        if name == INFERENCE:
+            return validate(tomllib.loads(saved), InferenceSpec, name).to_toml()
+    except (SpecError, tomllib.TOMLDecodeError):
+        pass  # a key that is gone; it will be named
     return saved
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 from pyrovae.specs.base import Spec
 
 Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
+Inputs = Literal["scaled", "log1p"]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
 WidthsOrNone = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 
@@ -39,13 +40,35 @@ class ResidualSpec(Spec):
     blocks: PositiveInt = 1
 
 
+class _EncoderSpec(Spec):
+    """Key common to all encoders: data in units of order one, or the logarithm of counts."""
+
+    inputs: Inputs = "scaled"
+
+
+class MLPEncoderSpec(MLPSpec, _EncoderSpec):
+    """Encoder of fully connected layers."""
+
+
+class ConvEncoderSpec(ConvSpec, _EncoderSpec):
+    """Encoder of convolutions."""
+
+
+class ResidualEncoderSpec(ResidualSpec, _EncoderSpec):
+    """Encoder of residual blocks."""
+
+
 class MirrorSpec(Spec):
-    """Encoder that mirrors the model's decoder: the same kind, widths reversed."""
+    """Encoder that mirrors the model's decoder: the same kind, widths reversed.
+
+    Its inputs are log(1 + x) where p(x | z) is of counts without a bound, else scaled.
+    """
 
     kind: Literal["mirror"] = "mirror"
 
 
 NetworkSpec = Annotated[MLPSpec | ConvSpec | ResidualSpec, Field(discriminator="kind")]
 EncoderSpec = Annotated[
-    MLPSpec | ConvSpec | ResidualSpec | MirrorSpec, Field(discriminator="kind")
+    MLPEncoderSpec | ConvEncoderSpec | ResidualEncoderSpec | MirrorSpec,
+    Field(discriminator="kind"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from pyrovae.errors import SpecError
 from pyrovae.specs.inference import InferenceSpec
@@ -17,9 +17,20 @@ from pyrovae.specs.likelihoods import (
     MultinomialLikelihoodSpec,
     NegativeBinomialLikelihoodSpec,
     NormalLikelihoodSpec,
+    PoissonLikelihoodSpec,
 )
 from pyrovae.specs.model import ModelSpec
-from pyrovae.specs.networks import MirrorSpec
+from pyrovae.specs.networks import (
+    ConvEncoderSpec,
+    ConvSpec,
+    EncoderSpec,
+    MirrorSpec,
+    MLPEncoderSpec,
+    MLPSpec,
+    NetworkSpec,
+    ResidualEncoderSpec,
+    ResidualSpec,
+)
 
 
 class Choice(NamedTuple):
@@ -111,6 +122,29 @@ def resolve_inference(inference: InferenceSpec, model: ModelSpec) -> InferenceSp
     guide = inference.guide
     if not isinstance(guide.encoder, MirrorSpec):
         return inference
-    widths = tuple(reversed(model.decoder.widths))
-    encoder = model.decoder.model_copy(update={"widths": widths})
+    encoder = mirrored(model.decoder, model.likelihood)
     return inference.model_copy(update={"guide": guide.model_copy(update={"encoder": encoder})})
+
+
+def mirrored(decoder: NetworkSpec, likelihood: LikelihoodSpec) -> EncoderSpec:
+    """The encoder of the decoder's kind, widths reversed, with inputs that suit the data."""
+    keys = decoder.model_dump() | {
+        "widths": tuple(reversed(decoder.widths)),
+        "inputs": "log1p" if isinstance(likelihood, _COUNTS) else "scaled",
+    }
+    match decoder:
+        case MLPSpec():
+            return MLPEncoderSpec(**keys)
+        case ConvSpec():
+            return ConvEncoderSpec(**keys)
+        case ResidualSpec():
+            return ResidualEncoderSpec(**keys)
+        case _:
+            assert_never(decoder)
+
+
+_COUNTS = (
+    PoissonLikelihoodSpec,
+    NegativeBinomialLikelihoodSpec,
+    MultinomialLikelihoodSpec,
+)

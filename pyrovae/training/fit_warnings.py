@@ -47,7 +47,7 @@ def posterior_collapse(
 
 
 def worse_than_untrained(
-    spec: InferenceSpec, epoch: int, elbo: float, untrained: float
+    spec: InferenceSpec, epoch: int, elbo: float, untrained: float, *, loss_fell: bool = False
 ) -> FitWarning:
     """Warning of weights that are worse than the initial ones."""
     rate = spec.optimiser.learning_rate
@@ -62,7 +62,9 @@ def worse_than_untrained(
         {"elbo": elbo, "elbo_untrained": untrained},
         f"training has made the model worse: ELBO {nats(elbo)} at epoch {epoch}, "
         f"{nats(untrained)} before the first step",
-        f"try a lower inference.optimiser.learning_rate than {rate:g}, or {clip}",
+        "the loss fell with the ELBO: look at the sign of the objective"
+        if loss_fell
+        else f"try a lower inference.optimiser.learning_rate than {rate:g}, or {clip}",
     )
 
 

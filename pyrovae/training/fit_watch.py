@@ -17,8 +17,9 @@ from pyrovae.training.early_stopping import Kept
 from pyrovae.training.fit_warnings import FitWarning, posterior_collapse, worse_than_untrained
 from pyrovae.training.weight_comparison import Judgement
 
-# A mean training loss so many times above the loss before the first step is no beginning.
-EXPLODED = 10.0
+# A mean training loss so many times above the loss before the first step is no beginning; nor is
+# an ELBO so many times below, whatever the loss: an objective may have the wrong sign.
+EXPLODED, ABSURD = 10.0, 1000.0
 
 
 class FitWatch:
@@ -67,8 +68,8 @@ class FitWatch:
             self.warnings.append(self._collapsed(epoch))
         before = self.untrained
         if before and _exploded(train, before) and "worse_than_untrained" not in known:
-            found = worse_than_untrained(self.spec, epoch, train.elbo, before.mean_elbo)
-            self.warnings.append(found)
+            elbos, fell = (train.elbo, before.mean_elbo), train.loss < before.mean_loss
+            self.warnings.append(worse_than_untrained(self.spec, epoch, *elbos, loss_fell=fell))
 
     def conclude(self, kept: Kept, judgement: Judgement) -> None:
         """Drop the warnings that do not concern the kept weights, and add those that do.
@@ -82,9 +83,11 @@ class FitWatch:
         if (said or self.collapse.collapsed) and self._is_silent():
             found.append(said[0] if said else self._collapsed(kept.epoch))
         before = self.untrained
-        if before and judgement.worse_than(before):
+        absurd = before and _far_below(judgement.mean_elbo, before.mean_elbo)
+        if before and (absurd or judgement.worse_than(before)):
             elbos = judgement.mean_elbo, before.mean_elbo
-            found.append(worse_than_untrained(self.spec, kept.epoch, *elbos))
+            fell = judgement.mean_loss < before.mean_loss
+            found.append(worse_than_untrained(self.spec, kept.epoch, *elbos, loss_fell=fell))
         self.warnings = found
 
     def state_dict(self) -> dict[str, Any]:
@@ -111,10 +114,15 @@ class FitWatch:
 
 
 def _exploded(train: BoundSummary, untrained: Judgement) -> bool:
-    """True if the loss is far above that before the first step.
+    """True if the loss is far above that before the first step, or the ELBO absurdly below.
 
-    That was judged with the settings of the last step. While β still rises the loss is lower than
-    with these, so a loss far above it does not come from the schedule.
+    The loss was judged with the settings of the last step. While β still rises the loss is lower
+    than with these, so a loss far above it does not come from the schedule.
     """
     before = untrained.mean_loss
-    return train.loss - before > EXPLODED * (1 + abs(before))
+    risen = train.loss - before > EXPLODED * (1 + abs(before))
+    return risen or _far_below(train.elbo, untrained.mean_elbo)
+
+
+def _far_below(elbo: float, before: float) -> bool:
+    return before - elbo > ABSURD * (1 + abs(before))

@@ -8,6 +8,7 @@ from typing import Any
 import pyro.distributions as dist
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -25,7 +26,9 @@ from pyrovae.parts.networks import (
     ResidualDecoder,
     ResidualEncoder,
 )
+from pyrovae.parts.networks.building import build_encoder
 from pyrovae.parts.priors import MixturePrior, NormalPrior, VampPrior
+from pyrovae.specs.networks import EncoderSpec
 from pyrovae.specs.objectives import ELBOSpec
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64
@@ -305,3 +308,16 @@ def test_raw_positive_is_the_inverse_of_positive(value: float) -> None:
 def test_a_scale_that_is_not_above_the_floor_is_refused(scale: float) -> None:
     with pytest.raises(ValueError, match="must be above"):
         raw_scale(scale)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv", "residual"])
+def test_an_encoder_of_logarithms_sees_the_order_of_magnitude(kind: str) -> None:
+    """Its features are those of the same network for the logarithms."""
+    shape = (1, 8, 8)
+    keys = {"kind": kind, "widths": [4], "inputs": "log1p"}
+    spec: Any = TypeAdapter(EncoderSpec).validate_python(keys)
+    encoder = build_encoder(spec, shape, levels=1000.0)
+    x = torch.poisson(torch.full((3, *shape), 50.0))
+    features = encoder(x)
+    encoder.inputs, encoder.levels = "scaled", 1.0
+    torch.testing.assert_close(features, encoder(x.log1p()))

@@ -22,8 +22,10 @@ import torch
 
 import pyrovae
 from pyrovae import InferenceSpec, ModelSpec, Training
+from pyrovae.errors import CheckpointError
 from pyrovae.runs.facts import DataFacts, RunFacts
 from pyrovae.runs.request import RunSpec
+from pyrovae.runs.writing import locked
 from pyrovae.specs.computation import Computation
 from pyrovae.training.loop import Callback
 from pyrovae.version import __version__
@@ -497,3 +499,14 @@ def test_a_run_goes_on_the_way_it_began(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(begun.to_json(), encoding="utf-8")
     assert resumed() == Computation("off", "bf16")
     assert resumed(compile="on") == Computation("on", "bf16")
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
+    refused = pytest.raises(CheckpointError, match="another process is training into it")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    with locked(folder), refused, locked(folder):
+        pass
+    with locked(folder):  # free again, and nothing is left of it
+        pass
+    assert list(folder.iterdir()) == []

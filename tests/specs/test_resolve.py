@@ -16,7 +16,15 @@ from pyrovae.specs.likelihoods import (
     DiscretizedLogisticLikelihoodSpec,
     MultinomialLikelihoodSpec,
 )
-from pyrovae.specs.networks import ConvSpec, MLPSpec, ResidualSpec
+from pyrovae.specs.networks import (
+    ConvEncoderSpec,
+    ConvSpec,
+    MirrorSpec,
+    MLPEncoderSpec,
+    MLPSpec,
+    ResidualEncoderSpec,
+    ResidualSpec,
+)
 from pyrovae.specs.resolve import choose_likelihood, resolve_inference, resolve_model
 
 
@@ -85,12 +93,15 @@ def test_data_that_are_no_counts_have_no_largest_count(kind: str, levels: float 
     [
         (
             MLPSpec(widths=(3, 5), activation="tanh", gated=True),
-            MLPSpec(widths=(5, 3), activation="tanh", gated=True),
+            MLPEncoderSpec(widths=(5, 3), activation="tanh", gated=True),
         ),
-        (ConvSpec(widths=(8, 4), activation="elu"), ConvSpec(widths=(4, 8), activation="elu")),
+        (
+            ConvSpec(widths=(8, 4), activation="elu"),
+            ConvEncoderSpec(widths=(4, 8), activation="elu"),
+        ),
         (
             ResidualSpec(widths=(8, 4), activation="elu", blocks=3),
-            ResidualSpec(widths=(4, 8), activation="elu", blocks=3),
+            ResidualEncoderSpec(widths=(4, 8), activation="elu", blocks=3),
         ),
     ],
 )
@@ -104,6 +115,25 @@ def test_a_mirrored_encoder_is_the_decoder_the_other_way_round(
     assert resolved.model_copy(update={"guide": inference.guide}) == inference
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "inputs"),
+    [
+        ({"kind": "negative_binomial"}, "log1p"),
+        ({"kind": "poisson"}, "log1p"),
+        ({"kind": "multinomial"}, "log1p"),
+        ({"kind": "binomial"}, "scaled"),
+        ({"kind": "normal"}, "scaled"),
+    ],
+)
+def test_an_encoder_of_counts_without_a_bound_sees_their_logarithms(
+    likelihood: dict[str, str], inputs: str
+) -> None:
+    model = ModelSpec.model_validate({"likelihood": likelihood})
+    encoder = resolve_inference(InferenceSpec(), model).guide.encoder
+    assert not isinstance(encoder, MirrorSpec)
+    assert encoder.inputs == inputs
+
+
 def test_resolving_twice_changes_nothing_more() -> None:
     model = resolve_model(ModelSpec(), 16.0, not_asked_for)
     inference = resolve_inference(InferenceSpec(), model)
@@ -112,7 +142,7 @@ def test_resolving_twice_changes_nothing_more() -> None:
 
 
 def test_an_encoder_of_its_own_is_left_alone() -> None:
-    own = InferenceSpec(guide=DiagonalGuideSpec(encoder=MLPSpec(widths=(7,))))
+    own = InferenceSpec(guide=DiagonalGuideSpec(encoder=MLPEncoderSpec(widths=(7,))))
     assert resolve_inference(own, ModelSpec()) == own
 
 

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, fit, load_data
 from pyrovae.compute.randomness import seeded
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.bound import evaluate
+from pyrovae.objectives.bound import Bound
 from pyrovae.objectives.schedules import Budget
+from pyrovae.programs.densities import Densities
 from pyrovae.report.console import result
 from pyrovae.specs.files import validate
 from pyrovae.training.collapse_watch import CollapseWatch, settled_from, silent_nats
@@ -244,6 +247,47 @@ def test_an_absurd_loss_is_named_during_training_once(structure: Splits) -> None
     trained(structure, {**WILD, "epochs": 5}, callbacks=[listener])
     assert [warning.kind for warning in listener.heard] == ["worse_than_untrained"]
     assert listener.heard[0].epoch < 5
+
+
+class Flipped(Bound):
+    """The ELBO with the wrong sign."""
+
+    title = "minus the ELBO"
+
+    def bound(self, found: Densities, beta: Any) -> Tensor:
+        return -(found.reconstruction - found.kl).mean(0)
+
+
+def test_an_objective_of_the_wrong_sign_is_named(structure: Splits) -> None:
+    spec = validate({**FAST, "epochs": 30}, InferenceSpec, "inference")
+    vae = build(validate(MODEL, ModelSpec, "model"), spec, structure)
+    training = Training(vae, structure, spec, objective=Flipped())
+    with seeded(0):
+        training.run()
+    training.conclude()
+    (warning,) = training.warnings
+    assert warning.kind == "worse_than_untrained"
+    assert "look at the sign of the objective" in warning.advice
+
+
+class Unreduced(Flipped):
+    def bound(self, found: Densities, beta: Any) -> Tensor:
+        return found.reconstruction - found.kl
+
+
+class Summed(Flipped):
+    def bound(self, found: Densities, beta: Any) -> Tensor:
+        return (found.reconstruction - found.kl).sum()
+
+
+@pytest.mark.parametrize("wrong", [Unreduced, Summed])
+def test_a_bound_that_is_not_of_each_observation_is_refused(
+    structure: Splits, wrong: type[Bound]
+) -> None:
+    spec = validate(FAST, InferenceSpec, "inference")
+    vae = build(validate(MODEL, ModelSpec, "model"), spec, structure)
+    with pytest.raises(SpecError, match=f"{wrong.__name__}.bound gives shape"):
+        Training(vae, structure, spec, objective=wrong())
 
 
 def test_weights_are_never_worse_than_themselves_and_both_numbers_count() -> None:

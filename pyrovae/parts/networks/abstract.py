@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pyrovae.parts.standardisation import Standardisation
+from pyrovae.specs.networks import Inputs
 
 
 class Encoder(nn.Module, ABC):
@@ -17,6 +18,7 @@ class Encoder(nn.Module, ABC):
         features: Length of the feature vector.
         levels: The data's largest intensity; data are divided by it.
         standardisation: Standardisation of real-valued data, or None.
+        inputs: "scaled", or "log1p" for counts, whose sizes differ by orders of magnitude.
     """
 
     features: int
@@ -25,9 +27,12 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.levels = levels
         self.standardisation: Standardisation | None = None
+        self.inputs: Inputs = "scaled"
 
     def scaled(self, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
         """Data ``(*batch, *shape)``, scaled to order one."""
+        if self.inputs == "log1p":
+            return x.log1p()
         return (x if self.standardisation is None else self.standardisation(x)) / self.levels
 
     @abstractmethod

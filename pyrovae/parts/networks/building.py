@@ -9,7 +9,17 @@ from pyrovae.parts.networks.abstract import Decoder, Encoder
 from pyrovae.parts.networks.conv import ConvDecoder, ConvEncoder
 from pyrovae.parts.networks.mlp import MLPDecoder, MLPEncoder
 from pyrovae.parts.networks.residual import ResidualDecoder, ResidualEncoder
-from pyrovae.specs.networks import ConvSpec, MLPSpec, NetworkSpec, ResidualSpec
+from pyrovae.specs.networks import (
+    ConvEncoderSpec,
+    ConvSpec,
+    MLPEncoderSpec,
+    MLPSpec,
+    NetworkSpec,
+    ResidualEncoderSpec,
+    ResidualSpec,
+)
+
+BuiltEncoderSpec = MLPEncoderSpec | ConvEncoderSpec | ResidualEncoderSpec
 
 
 def build_decoder(
@@ -31,8 +41,14 @@ def build_decoder(
             assert_never(spec)
 
 
-def build_encoder(spec: NetworkSpec, shape: Sequence[int], levels: float) -> Encoder:
+def build_encoder(spec: BuiltEncoderSpec, shape: Sequence[int], levels: float) -> Encoder:
     """Build the network from data to features."""
+    encoder = _encoder(spec, shape, levels)
+    encoder.inputs = spec.inputs
+    return encoder
+
+
+def _encoder(spec: BuiltEncoderSpec, shape: Sequence[int], levels: float) -> Encoder:
     match spec:
         case MLPSpec():
             return MLPEncoder(shape, spec.widths, spec.activation, gated=spec.gated, levels=levels)
