@@ -67,7 +67,7 @@ def choose_likelihood(model: ModelSpec, shape: Sequence[int], levels: float | No
     if len(shape) == 1:
         return Choice(
             NegativeBinomialLikelihoodSpec(),
-            "the columns are counts; given the total of a row, multinomial; without "
+            "the columns are counts; for what their totals do not say, multinomial; without "
             "overdispersion, poisson",
         )
     return Choice(
