@@ -1,11 +1,9 @@
 """Clusters of simulated counts: agreement of latents with the truth, by likelihood and encoder.
 
-``python benchmarks/counts.py`` simulates 1000 cells with 200 genes, three clusters and total counts
-that vary by a factor of e, fits each pair for 100 epochs, and prints the adjusted Rand index of
-k-means on the latents.
+``python benchmarks/counts.py`` simulates 1000 cells with 200 genes, three clusters and total
+counts that vary by a factor of e, fits each pair for 100 epochs, and prints the adjusted Rand
+index of k-means on the latents.
 """
-
-# ruff: noqa: T201 - it prints a table
 
 from __future__ import annotations
 

@@ -55,4 +55,7 @@ def missing(name: str, root: Path, files: Iterable[str], why: str) -> DataError:
     """Return the message that lists the files of a data set and their folder."""
     paths = [root / file for file in files]
     names = ", ".join(path.name for path in paths)
-    return DataError(f"{name} is not in {root} and {why}: put {names} into {paths[0].parent}")
+    return DataError(
+        f"{name} is not in {root} and {why}: put {names} into {paths[0].parent}, or name the "
+        "folder that has them with --data-root (root= in Python)"
+    )

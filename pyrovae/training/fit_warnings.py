@@ -81,6 +81,8 @@ def nats(value: float) -> str:
 def _instead(autoencoder: Autoencoder, spec: InferenceSpec) -> str:
     """Remedies for a posterior collapse that are not in use yet."""
     options = []
+    if spec.beta.value > 1:
+        options.append(f"a smaller inference.beta.value than {spec.beta.value:g}")
     if isinstance(spec.beta, ConstantBetaSpec):
         options.append("a KL weight that rises from zero (inference.beta.kind = 'linear')")
     elif isinstance(spec.beta, LinearBetaSpec):
