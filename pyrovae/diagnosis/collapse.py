@@ -159,8 +159,8 @@ class Collapse(LatentUse, Check):
 
 
 _FEWER = (
-    "in this fit the others say nothing of the data: model.latent_dim = {} would give the same; of "
-    "counts one may be their total, which model.likelihood.kind 'multinomial' is given"
+    "in this fit the others say nothing of the data: model.latent_dim = {} would give the same; "
+    "of counts one may be their total, which model.likelihood.kind 'multinomial' is given"
 )
 _MORE = (
     "to use more dimensions, inference.objective.kind 'free_bits', or inference.beta.kind "
