@@ -35,6 +35,7 @@ def from_arrays(
     factors: Array | Tensor | None = None,
     factor_names: Sequence[str] | None = None,
     variables: Mapping[str, Array | Tensor] | None = None,
+    columns: Sequence[str] = (),
     name: str = "array",
     maximum: float | None = None,
 ) -> Splits:
@@ -59,13 +60,14 @@ def from_arrays(
         variables: Further variables by name, with a row for each observation, which programs may
             take as arguments. Of ``x`` or a variable ``y``, values are unknown where ``x_known``
             or ``y_known`` is false, and whatever stands there has no effect.
+        columns: Names of the columns of a table, by which other tables are matched to it.
         name: Name of the data in messages and reports.
         maximum: Largest intensity a value can take, if the table above guesses wrong.
 
     Raises:
         DataError: If there are fewer than ten observations, values that are not finite numbers
-            or lie beyond ``maximum``, another number of axes, or labels or factors that do not
-            fit.
+            or lie beyond ``maximum``, another number of axes, or labels, factors or names of
+            columns that do not fit.
     """
     values = as_numpy(x)
     others = {key: as_numpy(value) for key, value in (variables or {}).items()}
@@ -77,6 +79,11 @@ def from_arrays(
     if maximum is not None:
         check_range(stored.values, maximum, name)
     n = len(stored.values)
+    if columns and stored.values.shape[1:] != (len(columns),):
+        raise DataError(
+            f"{name} has {len(columns)} names of columns and observations of shape "
+            f"{stored.values.shape[1:]}: give one name for each column of a table"
+        )
     return split(
         name,
         as_tensor(stored.values),
@@ -85,6 +92,7 @@ def from_arrays(
         maximum=stored.maximum if maximum is None else maximum,
         factors=None if factors is None else as_factors(as_numpy(factors), factor_names, n, name),
         variables=as_variables(others, n, name),
+        columns=tuple(columns),
     )
 
 

@@ -14,6 +14,7 @@ from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.tables import FRAME, as_table, is_frame
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
 from pyrovae.data.values import Array
@@ -40,8 +41,9 @@ def load_data(
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
             ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
             names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor or a DataFrame
-            of numbers; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside it.
-            Splits are returned as they are.
+            of numbers, whose column names are kept and whose column ``label`` or ``labels`` is
+            the classes; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside
+            an array. Splits are returned as they are.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
 
@@ -57,6 +59,9 @@ def load_data(
     """
     if isinstance(source, Splits):
         return source
+    if is_frame(source):
+        table = as_table(source, FRAME)
+        return from_arrays(table.x, table.labels, columns=table.columns, name="table")
     if not isinstance(source, (str, Path)):
         return from_arrays(in_memory(source))
     if source in NAMES:
@@ -67,27 +72,18 @@ def load_data(
 
 
 def in_memory(source: Any) -> Array | Tensor:
-    """An array, a tensor, or the numbers of a DataFrame.
+    """An array or a tensor as it is.
 
     Raises:
-        DataError: It is nothing of that kind, or a column does not hold numbers.
+        DataError: It is neither.
     """
     if isinstance(source, np.ndarray | Tensor):
         return source
-    if not hasattr(source, "dtypes") or not hasattr(source, "to_numpy"):
-        raise DataError(
-            f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
-            "DataFrame of numbers, with a row for each observation, or the name or path of data; "
-            "of a DataLoader, give its dataset as one tensor"
-        )
-    wrong = [str(name) for name in source.columns if source[name].dtype.kind not in "biuf"]
-    if wrong:
-        raise DataError(
-            f"columns {', '.join(wrong)} of the DataFrame do not hold numbers: leave them out, or "
-            "encode them as numbers"
-        )
-    values: Array = source.to_numpy()
-    return values
+    raise DataError(
+        f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
+        "DataFrame of numbers, with a row for each observation, or the name or path of data; "
+        "of a DataLoader, give its dataset as one tensor"
+    )
 
 
 def read_named(name: str, root: Path, *, download: bool) -> Splits:

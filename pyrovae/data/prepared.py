@@ -13,6 +13,7 @@ from pyrovae.data.arrays import channels_first
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation, Dataset
 from pyrovae.data.named import in_memory
+from pyrovae.data.tables import FRAME, as_table, is_frame
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.errors import DataError
 
@@ -26,19 +27,26 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
     """A split as the model sees it, of a split as loaded, or of values that are so already.
 
     Args:
-        data: A split, or an array, a tensor or a DataFrame, ``(data, *shape)``.
+        data: A split, or an array, a tensor or a DataFrame, ``(data, *shape)``; columns of a
+            DataFrame are matched by name to those of the model, where both have names.
         contract: The model's contract.
         shape: Shape of an observation of the model, if it is known; images may have their
             channels last, or be rows of values, as in a table.
 
     Raises:
-        DataError: Data of another kind or shape, that are not finite, or lack a variable.
+        DataError: Data of another kind or shape, that are not finite, or lack a variable or a
+            column.
     """
     if isinstance(data, Dataset):
         return contract.prepared(data)
     if isinstance(data, str | tuple):  # a name, or all three splits
         raise DataError("give one split of the data, such as load_data(...).test, or an array")
-    values = as_numpy(in_memory(data))
+    columns: tuple[str, ...] = ()
+    if is_frame(data):
+        table = as_table(data, FRAME).arranged(contract.columns, FRAME)
+        values, columns = table.x, table.columns
+    else:
+        values = as_numpy(in_memory(data))
     if values.ndim < 2 or not len(values):
         raise DataError(
             f"{GIVEN} has shape {values.shape}: give a row for each observation, (data, *shape)"
@@ -50,7 +58,8 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
     # Bits stay as they are: none are drawn of values that are taken for the model's own.
     kind: Binarisation = "none" if contract.binarisation == "none" else "threshold"
     rows = torch.arange(len(x))
-    return contract.prepared(Dataset(GIVEN, as_tensor(x), rows, None, None, binarisation=kind))
+    found = Dataset(GIVEN, as_tensor(x), rows, None, None, binarisation=kind, columns=columns)
+    return contract.prepared(found)
 
 
 def _in_shape(values: Array, shape: Sequence[int] | None) -> Array:
