@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,13 @@ from torch import Tensor
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.tables import as_table
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.data.variables import as_variables, without_unknown
 from pyrovae.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST = 10
 """Fewest observations that can be split; a tenth of fewer is no validation or test set."""
@@ -94,6 +98,21 @@ def from_arrays(
         variables=as_variables(others, n, name),
         columns=tuple(columns),
     )
+
+
+def from_frame(frame: pd.DataFrame, name: str) -> Splits:
+    """Split a DataFrame, as :func:`from_arrays`.
+
+    Args:
+        frame: A row for each observation. Numbers and truth values are the table; a column
+            ``label`` or ``labels`` of whole numbers or strings is the classes.
+        name: Name of the data in messages and reports.
+
+    Raises:
+        DataError: A column does not hold numbers, or as :func:`from_arrays`.
+    """
+    table = as_table(frame, name)
+    return from_arrays(table.x, table.labels, columns=table.columns, name=name)
 
 
 def from_splits(

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import paths
-from pyrovae.data.arrays import from_arrays
+from pyrovae.data.arrays import from_arrays, from_frame
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.splitting import permuted_rows, split
-from pyrovae.data.tables import FRAME, as_table, is_frame
+from pyrovae.data.tables import is_frame
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
 from pyrovae.data.values import Array
@@ -36,8 +36,9 @@ def load_data(
     Args:
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
-            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type)
-            or to a folder of equally large images, whose sub-folders are the labels. Beside the
+            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
+            ``file.csv`` or ``file.parquet`` (as a DataFrame, below), or
+            to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
             ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
             names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor or a DataFrame
@@ -60,8 +61,7 @@ def load_data(
     if isinstance(source, Splits):
         return source
     if is_frame(source):
-        table = as_table(source, FRAME)
-        return from_arrays(table.x, table.labels, columns=table.columns, name="table")
+        return from_frame(source, "DataFrame")
     if not isinstance(source, (str, Path)):
         return from_arrays(in_memory(source))
     if source in NAMES:

@@ -74,8 +74,9 @@ def as_table(frame: pd.DataFrame, name: str) -> Table:
         )
     values = [_numbers(frame.iloc[:, place]) for place in kept]
     x = np.stack(values, 1) if values else np.empty((len(frame), 0))
-    numbered = list(frame.columns) == list(range(len(names)))
-    return Table(x, () if numbered else tuple(names[place] for place in kept), labels)
+    columns = tuple(names[place] for place in kept)
+    is_numbered = columns == tuple(map(str, range(len(kept))))
+    return Table(x, () if is_numbered else columns, labels)
 
 
 def places(columns: Sequence[str], wanted: Sequence[str], name: str) -> list[int] | slice:

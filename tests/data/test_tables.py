@@ -24,7 +24,8 @@ CONTRACT = Contract(columns=tuple(NAMES), optional=("x_known",))
 
 def test_a_table_keeps_the_names_of_its_columns() -> None:
     assert all(split.columns == tuple(NAMES) for split in load_data(FRAME))
-    assert load_data(pd.DataFrame(X)).train.columns == ()
+    for numbered in (pd.DataFrame(X), pd.DataFrame(X).assign(label=1)):
+        assert load_data(numbered).train.columns == ()
     assert "mass</th>" in load_data(FRAME).train.preview()
 
 
@@ -61,7 +62,7 @@ def test_a_mask_moves_with_its_columns() -> None:
 def test_other_columns_are_refused_by_name(frame: pd.DataFrame, sentence: str) -> None:
     with pytest.raises(DataError, match=f"the DataFrame .*{sentence}"):
         as_dataset(frame, CONTRACT, (3,))
-    with pytest.raises(DataError, match=f"table .*{sentence}"):
+    with pytest.raises(DataError, match=f"DataFrame .*{sentence}"):
         CONTRACT.apply(load_data(frame))
 
 
@@ -93,7 +94,7 @@ def test_truth_values_are_zero_and_one() -> None:
     ],
 )
 def test_what_is_no_number_is_refused_by_name(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(DataError, match=f"the DataFrame.*{sentence}"):
+    with pytest.raises(DataError, match=f"DataFrame.*{sentence}"):
         load_data(FRAME.assign(**change))
 
 
