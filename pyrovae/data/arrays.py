@@ -105,14 +105,18 @@ def from_frame(frame: pd.DataFrame, name: str) -> Splits:
 
     Args:
         frame: A row for each observation. Numbers and truth values are the table; a column
-            ``label`` or ``labels`` of whole numbers or strings is the classes.
+            ``label`` or ``labels`` of whole numbers or strings is the classes. Missing values
+            are not known, as by the variable ``x_known``.
         name: Name of the data in messages and reports.
 
     Raises:
         DataError: A column does not hold numbers, or as :func:`from_arrays`.
     """
     table = as_table(frame, name)
-    return from_arrays(table.x, table.labels, columns=table.columns, name=name)
+    variables = {} if table.known is None else {X_KNOWN: table.known}
+    return from_arrays(
+        table.x, table.labels, variables=variables, columns=table.columns, name=name
+    )
 
 
 def from_splits(

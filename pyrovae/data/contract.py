@@ -7,6 +7,7 @@ from typing import assert_never
 
 from torch import Tensor
 
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.binarise import binarise
 from pyrovae.data.dataset import Binarisation, Dataset, Splits
 from pyrovae.errors import DataError
@@ -39,7 +40,8 @@ class Contract:
 
         Raises:
             DataError: Binarisation of data without a largest intensity, or data that lack a
-                variable or a column.
+                variable or a column, or have values that are not known where the programs take
+                no mask.
         """
         splits = binarise(matched(splits, self.columns), self.binarisation)
         return Splits(*(self._moved(self._asked(split)) for split in splits))
@@ -84,6 +86,11 @@ class Contract:
                 )
         optional = (name for name in self.optional if name in split.variables)
         asked = (*self.variables, *optional)
+        if X_KNOWN not in asked and split.unknown:
+            raise DataError(
+                f"{split.name} has {split.unknown} values that are not known, and the programs do "
+                f"not take {X_KNOWN}, which says where: fill them in, or let them take it"
+            )
         return split if split.asked == asked else replace(split, asked=asked)
 
     def _moved(self, split: Dataset) -> Dataset:

@@ -101,6 +101,15 @@ class Dataset:
         return None if self.maximum is None else (self.maximum + self.offset) / self.divisor
 
     @property
+    def unknown(self) -> int:
+        """Number of values in this split that are not known."""
+        known = self.variables.get(X_KNOWN)
+        if known is None:
+            return 0
+        hidden = int((~known[self.rows]).sum())
+        return hidden if known.ndim > 1 else hidden * self.shape.numel()
+
+    @property
     def kind(self) -> str:
         """Shape, values and further variables, in words."""
         shape = " × ".join(map(str, self.shape))
@@ -268,10 +277,13 @@ class Splits(NamedTuple):
 
     @property
     def description(self) -> str:
-        """Name, sizes and kind of the data, in a line."""
+        """Name, sizes and kind of the data, and how many values are not known, in a line."""
         train, validation, test = map(len, self)
         sizes = f"{train} training, {validation} validation, {test} test"
-        return f"{self.name}: {sizes}; {self.train.kind}"
+        unknown = sum(split.unknown for split in self)
+        values = (train + validation + test) * self.train.shape.numel()
+        note = f"; {unknown} of {values} values not known" if unknown else ""
+        return f"{self.name}: {sizes}; {self.train.kind}{note}"
 
     def to(self, device: str | torch.device) -> Splits:
         """The same splits on ``device``; a store that was shared stays shared."""

@@ -24,12 +24,14 @@ class Table(NamedTuple):
     """A DataFrame in numbers.
 
     Attributes:
-        x: Values ``(n, columns)``; truth values are 0 and 1.
+        x: Values ``(n, columns)``; truth values are 0 and 1, and 0 stands for missing ones.
+        known: False for missing values ``(n, columns)``; None if there are none.
         columns: Names of the columns; empty where they are only numbered.
         labels: Classes ``(n,)`` int64, if a column is named ``label`` or ``labels``.
     """
 
     x: Array
+    known: Array | None
     columns: tuple[str, ...]
     labels: Array | None
 
@@ -41,7 +43,8 @@ class Table(NamedTuple):
         """
         order = places(self.columns, columns, name)
         names = self.columns if isinstance(order, slice) else tuple(columns)
-        return self._replace(x=self.x[:, order], columns=names)
+        known = None if self.known is None else self.known[:, order]
+        return self._replace(x=self.x[:, order], known=known, columns=names)
 
 
 def is_frame(data: Any) -> TypeGuard[pd.DataFrame]:
@@ -57,26 +60,34 @@ def as_table(frame: pd.DataFrame, name: str) -> Table:
         name: Name of the data in messages.
 
     Raises:
-        DataError: Two columns have the same name, a column does not hold numbers, or the classes
-            are neither whole numbers nor strings.
+        DataError: Two columns have the same name, a column does not hold numbers or holds
+            infinite ones, or the classes are neither whole numbers nor strings.
     """
     names = [str(column) for column in frame.columns]
     if twice := sorted({column for column in names if names.count(column) > 1}):
         raise DataError(f"{name} has several columns {', '.join(twice)}: give each its own name")
     label = next((column for column in LABELS if column in names), None)
     labels = None if label is None else _classes(frame.iloc[:, names.index(label)], label, name)
-    kept = [place for place, column in enumerate(names) if column != label]
-    wrong = [names[place] for place in kept if frame.dtypes.iloc[place].kind not in "biuf"]
-    if wrong:
+    kept = {
+        column: _of_its_own_type(frame.iloc[:, place])
+        for place, column in enumerate(names)
+        if column != label
+    }
+    if wrong := [key for key, column in kept.items() if column.dtype.kind not in "biuf"]:
         raise DataError(
             f"{name}: columns {', '.join(wrong)} do not hold numbers: leave them out, or encode "
             "them as numbers"
         )
-    values = [_numbers(frame.iloc[:, place]) for place in kept]
-    x = np.stack(values, 1) if values else np.empty((len(frame), 0))
-    columns = tuple(names[place] for place in kept)
-    is_numbered = columns == tuple(map(str, range(len(kept))))
-    return Table(x, () if is_numbered else columns, labels)
+    values = {key: _numbers(column) for key, column in kept.items()}
+    if infinite := [key for key, column in values.items() if np.isinf(column).any()]:
+        raise DataError(
+            f"{name}: columns {', '.join(infinite)} hold infinite values: replace them, or leave "
+            "them empty if they are not known"
+        )
+    x = np.stack(list(values.values()), 1) if values else np.empty((len(frame), 0))
+    known = frame.iloc[:, [names.index(key) for key in kept]].notna().to_numpy()
+    is_numbered = tuple(kept) == tuple(map(str, range(len(kept))))
+    return Table(x, None if known.all() else known, () if is_numbered else tuple(kept), labels)
 
 
 def places(columns: Sequence[str], wanted: Sequence[str], name: str) -> list[int] | slice:
@@ -106,9 +117,16 @@ def places(columns: Sequence[str], wanted: Sequence[str], name: str) -> list[int
     return [place[column] for column in wanted]
 
 
+def _of_its_own_type(column: pd.Series) -> pd.Series:
+    """Whole numbers or truth values, which pandas stores as others where some are missing."""
+    return column.convert_dtypes() if column.hasnans else column
+
+
 def _numbers(column: pd.Series) -> Array:
-    kind = {"b": np.uint8, "f": np.float64}.get(column.dtype.kind)
-    return column.to_numpy(dtype=kind)
+    """Values of a column, 0 for those that are missing."""
+    dtype = np.uint8 if column.dtype.kind == "b" else column.dtype
+    dtype = getattr(dtype, "numpy_dtype", dtype)  # of a type of pandas' own
+    return column.to_numpy(dtype, na_value=0) if column.hasnans else column.to_numpy(dtype)
 
 
 def _classes(column: pd.Series, label: str, name: str) -> Array:

@@ -129,7 +129,8 @@ class Autoencoder(nn.Module, ABC):
         Args:
             data: A split of data as loaded, or an array, a tensor or a DataFrame of values as the
                 model sees them, ``(data, *shape)``. Columns of a DataFrame are matched by name to
-                those that the model was fitted to, where both have names.
+                those that the model was fitted to, where both have names; its missing values are
+                not known.
 
         Returns:
             A NumPy array ``(data, dims)``; of a DataFrame a DataFrame with the same index.

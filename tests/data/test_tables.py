@@ -103,3 +103,59 @@ def test_names_that_do_not_fit_are_refused() -> None:
         load_data(pd.concat([FRAME, FRAME[["mass"]]], axis=1))
     with pytest.raises(DataError, match="has 2 names of columns and observations of shape"):
         from_arrays(X, columns=NAMES[:2])
+
+
+KNOWN = np.random.default_rng(1).random(X.shape) < 0.7
+HOLED = FRAME.where(KNOWN)
+
+
+def test_missing_values_are_those_that_are_not_known() -> None:
+    data, same = load_data(HOLED), from_arrays(X, variables={"x_known": KNOWN}, columns=NAMES)
+    assert CONTRACT.apply(data).fingerprint() == CONTRACT.apply(same).fingerprint()
+    assert sum(split.unknown for split in data) == (~KNOWN).sum()
+    assert f"; {(~KNOWN).sum()} of 90 values not known" in data.description
+    assert load_data(FRAME).train.unknown == 0
+    assert "x_known" not in load_data(FRAME).train.variables
+    rows = from_arrays(X, variables={"x_known": KNOWN[:, 0]})
+    assert sum(split.unknown for split in rows) == 3 * (~KNOWN[:, 0]).sum()
+
+
+def test_missing_values_are_matched_by_name_as_well() -> None:
+    given = as_dataset(HOLED[NAMES[::-1]], CONTRACT, (3,)).batch(torch.arange(30))
+    assert torch.equal(given.others["x_known"], torch.from_numpy(KNOWN))
+    assert torch.equal(given.x, torch.from_numpy(np.where(KNOWN, X, 0)))
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [(X > 0, 1), (np.arange(90).reshape(30, 3), 89), (np.arange(90).reshape(30, 3) / 2, None)],
+)
+def test_missing_values_do_not_change_the_type_of_others(values: Any, levels: Any) -> None:
+    whole = pd.DataFrame(values, columns=NAMES)
+    holed = whole.astype(object).where(KNOWN) if values.dtype == bool else whole.where(KNOWN)
+    if levels == 89:
+        assert KNOWN[-1, -1]  # the largest
+    data = load_data(holed)
+    assert data.train.levels == load_data(whole).train.levels == levels
+    expected = np.where(KNOWN, values, 0).astype(np.float32)
+    assert torch.equal(data.train.x.float(), torch.from_numpy(expected))
+    nullable = load_data(holed.convert_dtypes())
+    assert nullable.fingerprint() == data.fingerprint()
+
+
+def test_infinite_values_are_refused_by_name() -> None:
+    with pytest.raises(DataError, match="DataFrame: columns mass hold infinite values"):
+        load_data(HOLED.assign(mass=np.inf))
+
+
+def test_programs_that_take_no_mask_refuse_values_that_are_not_known() -> None:
+    bare = Contract(columns=tuple(NAMES))
+    with pytest.raises(DataError, match=r"has \d+ values that are not known, .* take x_known"):
+        bare.apply(load_data(HOLED))
+    all_known = from_arrays(X, variables={"x_known": np.ones_like(KNOWN)})
+    assert bare.apply(all_known).train.unknown == 0
+
+
+def test_arrays_with_nan_are_answered_with_what_takes_them() -> None:
+    with pytest.raises(DataError, match=r"NaN or infinite .* DataFrame or \.csv .* x_known"):
+        load_data(np.where(KNOWN, X, np.nan))

@@ -70,3 +70,30 @@ def test_frames_come_back_as_frames(run: Path) -> None:
     values = FRAME.to_numpy()
     np.testing.assert_array_equal(opened.reconstruct(given), opened.reconstruct(values))
     np.testing.assert_array_equal(opened.embed(given), opened.embed(values))
+
+
+KNOWN = np.random.default_rng(1).random(FRAME.shape) < 0.7
+HOLED = FRAME.where(KNOWN)
+
+
+def test_a_table_with_holes_is_trained_on_and_filled_in(
+    here: Path, command: Any, command_of: Any, overrides: Any
+) -> None:
+    HOLED.to_csv("holed.csv", index=False)
+    np.savez("masked.npz", x=FRAME.to_numpy(), x_known=KNOWN)
+    losses = []
+    for data, folder in (("holed.csv", "holed"), ("masked.npz", "masked")):
+        outcome = command("--data", data, "--output", folder, *overrides(NORMAL))
+        assert outcome.status == 0, outcome.err
+        assert f"{(~KNOWN).sum()} of 120 values not known" in outcome.out
+        losses.append(list(open_run(folder).history["elbo"]))
+    assert losses[0] == losses[1]
+    opened = open_run("holed")
+    filled = opened.reconstruct(HOLED)
+    assert not filled.isna().any(axis=None)
+    other = FRAME.where(KNOWN, 1e3).where(KNOWN)  # what stood there has no effect
+    pd.testing.assert_frame_equal(filled, opened.reconstruct(other))
+    assert (opened.embed(FRAME) != opened.embed(HOLED)).any(axis=None)
+    assert command_of(encode.main)("holed", "--split", "all", "--output", "z.csv").status == 0
+    found = pd.read_csv("z.csv").filter(regex=r"^z").to_numpy()
+    np.testing.assert_allclose(opened.embed(HOLED), found, rtol=1e-4, atol=1e-5)
