@@ -124,8 +124,9 @@ def _of_its_own_type(column: pd.Series) -> pd.Series:
 
 def _numbers(column: pd.Series) -> Array:
     """Values of a column, 0 for those that are missing."""
-    dtype = np.uint8 if column.dtype.kind == "b" else column.dtype
-    dtype = getattr(dtype, "numpy_dtype", dtype)  # of a type of pandas' own
+    own: Any = column.dtype
+    # Types of pandas' own know the one of NumPy.
+    dtype: Any = np.uint8 if own.kind == "b" else getattr(own, "numpy_dtype", own)
     return column.to_numpy(dtype, na_value=0) if column.hasnans else column.to_numpy(dtype)
 
 
