@@ -27,7 +27,7 @@ inference:
 
 Keys and their defaults: --dry-run, models/README.md, inference/README.md. Examples:
   python -m pyrovae.train bernoulli svi --data mnist --set inference.epochs=20
-  python -m pyrovae.train vae beta --data table.npy --set model.likelihood.kind=laplace
+  python -m pyrovae.train vae beta --data table.csv --set model.likelihood.kind=laplace
   python -m pyrovae.train my_program.py svi --data data.npz --output runs/mine"""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,13 @@ from torch import Tensor
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.tables import as_table
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.data.variables import as_variables, without_unknown
 from pyrovae.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST = 10
 """Fewest observations that can be split; a tenth of fewer is no validation or test set."""
@@ -35,6 +39,7 @@ def from_arrays(
     factors: Array | Tensor | None = None,
     factor_names: Sequence[str] | None = None,
     variables: Mapping[str, Array | Tensor] | None = None,
+    columns: Sequence[str] = (),
     name: str = "array",
     maximum: float | None = None,
 ) -> Splits:
@@ -59,13 +64,14 @@ def from_arrays(
         variables: Further variables by name, with a row for each observation, which programs may
             take as arguments. Of ``x`` or a variable ``y``, values are unknown where ``x_known``
             or ``y_known`` is false, and whatever stands there has no effect.
+        columns: Names of the columns of a table, by which other tables are matched to it.
         name: Name of the data in messages and reports.
         maximum: Largest intensity a value can take, if the table above guesses wrong.
 
     Raises:
         DataError: If there are fewer than ten observations, values that are not finite numbers
-            or lie beyond ``maximum``, another number of axes, or labels or factors that do not
-            fit.
+            or lie beyond ``maximum``, another number of axes, or labels, factors or names of
+            columns that do not fit.
     """
     values = as_numpy(x)
     others = {key: as_numpy(value) for key, value in (variables or {}).items()}
@@ -77,6 +83,11 @@ def from_arrays(
     if maximum is not None:
         check_range(stored.values, maximum, name)
     n = len(stored.values)
+    if columns and stored.values.shape[1:] != (len(columns),):
+        raise DataError(
+            f"{name} has {len(columns)} names of columns and observations of shape "
+            f"{stored.values.shape[1:]}: give one name for each column of a table"
+        )
     return split(
         name,
         as_tensor(stored.values),
@@ -85,6 +96,26 @@ def from_arrays(
         maximum=stored.maximum if maximum is None else maximum,
         factors=None if factors is None else as_factors(as_numpy(factors), factor_names, n, name),
         variables=as_variables(others, n, name),
+        columns=tuple(columns),
+    )
+
+
+def from_frame(frame: pd.DataFrame, name: str) -> Splits:
+    """Split a DataFrame, as :func:`from_arrays`.
+
+    Args:
+        frame: A row for each observation. Numbers and truth values are the table; a column
+            ``label`` or ``labels`` of whole numbers or strings is the classes. Missing values
+            are not known, as by the variable ``x_known``.
+        name: Name of the data in messages and reports.
+
+    Raises:
+        DataError: A column does not hold numbers, or as :func:`from_arrays`.
+    """
+    table = as_table(frame, name)
+    variables = {} if table.known is None else {X_KNOWN: table.known}
+    return from_arrays(
+        table.x, table.labels, variables=variables, columns=table.columns, name=name
     )
 
 

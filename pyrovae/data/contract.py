@@ -7,6 +7,7 @@ from typing import assert_never
 
 from torch import Tensor
 
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.binarise import binarise
 from pyrovae.data.dataset import Binarisation, Dataset, Splits
 from pyrovae.errors import DataError
@@ -24,21 +25,25 @@ class Contract:
         interval: Scale of intensities 0..m that stay grey: "counts" leaves them, "unit" divides
             them by m, "open_unit" puts level k at (k + 1/2) / (m + 1), the middle of its bin in
             (0, 1). Real values, and bits, stay as they are.
+        columns: Names of the columns that the model is for, if they are known; columns of other
+            data are matched to them by name.
     """
 
     binarisation: Binarisation = "none"
     interval: Interval = "counts"
     variables: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def apply(self, splits: Splits) -> Splits:
         """The data as the model sees them; applying twice changes nothing more.
 
         Raises:
             DataError: Binarisation of data without a largest intensity, or data that lack a
-                variable.
+                variable or a column, or have values that are not known where the programs take
+                no mask.
         """
-        splits = binarise(splits, self.binarisation)
+        splits = binarise(matched(splits, self.columns), self.binarisation)
         return Splits(*(self._moved(self._asked(split)) for split in splits))
 
     def prepared(self, data: Dataset) -> Dataset:
@@ -48,7 +53,7 @@ class Contract:
             DataError: As :meth:`apply`.
         """
         if self.binarisation == "none" or data.binarisation != "none":
-            return self._moved(self._asked(data))
+            return self._moved(self._asked(data.with_columns(self.columns)))
         return self.apply(Splits(data, data, data)).train
 
     def require_prepared(self, x: Tensor, levels: float | None) -> None:
@@ -81,6 +86,11 @@ class Contract:
                 )
         optional = (name for name in self.optional if name in split.variables)
         asked = (*self.variables, *optional)
+        if X_KNOWN not in asked and split.unknown:
+            raise DataError(
+                f"{split.name} has {split.unknown} values that are not known, and the programs do "
+                f"not take {X_KNOWN}, which says where: fill them in, or let them take it"
+            )
         return split if split.asked == asked else replace(split, asked=asked)
 
     def _moved(self, split: Dataset) -> Dataset:
@@ -96,3 +106,19 @@ class Contract:
                 return replace(split, offset=0.5, divisor=m + 1) if grey else split
             case _:
                 assert_never(self.interval)
+
+
+def matched(splits: Splits, columns: tuple[str, ...]) -> Splits:
+    """The same data with their columns in the order of a model, where both have names.
+
+    A store that the splits share stays shared.
+
+    Raises:
+        DataError: Columns are missing, or there are others.
+    """
+    if splits.train.columns in ((), columns) or not columns:
+        return splits
+    if any(split.x is not splits.train.x for split in splits):
+        return Splits(*(split.with_columns(columns) for split in splits))
+    whole = splits.train.with_columns(columns)
+    return Splits(*(replace(whole, rows=split.rows) for split in splits))

@@ -14,6 +14,7 @@ from torch import Tensor
 from pyrovae import notebook
 from pyrovae.data.batch import X_KNOWN, Batch
 from pyrovae.data.display import IMAGES, ROWS, first_images, first_rows
+from pyrovae.data.tables import places
 from pyrovae.specs.model import Binarisation as Binarisation
 
 CHUNK = 4096
@@ -54,6 +55,7 @@ class Dataset:
         factors: Factors of variation of the stored observations, if known.
         variables: Further variables of the stored observations by name, ``(stored, *shape)``.
         asked: Names of the variables that are in a batch, which are those that the programs take.
+        columns: Names of the columns of a table, if they are known.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Dataset:
     factors: KnownFactors | None = None
     variables: Mapping[str, Tensor] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of observations in this split."""
@@ -98,6 +101,15 @@ class Dataset:
         return None if self.maximum is None else (self.maximum + self.offset) / self.divisor
 
     @property
+    def unknown(self) -> int:
+        """Number of values in this split that are not known."""
+        known = self.variables.get(X_KNOWN)
+        if known is None:
+            return 0
+        hidden = int((~known[self.rows]).sum())
+        return hidden if known.ndim > 1 else hidden * self.shape.numel()
+
+    @property
     def kind(self) -> str:
         """Shape, values and further variables, in words."""
         shape = " × ".join(map(str, self.shape))
@@ -117,7 +129,7 @@ class Dataset:
         x = self._expected(index)
         if self.are_images:
             return first_images(x, self.levels)
-        return first_rows(x, self._known(index).expand_as(x))
+        return first_rows(x, self._known(index).expand_as(x), self.columns)
 
     def batch(self, index: Tensor) -> Batch:
         r"""Observations ``rows[index]`` on the data's device, with the variables asked for.
@@ -177,6 +189,21 @@ class Dataset:
     def first(self, n: int) -> Dataset:
         """The first ``n`` observations, or all of them if there are fewer."""
         return replace(self, rows=self.rows[:n])
+
+    def with_columns(self, columns: tuple[str, ...]) -> Dataset:
+        """The same observations with the columns in another order, where they have names.
+
+        Raises:
+            DataError: Columns are missing, or there are others.
+        """
+        order = places(self.columns, columns, self.name)
+        if isinstance(order, slice):
+            return self
+        known = self.variables.get(X_KNOWN)
+        moved = {} if known is None or known.ndim == 1 else {X_KNOWN: known[:, order]}
+        return replace(
+            self, x=self.x[:, order], columns=columns, variables={**self.variables, **moved}
+        )
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same observations with every tensor on ``device``."""
@@ -250,10 +277,13 @@ class Splits(NamedTuple):
 
     @property
     def description(self) -> str:
-        """Name, sizes and kind of the data, in a line."""
+        """Name, sizes and kind of the data, and how many values are not known, in a line."""
         train, validation, test = map(len, self)
         sizes = f"{train} training, {validation} validation, {test} test"
-        return f"{self.name}: {sizes}; {self.train.kind}"
+        unknown = sum(split.unknown for split in self)
+        values = (train + validation + test) * self.train.shape.numel()
+        note = f"; {unknown} of {values} values not known" if unknown else ""
+        return f"{self.name}: {sizes}; {self.train.kind}{note}"
 
     def to(self, device: str | torch.device) -> Splits:
         """The same splits on ``device``; a store that was shared stays shared."""

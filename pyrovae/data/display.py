@@ -25,10 +25,17 @@ def first_images(x: Tensor, levels: float | None) -> str:
     return notebook.images(line.squeeze(-1).cpu().numpy(), f"the first {len(x)} images")
 
 
-def first_rows(x: Tensor, known: Tensor) -> str:
-    """The rows ``(n, columns)`` as a table; values that are not known are dashes."""
+def first_rows(x: Tensor, known: Tensor, columns: tuple[str, ...] = ()) -> str:
+    """The rows ``(n, columns)`` as a table; values that are not known are dashes.
+
+    Args:
+        x: The rows.
+        known: False for values that are not known, of the same shape.
+        columns: Names of the columns, if they are known.
+    """
     shown = x[:, :COLUMNS]
-    names = [f"column {column}" for column in range(shown.shape[1])]
+    numbered = [f"column {column}" for column in range(shown.shape[1])]
+    names = list(columns[:COLUMNS]) or numbered
     cells = [
         [f"{value:.4g}" if is_known else "–" for value, is_known in zip(*row, strict=True)]
         for row in zip(shown.tolist(), known[:, :COLUMNS].tolist(), strict=True)

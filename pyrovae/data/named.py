@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import paths
-from pyrovae.data.arrays import from_arrays
+from pyrovae.data.arrays import from_arrays, from_frame
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.tables import is_frame
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
 from pyrovae.data.values import Array
@@ -35,13 +36,15 @@ def load_data(
     Args:
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
-            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type)
-            or to a folder of equally large images, whose sub-folders are the labels. Beside the
+            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
+            ``file.csv`` or ``file.parquet`` (as a DataFrame, below), or
+            to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
             ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
             names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor or a DataFrame
-            of numbers; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside it.
-            Splits are returned as they are.
+            of numbers, whose column names are kept and whose column ``label`` or ``labels`` is
+            the classes; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside
+            an array. Splits are returned as they are.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
 
@@ -57,6 +60,8 @@ def load_data(
     """
     if isinstance(source, Splits):
         return source
+    if is_frame(source):
+        return from_frame(source, "DataFrame")
     if not isinstance(source, (str, Path)):
         return from_arrays(in_memory(source))
     if source in NAMES:
@@ -67,27 +72,18 @@ def load_data(
 
 
 def in_memory(source: Any) -> Array | Tensor:
-    """An array, a tensor, or the numbers of a DataFrame.
+    """An array or a tensor as it is.
 
     Raises:
-        DataError: It is nothing of that kind, or a column does not hold numbers.
+        DataError: It is neither.
     """
     if isinstance(source, np.ndarray | Tensor):
         return source
-    if not hasattr(source, "dtypes") or not hasattr(source, "to_numpy"):
-        raise DataError(
-            f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
-            "DataFrame of numbers, with a row for each observation, or the name or path of data; "
-            "of a DataLoader, give its dataset as one tensor"
-        )
-    wrong = [str(name) for name in source.columns if source[name].dtype.kind not in "biuf"]
-    if wrong:
-        raise DataError(
-            f"columns {', '.join(wrong)} of the DataFrame do not hold numbers: leave them out, or "
-            "encode them as numbers"
-        )
-    values: Array = source.to_numpy()
-    return values
+    raise DataError(
+        f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
+        "DataFrame of numbers, with a row for each observation, or the name or path of data; "
+        "of a DataLoader, give its dataset as one tensor"
+    )
 
 
 def read_named(name: str, root: Path, *, download: bool) -> Splits:

@@ -1,4 +1,4 @@
-"""Data named by a path: an array on disk, or a folder of images."""
+"""Data named by a path: an array or a table on disk, or a folder of images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 from numpy.lib.npyio import NpzFile
 
-from pyrovae.data.arrays import from_arrays
+from pyrovae.data.arrays import from_arrays, from_frame
 from pyrovae.data.batch import KNOWN
 from pyrovae.data.dataset import Splits
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.npz import open_npz, read_member, read_npy
+from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError
 
@@ -31,7 +32,11 @@ def exists(source: str | Path) -> bool:
 
 
 def read_path(source: str | Path) -> Splits:
-    """Read ``file.npy``, ``file.npz``, ``file.npz:key`` or a folder of images.
+    """Read an array, a table or a folder of images.
+
+    Args:
+        source: ``file.npy``, ``file.npz``, ``file.npz:key``, ``file.csv``, ``file.parquet`` or
+            the folder.
 
     Raises:
         DataError: If the path is of another kind, cannot be read, or holds no usable data.
@@ -46,9 +51,12 @@ def read_path(source: str | Path) -> Splits:
             return from_arrays(read_npy(path), name=path.name)
         case ".npz":
             return read_npz(path, key)
+        case ".csv" | ".parquet":
+            return from_frame(read_frame(path), path.name)
         case _:
             raise DataError(
-                f"{path} cannot be read as data: give an .npy or .npz file or a folder of images"
+                f"{path} cannot be read as data: give an .npy, .npz, .csv or .parquet file or a "
+                "folder of images"
             )
 
 

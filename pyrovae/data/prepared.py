@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pyrovae.data.arrays import channels_first
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation, Dataset
 from pyrovae.data.named import in_memory
+from pyrovae.data.tables import FRAME, as_table, is_frame
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.errors import DataError
 
@@ -26,19 +30,30 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
     """A split as the model sees it, of a split as loaded, or of values that are so already.
 
     Args:
-        data: A split, or an array, a tensor or a DataFrame, ``(data, *shape)``.
+        data: A split, or an array, a tensor or a DataFrame, ``(data, *shape)``; columns of a
+            DataFrame are matched by name to those of the model, where both have names, and its
+            missing values are not known.
         contract: The model's contract.
         shape: Shape of an observation of the model, if it is known; images may have their
             channels last, or be rows of values, as in a table.
 
     Raises:
-        DataError: Data of another kind or shape, that are not finite, or lack a variable.
+        DataError: Data of another kind or shape, that are not finite, or lack a variable or a
+            column.
     """
     if isinstance(data, Dataset):
         return contract.prepared(data)
     if isinstance(data, str | tuple):  # a name, or all three splits
         raise DataError("give one split of the data, such as load_data(...).test, or an array")
-    values = as_numpy(in_memory(data))
+    variables: dict[str, Tensor] = {}
+    columns: tuple[str, ...] = ()
+    if is_frame(data):
+        table = as_table(data, FRAME).arranged(contract.columns, FRAME)
+        values, columns = table.x, table.columns
+        if table.known is not None:
+            variables[X_KNOWN] = as_tensor(_in_shape(table.known, shape))
+    else:
+        values = as_numpy(in_memory(data))
     if values.ndim < 2 or not len(values):
         raise DataError(
             f"{GIVEN} has shape {values.shape}: give a row for each observation, (data, *shape)"
@@ -50,7 +65,8 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
     # Bits stay as they are: none are drawn of values that are taken for the model's own.
     kind: Binarisation = "none" if contract.binarisation == "none" else "threshold"
     rows = torch.arange(len(x))
-    return contract.prepared(Dataset(GIVEN, as_tensor(x), rows, None, None, binarisation=kind))
+    found = Dataset(GIVEN, as_tensor(x), rows, None, None, kind)
+    return contract.prepared(replace(found, variables=variables, columns=columns))
 
 
 def _in_shape(values: Array, shape: Sequence[int] | None) -> Array:

@@ -62,11 +62,14 @@ def split(
     maximum: float | None,
     factors: KnownFactors | None = None,
     variables: Mapping[str, Tensor] | None = None,
+    columns: tuple[str, ...] = (),
 ) -> Splits:
     """Three views of one store ``x`` of shape ``(stored, *shape)``.
 
     Labels are the variable ``y`` as well, unless there is another of that name.
     """
     known = {**({} if labels is None else {"y": labels}), **(variables or {})}
-    whole = Dataset(name, x, rows.train, labels, maximum, factors=factors, variables=known)
+    whole = Dataset(
+        name, x, rows.train, labels, maximum, factors=factors, variables=known, columns=columns
+    )
     return Splits(*(replace(whole, rows=part) for part in rows))

@@ -35,5 +35,7 @@ def check_finite(values: Array, name: str) -> None:
     first = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), finite.shape))
     raise DataError(
         f"{name} holds {finite.size - np.count_nonzero(finite)} values that are NaN or infinite "
-        f"in single precision, the first in observation {first[0]} at {first[1:]}: replace them"
+        f"in single precision, the first in observation {first[0]} at {first[1:]}: replace them; "
+        "values that are not known may be NaN in a DataFrame or .csv file, or false in an array "
+        "x_known beside x in an .npz file"
     )

@@ -18,6 +18,7 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
+from pyrovae.data.tables import is_frame
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, role
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -39,12 +40,14 @@ class Declaration(NamedTuple):
         inference: Specification of the inference, resolved.
         shape: Shape of one observation.
         levels: Largest intensity that the model sees; None for real-valued data.
+        columns: Names of the columns of a table, if they are known.
     """
 
     model: ModelSpec
     inference: InferenceSpec
     shape: tuple[int, ...]
     levels: float | None
+    columns: tuple[str, ...] = ()
 
 
 class Autoencoder(nn.Module, ABC):
@@ -125,7 +128,9 @@ class Autoencoder(nn.Module, ABC):
 
         Args:
             data: A split of data as loaded, or an array, a tensor or a DataFrame of values as the
-                model sees them, ``(data, *shape)``.
+                model sees them, ``(data, *shape)``. Columns of a DataFrame are matched by name to
+                those that the model was fitted to, where both have names; its missing values are
+                not known.
 
         Returns:
             A NumPy array ``(data, dims)``; of a DataFrame a DataFrame with the same index.
@@ -144,7 +149,7 @@ class Autoencoder(nn.Module, ABC):
             found = torch.empty(len(split), width, dtype=few.x.dtype)
             for index in torch.arange(len(split)).split(CHUNK):
                 found[index] = means(self, split.batch(index).to(self.device), sites).to(found)
-            if not hasattr(data, "iloc"):
+            if not is_frame(data):
                 return found.numpy()
             widths = {site: means(self, few, [site]).shape[1] for site in sites}
         import pandas as pd

@@ -130,7 +130,11 @@ def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits, par
     seen = contract(model).apply(data).train
     model = resolve_model(model, seen.levels, lambda: seen.mean().sum().item())
     declaration = Declaration(
-        model, resolve_inference(inference, model), tuple(seen.shape), seen.levels
+        model,
+        resolve_inference(inference, model),
+        tuple(seen.shape),
+        seen.levels,
+        seen.columns,
     )
     with seeded(inference.seed):
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
@@ -172,7 +176,7 @@ def declared(
     Raises:
         SpecError: Parts do not fit.
     """
-    model, inference, shape, levels = declaration
+    model, inference, shape, levels, columns = declaration
     likelihood = parts.likelihood or build_likelihood(model.likelihood, shape)
     # One after the other, so that a seed gives the same weights as ever.
     prior = parts.prior or build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs)
@@ -184,13 +188,13 @@ def declared(
         likelihood.standardisation = guide.encoder.standardisation = units
         guide.encoder.levels = 1.0
     vae = VAE(prior=prior, decoder=decoder, likelihood=likelihood, guide=guide)
-    vae.contract = contract(model)
+    vae.contract = contract(model, columns)
     vae.declaration = declaration
     return vae
 
 
 def _decoder(own: nn.Module | None, declaration: Declaration, outputs: int) -> Decoder:
-    model, _, shape, _ = declaration
+    model, shape = declaration.model, declaration.shape
     if own is None:
         return build_decoder(model.decoder, model.latent_dim, shape, outputs)
     if isinstance(own, Decoder):
@@ -199,8 +203,8 @@ def _decoder(own: nn.Module | None, declaration: Declaration, outputs: int) -> D
 
 
 def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
-    _, inference, shape, levels = declaration
-    spec = inference.guide.encoder
+    shape, levels = declaration.shape, declaration.levels
+    spec = declaration.inference.guide.encoder
     if isinstance(own, Encoder):
         return own
     if isinstance(spec, MirrorSpec):
@@ -212,6 +216,8 @@ def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
     return encoder
 
 
-def contract(model: ModelSpec) -> Contract:
-    """Contract between the model and its data."""
-    return Contract(model.binarisation, model.likelihood.interval, optional=(X_KNOWN,))
+def contract(model: ModelSpec, columns: tuple[str, ...] = ()) -> Contract:
+    """Contract between the model and its data, whose columns may have names."""
+    return Contract(
+        model.binarisation, model.likelihood.interval, optional=(X_KNOWN,), columns=columns
+    )

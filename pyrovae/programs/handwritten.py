@@ -77,7 +77,9 @@ class Handwritten(Autoencoder):
         self.path = path = self.spec.file
         self.source = f"{path}: "
         self.file = ProgramFile.load(self.spec)
-        self.contract = Contract(self.file.binarisation, variables=self._variables(data))
+        self.contract = Contract(
+            self.file.binarisation, variables=self._variables(data), columns=data.train.columns
+        )
         self._store: Any = {"params": {}, "constraints": {}}
         for name, network in self.file.networks.items():
             self.add_module(self._free(name), network)

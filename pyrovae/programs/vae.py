@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from pyrovae.data.batch import X_KNOWN
+from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import Likelihood
@@ -74,6 +75,7 @@ class VAE(Autoencoder):
 
     # Particles may be drawn at once, in a dimension to the left of the data.
     vectorisable = True
+    contract = Contract(optional=(X_KNOWN,))
     likelihood_reason: str = ""
 
     def __init__(

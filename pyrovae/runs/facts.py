@@ -44,6 +44,7 @@ class DataFacts(_Facts):
         shape: Shape of one observation.
         levels: Largest intensity; None for real values.
         sizes: Number of observations in each split.
+        columns: Names of the columns of a table, if they are known.
     """
 
     source: str
@@ -52,6 +53,7 @@ class DataFacts(_Facts):
     shape: tuple[int, ...]
     levels: float | None = None
     sizes: dict[str, int] = {}
+    columns: tuple[str, ...] = ()
 
 
 class RunFacts(_Facts):

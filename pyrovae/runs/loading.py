@@ -14,6 +14,7 @@ from pyrovae import notebook
 from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Splits, load_data, paths
+from pyrovae.data.contract import matched
 from pyrovae.data.named import NAMES
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation.batches import observations
@@ -310,7 +311,8 @@ def other_data(run: Run, source: str | Path, data_root: str | Path | None = None
 def _of_its_shape(
     folder: Path, facts: RunFacts, source: str, data_root: str | Path | None
 ) -> Splits:
-    splits = load_data(source, root=facts.data.root if data_root is None else data_root)
+    stored = load_data(source, root=facts.data.root if data_root is None else data_root)
+    splits = matched(stored, facts.data.columns)
     shape, fitted = splits.train.shape, facts.data.shape
     if tuple(shape) != fitted:
         raise DataError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyrovae.data.prepared import as_dataset
+from pyrovae.data.tables import is_frame
 from pyrovae.data.values import Array
 from pyrovae.diagnosis.diagnosis import Diagnosis, diagnose
 from pyrovae.exploration.result import Result
@@ -60,18 +61,29 @@ class OpenRun(Run):
         """
         return self.model.embed(self.data.test if data is None else data)
 
-    def reconstruct(self, data: Any = None) -> Array:
-        """Means of p(x | z) at the means of q(z | x), ``(data, *shape)``.
+    def reconstruct(self, data: Any = None) -> Any:
+        """Means of p(x | z) at the means of q(z | x).
 
         Args:
             data: As for :meth:`embed`.
+
+        Returns:
+            A NumPy array ``(data, *shape)``; of a DataFrame a DataFrame with the same index and
+            the columns in the model's order.
 
         Raises:
             DataError: As for :meth:`embed`.
             SpecError: No site observes ``x``, or one has no mean.
         """
         given = self.data.test if data is None else data
-        return reconstructed(self.model, as_dataset(given, self.model.contract, self.model.shape))
+        split = as_dataset(given, self.model.contract, self.model.shape)
+        found = reconstructed(self.model, split)
+        if not is_frame(data):
+            return found
+        import pandas as pd
+
+        names = list(split.columns) or None
+        return pd.DataFrame(found.reshape(len(found), -1), index=data.index, columns=names)
 
     def sample(self, count: int, *, seed: int = 0, **others: Tensor) -> Array:
         """Draws ``(count, *shape)`` from p(x), always the same for a seed.

@@ -64,7 +64,10 @@ def reconstruct_run(options: ResultsOptions, display: Display) -> Path:
     """
     run, split, notes = _opened(options, display)
     x = reconstructed(run.autoencoder, split)
-    results = Results(x, _beside(split) | {"x": x}, _LABEL)
+    names = list(split.columns)
+    # A column of the table's own takes the place of one that is called the same.
+    beside = {key: array for key, array in _beside(split).items() if key not in names}
+    results = Results(x, beside | {"x": x}, _LABEL | {"x": names})
     file = _file(run, options, "reconstructions", ".npy")
     return _written(results, options, file, notes, display)
 
@@ -81,7 +84,8 @@ def sample_run(options: SampleOptions, display: Display) -> Path:
     autoencoder, notes = load_model(options.run, options.device)
     x = sampled(autoencoder, options.num, options.seed)
     file = options.run / "results" / "samples.npy"
-    return _written(Results(x, {"x": x}), options, file, notes, display)
+    results = Results(x, {"x": x}, {"x": list(autoencoder.contract.columns)})
+    return _written(results, options, file, notes, display)
 
 
 def reconstructed(autoencoder: Autoencoder, split: Dataset) -> Array:

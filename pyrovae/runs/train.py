@@ -195,6 +195,7 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
                 root=str(request.data_root.expanduser().absolute()),
                 fingerprint=run.identity.fingerprint,
                 shape=tuple(data.train.shape),
+                columns=data.train.columns,
                 levels=data.train.levels,
                 sizes={split: len(part) for split, part in data._asdict().items()},
             ),

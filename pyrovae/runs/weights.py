@@ -105,6 +105,7 @@ def _declaration(path: Path) -> Declaration:
             validate(tree["inference"], InferenceSpec, str(path)),
             tuple(tree["shape"]),
             tree["levels"],
+            tuple(tree.get("columns", ())),
         )
     except (SpecError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read by this version: {error}") from None
@@ -126,6 +127,7 @@ def _to_json(declaration: Declaration) -> str:
             "inference": declaration.inference.model_dump(mode="json"),
             "shape": declaration.shape,
             "levels": declaration.levels,
+            "columns": declaration.columns,
         }
     )
 

@@ -171,7 +171,7 @@ WRONG_FILES = {
     "i.npz": (lambda file: np.savez(file), "i.npz holds 0 arrays"),
     "j.npy": (lambda file: np.save(file, IMAGES[:1]), "j.npy holds 1 observations"),
     "k.png": (lambda file: Image.fromarray(IMAGES[0]).save(file), "is a single image"),
-    "l.csv": (lambda file: file.write_text("1,2"), "l.csv cannot be read as data: give an .npy"),
+    "l.txt": (lambda file: file.write_text("1,2"), "l.txt cannot be read as data: give an .npy"),
 }
 
 
