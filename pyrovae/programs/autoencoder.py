@@ -47,6 +47,18 @@ class Declaration(NamedTuple):
     levels: float | None
 
 
+class Seen(NamedTuple):
+    """Data that an autoencoder was built for, as far as they are known.
+
+    Attributes:
+        shape: Shape of one observation.
+        levels: Largest intensity that the model sees; None for real-valued data.
+    """
+
+    shape: tuple[int, ...] | None = None
+    levels: float | None = None
+
+
 class Autoencoder(nn.Module, ABC):
     """Two Pyro programs of the data and their parameters.
 
@@ -60,6 +72,7 @@ class Autoencoder(nn.Module, ABC):
         vectorisable: True if particles may be drawn at once, in a dimension left of the data.
         contract: Contract between the programs and their data.
         declaration: Specifications that it was built from, if any.
+        seen: Data that it was built for.
         inference: Inference that a program by hand was built with, if any.
         source: Prefix of errors about the programs, where they are a user's own.
         advice: Data that p(x | z) takes and the choice for others; ends a sentence.
@@ -68,6 +81,7 @@ class Autoencoder(nn.Module, ABC):
     vectorisable: bool
     contract: Contract = Contract()
     declaration: Declaration | None = None
+    seen: Seen = Seen()
     inference: InferenceSpec | None = None
     source: str = ""
     advice: str = "none outside its support: change the data or the program"
@@ -100,9 +114,14 @@ class Autoencoder(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def _parameter(self) -> Tensor:
+        """A parameter, whose type and device are those of all."""
+        return next(self.parameters())
+
+    @property
     def shape(self) -> tuple[int, ...] | None:
         """Shape of one observation, if it is known."""
-        return None if self.declaration is None else self.declaration.shape
+        return self.seen.shape
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -158,8 +177,7 @@ class Autoencoder(nn.Module, ABC):
         Raises:
             DataError: See :meth:`pyrovae.data.contract.Contract.require_prepared`.
         """
-        declaration = self.declaration
-        self.contract.require_prepared(x, None if declaration is None else declaration.levels)
+        self.contract.require_prepared(x, self.seen.levels)
 
     def reworded(self, advice: str) -> str:
         """Advice about keys of a declaration, in the words of what the user wrote."""

@@ -24,7 +24,7 @@ from pyrovae.parts.networks.module import ModuleDecoder, ModuleEncoder
 from pyrovae.parts.priors import Prior
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
-from pyrovae.programs.autoencoder import Declaration
+from pyrovae.programs.autoencoder import Declaration, Seen
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -185,7 +185,7 @@ def declared(
         guide.encoder.levels = 1.0
     vae = VAE(prior=prior, decoder=decoder, likelihood=likelihood, guide=guide)
     vae.contract = contract(model)
-    vae.declaration = declaration
+    vae.declaration, vae.seen = declaration, Seen(shape, levels)
     return vae
 
 

@@ -1,0 +1,116 @@
+"""Values given in Python to the methods of an autoencoder: arrays and lists, as tensors."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrovae.data import Dataset, Splits
+from pyrovae.data.batch import X_KNOWN
+from pyrovae.errors import DataError, SpecError
+
+
+def as_observations(
+    where: str, x: Any, shape: Sequence[int] | None, parameter: Tensor, *, axes: int | None = None
+) -> Tensor:
+    """Data as a tensor of the parameters' type, on their device.
+
+    Args:
+        where: Name of the method, which begins a message.
+        x: Tensor, array or list of numbers, ``(*batch, *shape)``.
+        shape: Shape of an observation of the model, if it is known.
+        parameter: A parameter of the model.
+        axes: Number of axes of a batch, if it is not any.
+
+    Raises:
+        DataError: These are no numbers, or have another shape.
+    """
+    if isinstance(x, Splits | Dataset) or hasattr(x, "iloc"):
+        raise DataError(
+            f"{where}: a {type(x).__name__} is given, where an array or a tensor of values as the "
+            "model sees them is taken: embed(...) takes a split or a DataFrame, and returns the "
+            "means of q(z | x)"
+        )
+    values = as_values(where, x, parameter)
+    if shape is None:
+        return values
+    batch = values.ndim - len(shape)
+    if values.shape[max(batch, 0) :] != tuple(shape) or (axes is not None and batch != axes):
+        raise DataError(
+            f"{where}: data of shape {tuple(values.shape)}, and the model was fitted to "
+            f"{tuple(shape)}: give ({', '.join(['data', *map(str, shape)])})"
+        )
+    return values
+
+
+def as_latents(where: str, z: Any, latent_dim: int, parameter: Tensor) -> Tensor:
+    """Latents ``(*batch, latent_dim)`` as a tensor of the parameters' type, on their device.
+
+    Raises:
+        DataError: These are no numbers, or have another length.
+    """
+    values = as_values(where, z, parameter)
+    if values.shape[-1:] != (latent_dim,):
+        raise DataError(
+            f"{where}: latents of shape {tuple(values.shape)}, and the model has {latent_dim} "
+            f"latent dimensions: give (data, {latent_dim})"
+        )
+    return values
+
+
+def as_values(where: str, values: Any, parameter: Tensor) -> Tensor:
+    """Numbers as a tensor of the parameters' type, on their device.
+
+    Raises:
+        DataError: These are no numbers.
+    """
+    return (values if isinstance(values, Tensor) else as_numbers(where, values)).to(parameter)
+
+
+def as_numbers(where: str, values: Any) -> Tensor:
+    """An array or a list of numbers as a tensor.
+
+    Raises:
+        DataError: These are no numbers.
+    """
+    try:
+        numeric = np.array(values)  # a copy, which may be written to
+    except (ValueError, TypeError):  # rows of different lengths
+        numeric = np.array(None)
+    if numeric.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where}: values of type {type(values).__name__}, which are not one array of "
+            "numbers: give an array, a tensor or a list of numbers"
+        )
+    return torch.from_numpy(numeric)
+
+
+def as_variable(name: str, value: Any, parameter: Tensor) -> Any:
+    """A variable or a latent of a program by hand: of real numbers the parameters' type."""
+    numeric = value if isinstance(value, Tensor) else as_numbers(name, value)
+    return numeric.to(parameter if numeric.is_floating_point() else parameter.device)
+
+
+def as_known(x_known: Any, x: Tensor) -> Tensor | None:
+    """A mask of known values as booleans on the device of the data, if there is one."""
+    if x_known is None:
+        return None
+    return as_values(X_KNOWN, x_known, x).bool()
+
+
+def as_count(where: str, count: Any) -> int:
+    """A number of observations.
+
+    Raises:
+        SpecError: It is no whole number, or less than 1.
+    """
+    if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 1:
+        raise SpecError(
+            f"{where}: the number of observations is {count!r}: give a whole number, 1 or more"
+        )
+    return int(count)
