@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyrovae import notebook
 from pyrovae.compute.modes import EVALUATION_SEED, evaluating
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Dataset
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
 from pyrovae.programs.plates import Plates
@@ -153,7 +153,7 @@ class Autoencoder(nn.Module, ABC):
             DataError: The data are not as the model sees them, have another shape, or lack a
                 variable that the programs take.
         """
-        split = as_dataset(data, self.contract, self.shape)
+        split = self.split(data)
         with seeded(EVALUATION_SEED, split.x.device):  # bits may be drawn
             few = split.batch(torch.arange(1)).to(self.device)
         with evaluating(self, self.device):
@@ -170,6 +170,14 @@ class Autoencoder(nn.Module, ABC):
 
         names = [f"{site}[{i}]" for site, width in widths.items() for i in range(width)]
         return pd.DataFrame(found.numpy(), index=data.index, columns=names)
+
+    def split(self, data: Any) -> Dataset:
+        """A split as the model sees it, of one as loaded or of an array, a tensor or a DataFrame.
+
+        Raises:
+            DataError: As for :meth:`embed`.
+        """
+        return as_dataset(data, self.contract, self.shape)
 
     def require_prepared(self, x: Tensor) -> None:
         """Refuse data that are not as the model sees them.

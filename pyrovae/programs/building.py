@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +29,13 @@ from pyrovae.programs.autoencoder import Declaration, Seen
 from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
-from pyrovae.specs.files import find
+from pyrovae.specs.files import find, keys_named
 from pyrovae.specs.model import OutputBias
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.program import ProgramSpec
 from pyrovae.specs.resolve import choose_likelihood, resolve_inference, resolve_model
-from pyrovae.specs.settings import Settings, set_inference, set_model
+from pyrovae.specs.settings import Settings, in_python, require_settings, set_inference, set_model
 
 
 class Parts(NamedTuple):
@@ -83,13 +84,16 @@ def build(
         >>> vae.formulas().guide
         'Normal(loc(x), L(x) L(x)ᵀ)'
     """
-    data, settings = load_data(data), settings or {}
-    if isinstance(model, (str, Path)):
-        model = find(str(model), "models")
-    model = set_model(model, settings)
-    if not isinstance(inference, InferenceSpec):
-        inference = find(str(inference), "inference")
-    inference = set_inference(inference, settings)
+    _require_part_names(parts)
+    with in_python():
+        settings = require_settings(settings)
+        if isinstance(model, (str, Path)):
+            model = find(str(model), "models")
+        model = set_model(model, settings)
+        if not isinstance(inference, InferenceSpec):
+            inference = find(str(inference), "inference")
+        inference = set_inference(inference, settings)
+    data = load_data(data)
     if isinstance(model, ProgramSpec):
         if parts:
             raise SpecError(f"{next(iter(parts))}: a program has its own parts: change its file")
@@ -100,15 +104,25 @@ def build(
     return _made_of_parts(model, inference, data, _own(parts))
 
 
+def _require_part_names(parts: Mapping[str, Any]) -> None:
+    for name, value in parts.items():
+        if name not in Parts._fields:
+            keys = keys_named(name)
+            where = (
+                f"set it by build(..., {{'{keys[0]}': {value!r}}})"
+                if keys
+                else nearest(name, Parts._fields)
+            )
+            raise SpecError(f"there is no part '{name}'; {where}")
+
+
 def _own(parts: dict[str, Any]) -> Parts:
     """The parts, each of its kind."""
     for name, part in parts.items():
-        if name not in Parts._fields:
-            raise SpecError(f"there is no part '{name}'; {nearest(name, Parts._fields)}")
         kind = _KINDS[name]
         if not isinstance(part, kind):
             raise SpecError(
-                f"{name} = {part!r} is none: give an instance of a subclass of "
+                f"{name} = {part!r} is not a part of that kind: give an instance of a subclass of "
                 f"{kind.__module__}.{kind.__name__}"
             )
     return Parts(**parts)

@@ -103,14 +103,14 @@ def as_known(x_known: Any, x: Tensor) -> Tensor | None:
     return as_values(X_KNOWN, x_known, x).bool()
 
 
-def as_count(where: str, count: Any) -> int:
-    """A number of observations.
+def as_count(where: str, count: Any, of: str = "observations") -> int:
+    """A number of observations or others.
 
     Raises:
         SpecError: It is no whole number, or less than 1.
     """
     if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 1:
         raise SpecError(
-            f"{where}: the number of observations is {count!r}: give a whole number, 1 or more"
+            f"{where}: the number of {of} is {count!r}: give a whole number, 1 or more"
         )
     return int(count)

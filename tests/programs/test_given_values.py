@@ -71,9 +71,7 @@ def test_a_mask_may_be_an_array(few_digits: Splits, x: Tensor) -> None:
 
 
 def test_latents_of_another_length_are_named(few_digits: Splits) -> None:
-    with pytest.raises(
-        PyrovaeError, match=r"decode: latents of shape .2, 3., and the model has 8"
-    ):
+    with pytest.raises(PyrovaeError, match=r"latents of shape .2, 3., and the model has 8"):
         build("vae", "svi", few_digits).decode(np.zeros((2, 3)))
 
 

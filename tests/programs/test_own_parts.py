@@ -73,7 +73,7 @@ def test_finding_the_number_of_features_changes_no_module() -> None:
         ({"piror": nn.Linear(1, 1)}, "there is no part 'piror'; did you mean 'prior'"),
         ({"prior": nn.Linear(1, 1)}, "prior = Linear"),
         ({"encoder": nn.Linear(3, 1)}, "the encoder does not take"),
-        ({"encoder": "resnet"}, "encoder = 'resnet' is none"),
+        ({"encoder": "resnet"}, "encoder = 'resnet' is not a part"),
         ({"decoder": nn.Linear(8, 63)}, "gives 63 numbers for a latent, and the likelihood needs"),
         ({"decoder": nn.Linear(7, 64)}, "the decoder does not take"),
     ],
