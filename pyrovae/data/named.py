@@ -16,14 +16,18 @@ from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
-from pyrovae.data.values import Array
+from pyrovae.data.values import Array, as_numbers, as_numpy
 from pyrovae.errors import DataError, nearest
 
 NAMES = ("digits", *IMAGE_SETS, "dsprites")
 
 
 def load_data(
-    source: Any = "digits", *, root: str | Path = "data", download: bool = True
+    source: Any = "digits",
+    labels: Any = None,
+    *,
+    root: str | Path = "data",
+    download: bool = True,
 ) -> Splits:
     """Load a data set by name or by path, or take an array, always split in the same way.
 
@@ -39,9 +43,10 @@ def load_data(
             or to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
             ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
-            names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor or a DataFrame
-            of numbers; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside it.
+            names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor, a list or a
+            DataFrame of numbers; :func:`~pyrovae.data.arrays.from_arrays` takes more beside it.
             Splits are returned as they are.
+        labels: Integer classes ``(n,)`` of an array.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
 
@@ -55,10 +60,14 @@ def load_data(
         >>> [len(split) for split in load_data("digits")]
         [1257, 180, 360]
     """
+    if labels is not None and isinstance(source, Splits | str | Path):
+        raise DataError(
+            "labels are given beside data that may have their own: give labels= with an array"
+        )
     if isinstance(source, Splits):
         return source
     if not isinstance(source, (str, Path)):
-        return from_arrays(in_memory(source))
+        return from_arrays(in_memory(source), labels)
     if source in NAMES:
         return read_named(str(source), Path(root).expanduser(), download=download)
     if paths.exists(source):
@@ -67,13 +76,17 @@ def load_data(
 
 
 def in_memory(source: Any) -> Array | Tensor:
-    """An array, a tensor, or the numbers of a DataFrame.
+    """An array, a tensor, or the numbers of a list or a DataFrame.
 
     Raises:
         DataError: It is nothing of that kind, or a column does not hold numbers.
     """
     if isinstance(source, np.ndarray | Tensor):
         return source
+    if isinstance(source, list):
+        return as_numpy(as_numbers("the data", source))
+    if isinstance(source, tuple):
+        raise DataError("a tuple is given: give an array, and its classes by labels=")
     if not hasattr(source, "dtypes") or not hasattr(source, "to_numpy"):
         raise DataError(
             f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
@@ -121,4 +134,6 @@ def read_digits() -> Splits:
 
 def unknown(source: str) -> str:
     """Return the error for what is neither a name nor a path, with the nearest name if any."""
+    if Path(source).suffix or Path(source).name != source:
+        return f"there is no file or folder '{source}'"
     return f"data '{source}' is neither a name nor a path; {nearest(source, NAMES)}"

@@ -6,12 +6,11 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from pyrovae.data import Dataset, Splits
 from pyrovae.data.batch import X_KNOWN
+from pyrovae.data.values import as_numbers
 from pyrovae.errors import DataError, SpecError
 
 
@@ -70,24 +69,6 @@ def as_values(where: str, values: Any, parameter: Tensor) -> Tensor:
         DataError: These are no numbers.
     """
     return (values if isinstance(values, Tensor) else as_numbers(where, values)).to(parameter)
-
-
-def as_numbers(where: str, values: Any) -> Tensor:
-    """An array or a list of numbers as a tensor.
-
-    Raises:
-        DataError: These are no numbers.
-    """
-    try:
-        numeric = np.array(values)  # a copy, which may be written to
-    except (ValueError, TypeError):  # rows of different lengths
-        numeric = np.array(None)
-    if numeric.dtype.kind not in "biuf":
-        raise DataError(
-            f"{where}: values of type {type(values).__name__}, which are not one array of "
-            "numbers: give an array, a tensor or a list of numbers"
-        )
-    return torch.from_numpy(numeric)
 
 
 def as_variable(name: str, value: Any, parameter: Tensor) -> Any:

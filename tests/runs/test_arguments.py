@@ -62,6 +62,33 @@ PYTHON = {
         lambda p: pyrovae.build("vae", "svi", p.data, [2]),
         "settings of type list",
     ),
+    "another word for a kind": (
+        lambda p: pyrovae.build("vae", "svi", p.data, {"model.likelihood.kind": "gaussian"}),
+        "no likelihood of kind 'gaussian'; did you mean 'normal'",
+    ),
+    "a key of a table below": (
+        lambda p: pyrovae.build("vae", "svi", p.data, {"inference.learning_rate": 0.1}),
+        "no key 'learning_rate'; it is optimiser.learning_rate",
+    ),
+    "a key that several tables have": (
+        lambda p: pyrovae.build("vae", "svi", p.data, {"inference.kind": "diagonal"}),
+        "no key 'kind'; choose one of",
+    ),
+    "a pair of data and labels": (
+        lambda p: pyrovae.load_data((np.zeros((20, 5)), np.zeros(20))),
+        "a tuple is given: .*labels=",
+    ),
+    "labels of a named set": (
+        lambda p: pyrovae.load_data("digits", np.zeros(1797, int)),
+        "give labels= with an array",
+    ),
+    "a list of words": (lambda p: pyrovae.load_data(["a", "b"]), "not one array of numbers"),
+    "a file that is not there": (
+        lambda p: pyrovae.load_data("x.npz"),
+        "no file or folder 'x.npz'",
+    ),
+    "a folder that is not there": (lambda p: pyrovae.load_data("a/b"), "no file or folder 'a/b'"),
+    "a name that is none": (lambda p: pyrovae.load_data("digts"), "did you mean 'digits'"),
     "save(path, vae)": (lambda p: pyrovae.save("x", p.vae), r"^save\(vae, path\): .*type str"),
     "log_evidence(data, vae)": (
         lambda p: pyrovae.log_evidence(p.data, p.vae),
@@ -112,6 +139,15 @@ def test_any_form_of_the_data_has_the_same_evidence(given: Any) -> None:
     for form in (given.data, x, x.numpy(), pd.DataFrame(x.flatten(1).numpy())):
         found = pyrovae.log_evidence(given.vae, form, 10).log_prob
         torch.testing.assert_close(found, expected)
+
+
+def test_classes_go_beside_an_array_or_a_list() -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 6)), np.arange(40) % 3
+    for data in (pyrovae.load_data(x, labels=y), pyrovae.load_data(x.tolist(), y.tolist())):
+        part = data.train
+        assert part.labels is not None
+        torch.testing.assert_close(part.labels, torch.from_numpy(y))
+        torch.testing.assert_close(part.x, torch.from_numpy(x).float())
 
 
 def test_one_callback_needs_no_list(given: Any) -> None:
