@@ -102,7 +102,7 @@ def _declaration(path: Path) -> Declaration:
     if text is None:
         raise CheckpointError(
             f"{path} holds weights without the specifications they belong to: build the same "
-            "autoencoder again and put them in with load_weights"
+            "autoencoder again and put them in with pyrovae.load_weights"
         )
     try:
         tree = json.loads(text)
