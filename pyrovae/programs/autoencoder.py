@@ -18,6 +18,7 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Dataset
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
+from pyrovae.programs.given_values import check_scale
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, role
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -175,9 +176,17 @@ class Autoencoder(nn.Module, ABC):
         """A split as the model sees it, of one as loaded or of an array, a tensor or a DataFrame.
 
         Raises:
-            DataError: As for :meth:`embed`.
+            DataError: As for :meth:`embed`; or an array has values beyond those of p(x | z).
         """
-        return as_dataset(data, self.contract, self.shape)
+        split = as_dataset(data, self.contract, self.shape)
+        if not isinstance(data, Dataset):
+            self.require_prepared(split.x)
+            check_scale(split.x, self.support(), self.seen.levels)
+        return split
+
+    def support(self) -> Any:
+        """Support of p(x | z), a constraint of torch, if it is known without data."""
+        return None
 
     def require_prepared(self, x: Tensor) -> None:
         """Refuse data that are not as the model sees them.

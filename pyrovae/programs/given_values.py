@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyrovae.data import Dataset, Splits
 from pyrovae.data.batch import X_KNOWN
@@ -82,6 +86,38 @@ def as_known(x_known: Any, x: Tensor) -> Tensor | None:
     if x_known is None:
         return None
     return as_values(X_KNOWN, x_known, x).bool()
+
+
+def check_scale(x: Tensor, support: Any, levels: float | None) -> None:
+    """Refuse values beyond the bounds of p(x | z), and warn of values that seem to be rescaled.
+
+    Args:
+        x: Values of an array that a user gave.
+        support: Support of p(x | z), if it is known.
+        levels: Largest intensity that the model sees; None for real-valued data.
+
+    Raises:
+        DataError: Names a value that no datum of the model can have.
+    """
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    bits = support is constraints.boolean
+    least = 0.0 if bits else getattr(support, "lower_bound", -math.inf)
+    most = 1.0 if bits else getattr(support, "upper_bound", math.inf)
+    least, most = float(torch.as_tensor(least).min()), float(torch.as_tensor(most).max())
+    smallest, largest = x.min().item(), x.max().item()
+    if smallest < least or largest > most:
+        raise DataError(
+            f"the array has the value {smallest if smallest < least else largest:g}, and p(x | z) "
+            f"takes values from {least:g} to {most:g}: give data on the scale of those that the "
+            "model was fitted to"
+        )
+    if levels is not None and largest <= 1 < levels and (x != x.round()).any():
+        warnings.warn(
+            f"all values of the array are at most {largest:g}, and the model was fitted to values "
+            f"from 0 to {levels:g}: if they were divided, give them as they were",
+            stacklevel=4,
+        )
 
 
 def as_count(where: str, count: Any, of: str = "observations") -> int:

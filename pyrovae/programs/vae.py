@@ -12,6 +12,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.errors import SpecError
 from pyrovae.parts.guides import Guide
@@ -171,6 +172,12 @@ class VAE(Autoencoder):
 
     def _decoded(self, z: Tensor) -> TorchDistributionMixin:
         return self.likelihood(self.decoder(z))
+
+    @torch.no_grad()
+    def support(self) -> Any:
+        """Support of p(x | z), a constraint of torch."""
+        with evaluation_mode(self):
+            return self._decoded(self._parameter.new_zeros(1, self.prior.latent_dim)).support
 
     @torch.no_grad()
     def sample(self, count: int) -> Tensor:
