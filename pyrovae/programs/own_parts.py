@@ -119,7 +119,7 @@ def try_once(vae: VAE, parts: Parts, shape: Sequence[int]) -> None:
                 _distribution("likelihood", lambda: vae.likelihood(found), (2,), event)
 
 
-def _require_attributes(name: str, part: nn.Module) -> None:
+def _require_attributes(name: str, part: Any) -> None:
     for kind, attributes in _ATTRIBUTES.items():
         for attribute, meaning in attributes.items():
             if isinstance(part, kind) and not hasattr(part, attribute):

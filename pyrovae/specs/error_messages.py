@@ -11,7 +11,12 @@ from pydantic_core import ErrorDetails
 
 from pyrovae.errors import nearest
 
-SYNONYMS = {"gaussian": "normal", "full": "full_rank", "realnvp": "flow", "gmm": "mixture"}
+SYNONYMS: dict[str, str] = {
+    "gaussian": "normal",
+    "full": "full_rank",
+    "realnvp": "flow",
+    "gmm": "mixture",
+}
 """Other words for kinds, for hints."""
 
 Location = tuple[int | str, ...]
@@ -49,7 +54,7 @@ def _sentence(detail: ErrorDetails, spec: type[BaseModel], tree: dict[str, Any])
         case "union_tag_invalid":
             kind = context["tag"]
             kinds = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-            return f"no {key} of kind '{kind}'; {nearest(SYNONYMS.get(kind, kind), kinds)}"
+            return f"no {key} of kind '{kind}'; {nearest(SYNONYMS.get(kind) or kind, kinds)}"
         case "union_tag_not_found":
             field = _spec_at(spec, location[:-1]).model_fields[str(location[-1])]
             kinds = [tag for member in _members(field.annotation) if (tag := _tag(member))]
