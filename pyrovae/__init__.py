@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyrovae.programs.vae import VAE as VAE
     from pyrovae.runs.loading import load as load
     from pyrovae.runs.open_run import open_run as open_run
+    from pyrovae.runs.weights import load_weights as load_weights
     from pyrovae.runs.weights import save as save
     from pyrovae.specs import InferenceSpec as InferenceSpec
     from pyrovae.specs import ModelSpec as ModelSpec
@@ -46,6 +47,7 @@ _HOMES = {
     "from_pyro_svi": "diagnosis.arviz_converters",
     "load": "runs.loading",
     "load_data": "data",
+    "load_weights": "runs.weights",
     "log_evidence": "evaluation.evidence",
     "open_run": "runs.open_run",
     "save": "runs.weights",
@@ -67,6 +69,7 @@ __all__ = [
     "from_pyro_svi",
     "load",
     "load_data",
+    "load_weights",
     "log_evidence",
     "open_run",
     "save",
@@ -78,3 +81,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'pyrovae' has no attribute '{name}'")
     return getattr(importlib.import_module(f"pyrovae.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -17,14 +17,18 @@ from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.tables import is_frame
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
-from pyrovae.data.values import Array
+from pyrovae.data.values import Array, as_numbers, as_numpy
 from pyrovae.errors import DataError, nearest
 
 NAMES = ("digits", *IMAGE_SETS, "dsprites")
 
 
 def load_data(
-    source: Any = "digits", *, root: str | Path = "data", download: bool = True
+    source: Any = "digits",
+    labels: Any = None,
+    *,
+    root: str | Path = "data",
+    download: bool = True,
 ) -> Splits:
     """Load a data set by name or by path, or take an array, always split in the same way.
 
@@ -41,10 +45,11 @@ def load_data(
             to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
             ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
-            names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor or a DataFrame
-            of numbers, whose column names are kept and whose column ``label`` or ``labels`` is
-            the classes; :func:`~pyrovae.data.arrays.from_arrays` takes labels and others beside
+            names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor, a list or a
+            DataFrame of numbers, whose column names are kept and whose column ``label`` or
+            ``labels`` is the classes; :func:`~pyrovae.data.arrays.from_arrays` takes more beside
             an array. Splits are returned as they are.
+        labels: Integer classes ``(n,)`` of an array.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
 
@@ -58,12 +63,16 @@ def load_data(
         >>> [len(split) for split in load_data("digits")]
         [1257, 180, 360]
     """
+    if labels is not None and isinstance(source, Splits | str | Path):
+        raise DataError(
+            "labels are given beside data that may have their own: give labels= with an array"
+        )
     if isinstance(source, Splits):
         return source
     if is_frame(source):
         return from_frame(source, "DataFrame")
     if not isinstance(source, (str, Path)):
-        return from_arrays(in_memory(source))
+        return from_arrays(in_memory(source), labels)
     if source in NAMES:
         return read_named(str(source), Path(root).expanduser(), download=download)
     if paths.exists(source):
@@ -72,13 +81,17 @@ def load_data(
 
 
 def in_memory(source: Any) -> Array | Tensor:
-    """An array or a tensor as it is.
+    """An array or a tensor as it is, or the numbers of a list.
 
     Raises:
         DataError: It is neither.
     """
     if isinstance(source, np.ndarray | Tensor):
         return source
+    if isinstance(source, list):
+        return as_numpy(as_numbers("the data", source))
+    if isinstance(source, tuple):
+        raise DataError("a tuple is given: give an array, and its classes by labels=")
     raise DataError(
         f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
         "DataFrame of numbers, with a row for each observation, or the name or path of data; "
@@ -117,4 +130,6 @@ def read_digits() -> Splits:
 
 def unknown(source: str) -> str:
     """Return the error for what is neither a name nor a path, with the nearest name if any."""
+    if Path(source).suffix or Path(source).name != source:
+        return f"there is no file or folder '{source}'"
     return f"data '{source}' is neither a name nor a path; {nearest(source, NAMES)}"

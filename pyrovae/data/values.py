@@ -27,6 +27,24 @@ def as_tensor(values: Array) -> Tensor:
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
+def as_numbers(where: str, values: Any) -> Tensor:
+    """An array or a list of numbers as a tensor.
+
+    Raises:
+        DataError: These are no numbers.
+    """
+    try:
+        numeric = np.array(values)  # a copy, which may be written to
+    except (ValueError, TypeError):  # rows of different lengths
+        numeric = np.array(None)
+    if numeric.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where}: values of type {type(values).__name__}, which are not one array of "
+            "numbers: give an array, a tensor or a list of numbers"
+        )
+    return torch.from_numpy(numeric)
+
+
 def check_finite(values: Array, name: str) -> None:
     """Refuse values that are not finite, saying how many there are and where the first is."""
     finite = np.isfinite(values)

@@ -41,9 +41,11 @@ from pyrovae.evaluation.hidden_units import hidden_units
 from pyrovae.evaluation.importance import bounds, draw_codes, draw_weighted, require_density
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
+from pyrovae.programs.arguments import split_of
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
-from pyrovae.training.records import History
+from pyrovae.training.records import History, as_history
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -185,7 +187,7 @@ class Questions:
 
 def diagnose(
     autoencoder: Autoencoder,
-    data: Dataset,
+    data: Any,
     *,
     num: int = 256,
     draws: int = 1000,
@@ -201,19 +203,25 @@ def diagnose(
 
     Args:
         autoencoder: Model and guide.
-        data: A split, as loaded or as the model sees it.
+        data: A split, as loaded or as the model sees it; splits, of which the test data are taken;
+            or an array, a tensor or a DataFrame of values as the model sees them.
         num: Number of data to look at.
         draws: Latents from the guide for each.
         full: Also anneal, re-optimise and run Markov chains, which takes minutes.
-        history: What :func:`pyrovae.fit` returned; without it convergence is not checked.
+        history: What :func:`pyrovae.fit` returned; without it convergence does not apply.
         tell: Called with each outcome as soon as it is there.
         computation: Options of compilation and precision.
 
     Raises:
-        DataError: There are fewer data than the checks need, or some have no density.
-        SpecError: Fewer draws were asked for than the checks need.
+        DataError: There are fewer data than the checks need, some have no density, or they are of
+            another kind or shape.
+        SpecError: Fewer draws were asked for than the checks need; or an argument is of another
+            kind.
     """
-    seen = require_enough(autoencoder.contract.prepared(data).first(num), draws)
+    split = split_of("diagnose(vae, data)", autoencoder, data)
+    num, draws = as_count("diagnose", num), as_count("diagnose", draws, "draws")
+    history = as_history("diagnose", history)
+    seen = require_enough(split.first(num), draws)
     device = autoencoder.device
     index = torch.arange(len(seen))
     batch, labels = observations(seen, index).to(device), seen.label(index)
@@ -226,9 +234,7 @@ def diagnose(
     )
     inquiry = Questions(tell, autoencoder.reworded)
     ask = inquiry.ask
-    if history:
-        units = hidden_units(autoencoder, batch)
-        ask("convergence", lambda: check_convergence(history, units))
+    ask("convergence", lambda: _convergence(history, autoencoder, batch))
     bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
     ask("calibration", lambda: check_calibration(autoencoder, _unmasked(local, 1)))
@@ -291,6 +297,15 @@ def require_enough(seen: Dataset, draws: int) -> Dataset:
             f"{seen.name}: {len(seen)} data are too few, the checks need {FEWEST_DATA}"
         )
     return seen
+
+
+def _convergence(history: History, autoencoder: Autoencoder, batch: Batch) -> Check:
+    if not history:
+        raise SpecError(
+            "there is no history of the training: give diagnose(..., history=history), where "
+            "history is what fit returned"
+        )
+    return check_convergence(history, hidden_units(autoencoder, batch))
 
 
 def _bound(

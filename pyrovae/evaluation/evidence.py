@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from tqdm import tqdm
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
-from pyrovae.data import Dataset
 from pyrovae.evaluation.batches import batches, observations
 from pyrovae.evaluation.importance import bounds, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.objectives.requirements import DENSITY, check
+from pyrovae.programs.arguments import split_of
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
 
 
@@ -35,7 +36,7 @@ class Evidence(NamedTuple):
 
 def log_evidence(
     autoencoder: Autoencoder,
-    data: Dataset,
+    data: Any,
     samples: int = 5000,
     *,
     progress: bool = False,
@@ -51,19 +52,23 @@ def log_evidence(
 
     Args:
         autoencoder: Model and guide.
-        data: The split, as loaded or as the model sees it.
+        data: A split, as loaded or as the model sees it; splits, of which the test data are taken;
+            or an array, a tensor or a DataFrame of values as the model sees them.
         samples: :math:`K`.
         progress: Whether to draw a progress bar.
         computation: Options of compilation and precision.
 
     Raises:
-        SpecError: The guide is a point, from which nothing can be sampled.
+        SpecError: The guide is a point, from which nothing can be sampled; or the first argument
+            is no autoencoder, or ``samples`` no whole number.
+        DataError: The data are of another kind or shape.
 
     References:
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519, who report it with K = 5000.
     """
-    data = autoencoder.contract.prepared(data)
+    data = split_of("log_evidence(vae, data)", autoencoder, data)
+    samples = as_count("log_evidence", samples, "samples")
     device = autoencoder.device
     few = observations(data, torch.arange(min(2, len(data)))).to(device)
     check("importance sampling", (DENSITY,), autoencoder, few)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from pyrovae import notebook
 from pyrovae.compute.modes import EVALUATION_SEED, evaluating
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Batch
+from pyrovae.data import Batch, Dataset
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
 from pyrovae.data.tables import is_frame
+from pyrovae.programs.given_values import check_scale
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, role
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -50,6 +51,18 @@ class Declaration(NamedTuple):
     columns: tuple[str, ...] = ()
 
 
+class Seen(NamedTuple):
+    """Data that an autoencoder was built for, as far as they are known.
+
+    Attributes:
+        shape: Shape of one observation.
+        levels: Largest intensity that the model sees; None for real-valued data.
+    """
+
+    shape: tuple[int, ...] | None = None
+    levels: float | None = None
+
+
 class Autoencoder(nn.Module, ABC):
     """Two Pyro programs of the data and their parameters.
 
@@ -63,6 +76,7 @@ class Autoencoder(nn.Module, ABC):
         vectorisable: True if particles may be drawn at once, in a dimension left of the data.
         contract: Contract between the programs and their data.
         declaration: Specifications that it was built from, if any.
+        seen: Data that it was built for.
         inference: Inference that a program by hand was built with, if any.
         source: Prefix of errors about the programs, where they are a user's own.
         advice: Data that p(x | z) takes and the choice for others; ends a sentence.
@@ -71,6 +85,7 @@ class Autoencoder(nn.Module, ABC):
     vectorisable: bool
     contract: Contract = Contract()
     declaration: Declaration | None = None
+    seen: Seen = Seen()
     inference: InferenceSpec | None = None
     source: str = ""
     advice: str = "none outside its support: change the data or the program"
@@ -103,9 +118,14 @@ class Autoencoder(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def _parameter(self) -> Tensor:
+        """A parameter, whose type and device are those of all."""
+        return next(self.parameters())
+
+    @property
     def shape(self) -> tuple[int, ...] | None:
         """Shape of one observation, if it is known."""
-        return None if self.declaration is None else self.declaration.shape
+        return self.seen.shape
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -139,7 +159,7 @@ class Autoencoder(nn.Module, ABC):
             DataError: The data are not as the model sees them, have another shape, or lack a
                 variable that the programs take.
         """
-        split = as_dataset(data, self.contract, self.shape)
+        split = self.split(data)
         with seeded(EVALUATION_SEED, split.x.device):  # bits may be drawn
             few = split.batch(torch.arange(1)).to(self.device)
         with evaluating(self, self.device):
@@ -157,14 +177,29 @@ class Autoencoder(nn.Module, ABC):
         names = [f"{site}[{i}]" for site, width in widths.items() for i in range(width)]
         return pd.DataFrame(found.numpy(), index=data.index, columns=names)
 
+    def split(self, data: Any) -> Dataset:
+        """A split as the model sees it, of one as loaded or of an array, a tensor or a DataFrame.
+
+        Raises:
+            DataError: As for :meth:`embed`; or an array has values beyond those of p(x | z).
+        """
+        split = as_dataset(data, self.contract, self.shape)
+        if not isinstance(data, Dataset):
+            self.require_prepared(split.x)
+            check_scale(split.x, self.support(), self.seen.levels)
+        return split
+
+    def support(self) -> Any:
+        """Support of p(x | z), a constraint of torch, if it is known without data."""
+        return None
+
     def require_prepared(self, x: Tensor) -> None:
         """Refuse data that are not as the model sees them.
 
         Raises:
             DataError: See :meth:`pyrovae.data.contract.Contract.require_prepared`.
         """
-        declaration = self.declaration
-        self.contract.require_prepared(x, None if declaration is None else declaration.levels)
+        self.contract.require_prepared(x, self.seen.levels)
 
     def reworded(self, advice: str) -> str:
         """Advice about keys of a declaration, in the words of what the user wrote."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +12,24 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Dataset, Splits, load_data
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.contract import Contract
-from pyrovae.errors import SpecError, nearest
-from pyrovae.parts.guides import Guide
+from pyrovae.errors import SpecError
 from pyrovae.parts.guides.building import build_guide
-from pyrovae.parts.likelihoods import Likelihood
 from pyrovae.parts.likelihoods.building import build_likelihood
 from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks import Decoder, Encoder
 from pyrovae.parts.networks.building import build_decoder, build_encoder
 from pyrovae.parts.networks.module import ModuleDecoder, ModuleEncoder
-from pyrovae.parts.priors import Prior
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
-from pyrovae.programs.autoencoder import Declaration
+from pyrovae.programs.autoencoder import Declaration, Seen
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.programs.own_parts import (
+    DECLARED,
+    Parts,
+    own_parts,
+    require_part_names,
+    try_once,
+)
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find
@@ -34,21 +38,7 @@ from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import VampPriorSpec
 from pyrovae.specs.program import ProgramSpec
 from pyrovae.specs.resolve import choose_likelihood, resolve_inference, resolve_model
-from pyrovae.specs.settings import Settings, set_inference, set_model
-
-
-class Parts(NamedTuple):
-    """Parts of a user's own, in place of declared ones."""
-
-    prior: Prior | None = None
-    decoder: nn.Module | None = None
-    likelihood: Likelihood | None = None
-    encoder: nn.Module | None = None
-    guide: Guide | None = None
-
-
-DECLARED = Parts()
-"""No parts of a user's own."""
+from pyrovae.specs.settings import Settings, in_python, require_settings, set_inference, set_model
 
 
 def build(
@@ -69,11 +59,12 @@ def build(
         inference: A specification, its file, or the name of one in ``inference/``.
         data: Data set, or what :func:`~pyrovae.load_data` takes, such as an array; gives the
             shape, the units and the start of a VampPrior.
-        settings: Values of keys, as by ``--set`` on the command line.
+        settings: Values of keys, as in ``{"model.latent_dim": 2}``.
         parts: Parts of your own in place of declared ones: a ``prior``, ``likelihood`` or
             ``guide``; any module as ``decoder``, from ``(batch, latent_dim)`` to the likelihood's
             outputs, or as ``encoder``, from data over their largest intensity to features. The
-            declared guide is made for that encoder.
+            declared guide is made for that encoder. The latent dimension is that of a prior or
+            guide of yours, if ``settings`` have none. Each is tried once.
 
     Raises:
         SpecError: A specification cannot be read, or parts do not fit.
@@ -83,13 +74,17 @@ def build(
         >>> vae.formulas().guide
         'Normal(loc(x), L(x) L(x)ᵀ)'
     """
-    data, settings = load_data(data), settings or {}
-    if isinstance(model, (str, Path)):
-        model = find(str(model), "models")
-    model = set_model(model, settings)
-    if not isinstance(inference, InferenceSpec):
-        inference = find(str(inference), "inference")
-    inference = set_inference(inference, settings)
+    require_part_names(parts)
+    with in_python():
+        settings = require_settings(settings)
+        if isinstance(model, (str, Path)):
+            model = find(str(model), "models")
+        model = set_model(model, settings)
+        if not isinstance(inference, InferenceSpec):
+            inference = find(str(inference), "inference")
+        inference = set_inference(inference, settings)
+    own = own_parts(parts)
+    data = load_data(data)
     if isinstance(model, ProgramSpec):
         if parts:
             raise SpecError(f"{next(iter(parts))}: a program has its own parts: change its file")
@@ -97,30 +92,17 @@ def build(
             program = Handwritten(model, data)
         program.inference = inference
         return program
-    return _made_of_parts(model, inference, data, _own(parts))
+    if "model.latent_dim" not in settings:  # then that of a part of one's own
+        model = _in_length(model, own)
+    return _made_of_parts(model, inference, data, own)
 
 
-def _own(parts: dict[str, Any]) -> Parts:
-    """The parts, each of its kind."""
-    for name, part in parts.items():
-        if name not in Parts._fields:
-            raise SpecError(f"there is no part '{name}'; {nearest(name, Parts._fields)}")
-        kind = _KINDS[name]
-        if not isinstance(part, kind):
-            raise SpecError(
-                f"{name} = {part!r} is none: give an instance of a subclass of "
-                f"{kind.__module__}.{kind.__name__}"
-            )
-    return Parts(**parts)
-
-
-_KINDS = {
-    "prior": Prior,
-    "decoder": nn.Module,
-    "likelihood": Likelihood,
-    "encoder": nn.Module,
-    "guide": Guide,
-}
+def _in_length(model: ModelSpec, parts: Parts) -> ModelSpec:
+    """The specification with the latent dimension of a prior or guide of a user's own."""
+    part = parts.prior or parts.guide
+    if part is None:
+        return model
+    return model.model_copy(update={"latent_dim": part.latent_dim})
 
 
 def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits, parts: Parts) -> VAE:
@@ -182,14 +164,17 @@ def declared(
     prior = parts.prior or build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs)
     decoder = _decoder(parts.decoder, declaration, likelihood.outputs)
     encoder = _encoder(parts.encoder, declaration)
+    if parts.guide is not None:
+        parts.guide.take_data(shape, levels or 1.0)
     guide = parts.guide or build_guide(inference.guide, encoder, model.latent_dim)
     if isinstance(likelihood, LocationScaleLikelihood):
         units = Standardisation(shape, likelihood.unit)
         likelihood.standardisation = guide.encoder.standardisation = units
         guide.encoder.levels = 1.0
     vae = VAE(prior=prior, decoder=decoder, likelihood=likelihood, guide=guide)
+    try_once(vae, parts, shape)
     vae.contract = contract(model, columns)
-    vae.declaration = declaration
+    vae.declaration, vae.seen = declaration, Seen(shape, levels)
     return vae
 
 

@@ -22,6 +22,7 @@ from pyrovae.data.contract import Contract
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, trace_at_centers
 from pyrovae.programs.enumeration import is_summed
+from pyrovae.programs.given_values import as_count, as_observations, as_variable
 from pyrovae.programs.observed_values import (
     filled_in,
     innermost,
@@ -116,27 +117,30 @@ class Handwritten(Autoencoder):
         """The file's ``guide``, with the variables that it takes."""
         return self._run("guide", x, *rest, **others)
 
-    def encode(self, x: Tensor, **others: Tensor) -> Any:
+    def encode(self, x: Any, **others: Any) -> Any:
         """q(z | x), or the distribution of each latent site by name if there are several.
 
         One that the guide draws after another is given a draw of that.
 
         Args:
-            x: Data ``(batch, *shape)``.
+            x: Data ``(batch, *shape)``, a tensor, an array or a list of numbers.
             others: Further variables by name.
+
+        Raises:
+            DataError: The data have another shape, or are not as the programs see them.
         """
-        self.require_prepared(x)
-        trace = poutine.trace(self.guide).get_trace(x, **others)
+        batch = self._observed_batch("encode", x, others)
+        trace = poutine.trace(self.guide).get_trace(**batch.variables)
         return _only({name: trace.nodes[name]["fn"] for name in self._latent})
 
-    def decode(self, z: Tensor | Mapping[str, Tensor], **others: Tensor) -> Any:
+    def decode(self, z: Any, **others: Any) -> Any:
         """p(x | z), or the distribution of each observed site by name if there are several.
 
         Args:
             z: Latents ``(batch, *shape)``, or those of each site by name if there are several.
             others: Further variables by name; the data's first ones by default.
         """
-        values = {self._latent[0]: z} if isinstance(z, Tensor) else dict(z)
+        values = self._as_variables(z if isinstance(z, Mapping) else {self._latent[0]: z})
         model = poutine.condition(self.model, data=values)
         batch = self._given(len(next(iter(values.values()))), others)
         trace = poutine.trace(model).get_trace(**batch.variables)
@@ -145,7 +149,7 @@ class Handwritten(Autoencoder):
         )
 
     @torch.no_grad()
-    def sample(self, count: int, **others: Tensor) -> Tensor:
+    def sample(self, count: int, **others: Any) -> Tensor:
         """Draw data ``(count, *shape)`` from p(x).
 
         Args:
@@ -153,9 +157,10 @@ class Handwritten(Autoencoder):
             others: Further variables by name; the data's first ones by default.
 
         Raises:
-            SpecError: No site observes ``x``, whose shape is returned.
+            SpecError: No site observes ``x``, whose shape is returned; or the count is not a
+                whole number from 1 on.
         """
-        batch = self._given(count, others)
+        batch = self._given(as_count("sample", count), others)
         model = poutine.uncondition(self.model)
         sites = observations(poutine.trace(model).get_trace(**batch.variables))
         drawn = filled_in(sites, {name: site["value"] for name, site in sites.items()}, batch)
@@ -163,14 +168,14 @@ class Handwritten(Autoencoder):
         return found
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, **others: Tensor) -> Tensor:
+    def reconstruct(self, x: Any, **others: Any) -> Tensor:
         """Mean of p(x | z) at the means of q(z | x), in the shape of the data.
 
         Raises:
             SpecError: No site observes ``x``, or one has no mean.
+            DataError: As for :meth:`encode`.
         """
-        self.require_prepared(x)
-        batch = Batch(x, others)
+        batch = self._observed_batch("reconstruct", x, others)
         return means_of_x(trace_at_centers(self, batch.variables), batch)
 
     def reworded(self, advice: str) -> str:
@@ -255,14 +260,24 @@ class Handwritten(Autoencoder):
             guide=_families(traces.guide, latent),
         )
 
-    def _given(self, count: int, others: Mapping[str, Tensor]) -> Batch:
+    def _observed_batch(self, where: str, x: Any, others: Mapping[str, Any]) -> Batch:
+        """Data and further variables given in Python."""
+        x = as_observations(where, x, self.shape, self._parameter, axes=1)
+        self.require_prepared(x)
+        return Batch(x, self._as_variables(others))
+
+    def _as_variables(self, others: Mapping[str, Any]) -> dict[str, Any]:
+        """Further variables, or latents, given in Python."""
+        return {name: as_variable(name, v, self._parameter) for name, v in others.items()}
+
+    def _given(self, count: int, others: Mapping[str, Any]) -> Batch:
         """The first observation of the data, ``count`` times, with other further variables.
 
         All its values count as known, as those that take their place are.
         """
         first = self._like[:1].repeat(count).to(self.device)
         known = {name: torch.ones_like(v) for name, v in first.others.items() if name == X_KNOWN}
-        return Batch(first.x, {**first.others, **known, **others})
+        return Batch(first.x, {**first.others, **known, **self._as_variables(others)})
 
     def _adopt_parameters(self) -> None:
         """Register the parameters of ``pyro.param``, beside the networks at the top level."""

@@ -12,6 +12,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from pyrovae.compute.modes import evaluation_mode
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.errors import SpecError
@@ -20,6 +21,7 @@ from pyrovae.parts.likelihoods import Likelihood
 from pyrovae.parts.networks import Decoder, Encoder
 from pyrovae.parts.priors import Prior
 from pyrovae.programs.autoencoder import Autoencoder, Formulas, center
+from pyrovae.programs.given_values import as_count, as_known, as_latents, as_observations
 
 _counter = itertools.count()
 _names: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
@@ -120,7 +122,7 @@ class VAE(Autoencoder):
             pyro.module(_name(part), part)
         with _data_plate(x, size):
             z = pyro.sample("z", self.prior(self.posterior))
-            data = self.decode(z)
+            data = self._decoded(z)
             return pyro.sample("x", data if x_known is None else _masked(data, x_known), obs=x)
 
     def guide(
@@ -131,8 +133,8 @@ class VAE(Autoencoder):
         with _data_plate(x, size):
             return pyro.sample("z", self._encoded(x, x_known))
 
-    def encode(self, x: Tensor, x_known: Tensor | None = None) -> TorchDistributionMixin:
-        """q(z | x) for data ``(*batch, *shape)``.
+    def encode(self, x: Any, x_known: Any = None) -> TorchDistributionMixin:
+        """q(z | x) for data ``(*batch, *shape)``, a tensor, an array or a list of numbers.
 
         Values that are not known are zero to the encoder, after standardisation if there is one.
 
@@ -141,14 +143,19 @@ class VAE(Autoencoder):
             x_known: As for :meth:`model`.
 
         Raises:
-            DataError: The data are not as the model sees them, such as grey values for bits.
+            DataError: The data are not as the model sees them, such as grey values for bits, or
+                have another shape.
 
         References:
             Mattei and Frellsen (2019), *MIWAE: Deep Generative Modelling and Imputation of
             Incomplete Data Sets*, arXiv:1812.02633, who impute zeros as well.
         """
+        return self._encode("encode", x, x_known)
+
+    def _encode(self, where: str, x: Any, x_known: Any) -> TorchDistributionMixin:
+        x = as_observations(where, x, self.shape, self._parameter)
         self.require_prepared(x)
-        return self._encoded(x, x_known)
+        return self._encoded(x, as_known(x_known, x))
 
     def _encoded(self, x: Tensor, x_known: Tensor | None) -> TorchDistributionMixin:
         if x_known is not None:
@@ -157,23 +164,41 @@ class VAE(Autoencoder):
             x = torch.where(known, x, x.new_zeros(()) if units is None else units.loc)
         return self.posterior(x)
 
-    def decode(self, z: Tensor) -> TorchDistributionMixin:
-        """p(x | z) for latents ``(*batch, latent_dim)``."""
+    def decode(self, z: Any) -> TorchDistributionMixin:
+        """p(x | z) for latents ``(*batch, latent_dim)``, a tensor, an array or a list.
+
+        Raises:
+            DataError: The latents have another length.
+        """
+        return self._decoded(as_latents("decode", z, self.prior.latent_dim, self._parameter))
+
+    def _decoded(self, z: Tensor) -> TorchDistributionMixin:
         return self.likelihood(self.decoder(z))
 
     @torch.no_grad()
-    def sample(self, count: int) -> Tensor:
-        """Draw data ``(count, *shape)`` from p(x): latents from the prior, data given latents."""
-        return self.decode(self.prior(self.posterior).sample((count,))).sample()
+    def support(self) -> Any:
+        """Support of p(x | z), a constraint of torch."""
+        with evaluation_mode(self):
+            return self._decoded(self._parameter.new_zeros(1, self.prior.latent_dim)).support
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, x_known: Tensor | None = None) -> Tensor:
+    def sample(self, count: int) -> Tensor:
+        """Draw data ``(count, *shape)`` from p(x): latents from the prior, data given latents.
+
+        Raises:
+            SpecError: The count is not a whole number from 1 on.
+        """
+        count = as_count("sample", count)
+        return self._decoded(self.prior(self.posterior).sample((count,))).sample()
+
+    @torch.no_grad()
+    def reconstruct(self, x: Any, x_known: Any = None) -> Tensor:
         """Mean of p(x | z) at the mean of q(z | x), or at a draw where q has no known mean.
 
         Shape ``(*batch, *shape)``, values that are not known included. Arguments as for
         :meth:`encode`.
         """
-        return self.decode(center(self.encode(x, x_known))).mean
+        return self._decoded(center(self._encode("reconstruct", x, x_known))).mean
 
     def networks(self) -> list[nn.Module]:
         """Encoder and decoder."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.standardisation import Standardisation
+from pyrovae.programs.arguments import require_autoencoder
 from pyrovae.programs.autoencoder import Autoencoder, Declaration
 from pyrovae.programs.building import declared
 from pyrovae.programs.vae import VAE
@@ -29,7 +30,11 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
         autoencoder: One from :func:`pyrovae.build` can be restored by :func:`load`; for others
             (from parts, or handwritten) the file holds the weights alone.
         path: The file, usually ``*.safetensors``; replaced if it exists.
+
+    Raises:
+        SpecError: The first argument is no autoencoder.
     """
+    require_autoencoder("save(vae, path)", autoencoder)
     # Copies, because safetensors refuses a parameter that has two names.
     weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
@@ -62,6 +67,7 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     Raises:
         CheckpointError: The file is missing or damaged, or holds other parameters.
     """
+    require_autoencoder("load_weights(vae, path)", autoencoder)
     with _opened(Path(path)) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, part in autoencoder.named_modules():
@@ -96,7 +102,7 @@ def _declaration(path: Path) -> Declaration:
     if text is None:
         raise CheckpointError(
             f"{path} holds weights without the specifications they belong to: build the same "
-            "autoencoder again and put them in with load_weights"
+            "autoencoder again and put them in with pyrovae.load_weights"
         )
     try:
         tree = json.loads(text)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pyrovae.errors import nearest
+
+SYNONYMS: dict[str, str] = {
+    "gaussian": "normal",
+    "full": "full_rank",
+    "realnvp": "flow",
+    "gmm": "mixture",
+}
+"""Other words for kinds, for hints."""
 
 Location = tuple[int | str, ...]
 
@@ -37,13 +46,15 @@ def _sentence(detail: ErrorDetails, spec: type[BaseModel], tree: dict[str, Any])
             table = _dotted(location[:-1])
             place = f"{table} has" if table else "there is"
             fields = _spec_at(spec, location[:-1]).model_fields
-            return f"{place} no key '{location[-1]}'; {nearest(str(location[-1]), fields)}"
+            deeper = _deeper(fields, str(location[-1]))
+            hint = f"it is {_dotted((*location[:-1], *deeper))}" if deeper else ""
+            return f"{place} no key '{location[-1]}'; {hint or nearest(str(location[-1]), fields)}"
         case "missing":
             return f"{key} is missing"
         case "union_tag_invalid":
             kind = context["tag"]
             kinds = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-            return f"no {key} of kind '{kind}'; {nearest(kind, kinds)}"
+            return f"no {key} of kind '{kind}'; {nearest(SYNONYMS.get(kind) or kind, kinds)}"
         case "union_tag_not_found":
             field = _spec_at(spec, location[:-1]).model_fields[str(location[-1])]
             kinds = [tag for member in _members(field.annotation) if (tag := _tag(member))]
@@ -57,6 +68,17 @@ def _sentence(detail: ErrorDetails, spec: type[BaseModel], tree: dict[str, Any])
             return f"{key} = {value!r}: {context['error']}" if key else str(context["error"])
         case _:
             return f"{key} = {value!r}: {_lower(detail['msg'].replace('Input should', 'must'))}"
+
+
+def _deeper(fields: Mapping[str, FieldInfo], word: str) -> Location:
+    """The table and the key of that name, if just one of the tables has it by default."""
+    tables = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    found = [
+        (name, word)
+        for name, table in tables.items()
+        if isinstance(table, BaseModel) and word in type(table).model_fields
+    ]
+    return found[0] if len(found) == 1 else ()
 
 
 def _keys(location: Location, tree: Any) -> Location:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pyrovae.errors import SpecError
-from pyrovae.specs.files import override, read
+from pyrovae.specs.files import keys_named, override, read
 from pyrovae.specs.inference import InferenceSpec
 from pyrovae.specs.model import ModelSpec
 from pyrovae.specs.program import ProgramSpec
@@ -15,6 +16,31 @@ from pyrovae.specs.program import ProgramSpec
 SECTIONS = ("model", "inference", "program")
 
 Settings = Mapping[str, Any]
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Name settings by their keys alone, without the option of the command line."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(str(error).replace("--set ", "")) from None
+
+
+def require_settings(settings: Any) -> Settings:
+    """Settings given in Python, none as an empty dictionary.
+
+    Raises:
+        SpecError: They are no dictionary by dotted key.
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+        raise SpecError(
+            f"settings of type {type(settings).__name__}: give a dictionary by key, as in "
+            "{'model.latent_dim': 2}"
+        )
+    return settings
 
 
 def of_section(settings: Settings, section: str) -> dict[str, Any]:
@@ -27,7 +53,7 @@ def of_section(settings: Settings, section: str) -> dict[str, Any]:
         if key.partition(".")[0] not in SECTIONS or "." not in key:
             raise SpecError(
                 f"--set {key}={value}: the key starts with 'model.', 'inference.' or "
-                "'program.', as in model.prior.kind"
+                f"'program.', as in {next(iter(keys_named(key)), 'model.prior.kind')}"
             )
     return {
         key.partition(".")[2]: value

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyrovae import notebook
+from pyrovae.errors import SpecError
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.parts.distributions.kl import Kind
 
@@ -92,3 +93,25 @@ class History(list[Record]):
             f"{last.epoch} epochs, {last.split} ELBO {last.elbo:.2f} = reconstruction "
             f"{last.reconstruction:.2f} - KL {last.kl:.2f} nats per observation{kept}"
         )
+
+
+def as_history(where: str, records: Any) -> History:
+    """Records as a history, none as an empty one.
+
+    Args:
+        where: Name of the function that was given them, which begins a message.
+        records: What ``fit`` returned, or None.
+
+    Raises:
+        SpecError: It is something else.
+    """
+    if isinstance(records, History):
+        return records
+    if records is None:
+        return History()
+    if not isinstance(records, list) or not all(isinstance(r, Record) for r in records):
+        raise SpecError(
+            f"{where}: the history is of type {type(records).__name__}, and not what fit "
+            "returned: give history, as in history = fit(vae, data)"
+        )
+    return History(records)

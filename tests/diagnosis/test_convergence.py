@@ -14,6 +14,7 @@ from pyrovae.diagnosis import diagnose
 from pyrovae.diagnosis.convergence import Convergence, check_convergence
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.hidden_units import HiddenUnits
+from pyrovae.evaluation.results import NotApplicable
 from pyrovae.training.records import History, Record, Split
 
 ALIVE = HiddenUnits(total=100, dead=0)
@@ -140,5 +141,9 @@ def test_it_is_the_first_question_of_a_diagnosis(few_digits: Splits, monkeypatch
     told = diagnose(vae, few_digits.train, num=60, draws=100, history=history).checks
     assert told[0].question == "convergence"
     assert "train longer" in told[0].verdict().advice
-    without = diagnose(vae, few_digits.train, num=60, draws=100).checks
-    assert [check.question for check in without] == [check.question for check in told[1:]]
+    without = diagnose(vae, few_digits.train, num=60, draws=100)
+    assert [check.question for check in without.checks] == [check.question for check in told[1:]]
+    left_out = without.outcomes[0]
+    assert isinstance(left_out, NotApplicable)
+    assert left_out.question == "convergence"
+    assert "history=history" in left_out.why

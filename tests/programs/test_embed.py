@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_a_data_frame_keeps_its_index_and_gets_names(vae: Any, x: Tensor) -> Non
         (lambda x, data: x[:0], "a row for each"),
         (lambda x, data: x.numpy().astype(str), "type <U"),
         (lambda x, data: np.full((2, 64), np.nan), "NaN or infinite"),
-        (lambda x, data: [1, 2], "type list"),
+        (lambda x, data: [1, 2], r"shape \(2,\).*a row for each"),
     ],
 )
 def test_what_is_no_data_of_the_model_is_refused(
@@ -112,3 +113,37 @@ def test_a_program_gets_its_variables_from_a_split_alone(digits: Splits, x: Tens
     assert cvae.embed(digits.test).shape == (len(digits.test), 8)
     with pytest.raises(DataError, match="no variable y, which the programs take"):
         cvae.embed((x > 8).float())
+
+
+SCALES: dict[str, tuple[str, Any, str | None]] = {
+    "negative counts": ("poisson", lambda x: -x, "the value -1., and p.* from 0 to inf"),
+    "more than all": ("binomial", lambda x: 2 * x, "the value 3.*takes values from 0 to 16"),
+    "negative levels": ("discretized_logistic", lambda x: x - 8, "the value -8, and p.* from 0"),
+    "negative bits": ("bernoulli", lambda x: x / 8 - 1, "the value -1, and p.* from 0 to 1"),
+    "negative shares": ("continuous_bernoulli", lambda x: x / 8 - 1, "the value -1, and p"),
+    "larger counts": ("poisson", lambda x: 2 * x, None),
+    "real values": ("normal", lambda x: x / 16 - 0.5, None),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_an_array_has_the_bounds_of_the_likelihood(digits: Splits, x: Tensor, scale: str) -> None:
+    """Those that ``fit`` refuses as well."""
+    kind, moved, words = SCALES[scale]
+    bits = {"model.binarisation": "threshold"} if kind == "bernoulli" else {}
+    vae = build("vae", "svi", digits, {"model.likelihood.kind": kind, **bits})
+    if words is None:
+        assert len(vae.embed(moved(x.float()))) == len(x)
+        return
+    with pytest.raises(DataError, match=words):
+        vae.embed(moved(x.float()))
+
+
+def test_values_that_were_divided_are_warned_of(vae: Any, x: Tensor) -> None:
+    with pytest.warns(UserWarning, match=r"at most 1, and .* from 0 to 16") as said:
+        vae.embed(x / 16)
+    assert said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vae.embed(x)
+        vae.embed((x > 8).float())  # whole numbers may be small

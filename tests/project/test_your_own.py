@@ -71,6 +71,19 @@ def test_the_parts_are_those_that_were_given(run: Any) -> None:
     assert run("A guide")["vae"].formulas().guide == "Logistic(loc(x), 0.2)"
 
 
+def test_loaded_weights_are_those_that_were_saved(run: Any) -> None:
+    names = run("Saving and loading")
+    x = names["data"].test.batch(torch.arange(5)).x
+    torch.testing.assert_close(names["vae"].encode(x).mean, names["fitted"].encode(x).mean)
+
+
+def test_several_parts_are_judged(run: Any) -> None:
+    names = run("Several at once")
+    assert names["diagnosis"].checks[0].question == "bound"  # two epochs show no trend
+    assert names["log_prob"].shape == (len(names["data"].test),)
+    assert names["vae"].prior.latent_dim == names["vae"].posterior.latent_dim == 2
+
+
 def test_the_split_is_kept(run: Any) -> None:
     names = run("A split")
     for part, x in zip(names["data"], names["x"].split([200, 50, 50]), strict=True):

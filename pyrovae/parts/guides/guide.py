@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from pyrovae.errors import SpecError
 from pyrovae.parts.families import Family
 from pyrovae.parts.networks import Encoder
+from pyrovae.parts.networks.module import ModuleEncoder
 
 
 class Guide(nn.Module):
@@ -20,7 +22,8 @@ class Guide(nn.Module):
         q(z \mid x) = p(z \mid h = h(x))
 
     Args:
-        encoder: Network from data to features :math:`h(x)`.
+        encoder: Network from data to features :math:`h(x)`. Any other module, such as a CNN, is
+            taken as one by ``build``, which knows the shape of the data.
         family: Conditional distribution of the latent, given features.
 
     Raises:
@@ -38,15 +41,36 @@ class Guide(nn.Module):
         torch.Size([2])
     """
 
-    def __init__(self, encoder: Encoder, family: Family) -> None:
+    encoder: Encoder
+
+    def __init__(self, encoder: nn.Module, family: Family) -> None:
         super().__init__()
-        if encoder.features != family.features:
-            raise SpecError(
-                f"the encoder gives {encoder.features} features and the guide's family takes "
-                f"{family.features}: give both the same number"
-            )
-        self.encoder = encoder
+        self.add_module("encoder", encoder)
         self.family = family
+        if isinstance(encoder, Encoder):
+            self._require_features()
+
+    def take_data(self, shape: Sequence[int], levels: float) -> None:
+        """Take a module that is no :class:`Encoder` as one.
+
+        Args:
+            shape: Shape of one observation.
+            levels: The data's largest intensity; data are divided by it.
+
+        Raises:
+            SpecError: The module does not take data of this shape, or gives another number of
+                features than the family takes.
+        """
+        if not isinstance(self.encoder, Encoder):
+            self.encoder = ModuleEncoder(self.encoder, shape, levels)
+            self._require_features()
+
+    def _require_features(self) -> None:
+        if self.encoder.features != self.family.features:
+            raise SpecError(
+                f"the encoder gives {self.encoder.features} features and the guide's family takes "
+                f"{self.family.features}: give both the same number"
+            )
 
     @property
     def latent_dim(self) -> int:
