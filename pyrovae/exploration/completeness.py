@@ -35,7 +35,7 @@ BREUNIG = "the factor is that of Breunig et al. (2000), LOF, SIGMOD; the thresho
 
 
 class Share(NamedTuple):
-    """Points that lie outside the support of a density, by their outlier factors.
+    """Points where a density has hardly any mass, by their outlier factors.
 
     Attributes:
         outside: True for each point that lies outside, ``(points,)``.
@@ -66,8 +66,8 @@ class Samples(Result):
         names: Names of the latent dimensions.
         prior_codes: Draws of p(z), ``(data, dims)``, as many as there are data.
         posterior_codes: A draw of q(z | x) for each observation, in their order, ``(data, dims)``.
-        holes: Points of ``prior_codes`` where q(z) has no mass.
-        missed: Points of ``posterior_codes`` where p(z) has no mass.
+        holes: Points of ``prior_codes`` where q(z) has hardly any mass.
+        missed: Points of ``posterior_codes`` where p(z) has hardly any mass.
         shown: Indices of the latents that were decoded, ``(count,)``, in random order.
         prior_samples: Means of p(x | z) at those of the prior, ``(count, *shape)``.
         posterior_samples: The same at those of the aggregated posterior.
@@ -94,8 +94,8 @@ class Samples(Result):
             "holes of the aggregated posterior, where there are no data "
             f"({percent(holes.expected)} are expected if q(z) = p(z), by chance up to "
             f"{percent(holes.chance)}). Of the latents of {len(missed.outside)} data "
-            f"{percent(missed.value)} lie outside the support of the prior, where samples never "
-            f"reach them ({percent(missed.expected)} are expected, by chance up to "
+            f"{percent(missed.value)} lie where the prior hardly ever draws, so that samples do "
+            f"not resemble these data ({percent(missed.expected)} are expected, by chance up to "
             f"{percent(missed.chance)})."
         )
 
@@ -126,13 +126,17 @@ class Samples(Result):
         return {
             "prior": Variable(("draw", "latent"), prior[rows], f"draws of p(z){first}"),
             "in_hole": Variable(
-                ("draw",), self.holes.outside[rows], "whether q(z) has no mass at that draw"
+                ("draw",),
+                self.holes.outside[rows],
+                "whether q(z) has hardly any mass there",
             ),
             "aggregated": Variable(
                 ("obs", "latent"), posterior[rows], f"draws of q(z | x), by observation{first}"
             ),
             "missed": Variable(
-                ("obs",), self.missed.outside[rows], "whether p(z) has no mass at that draw"
+                ("obs",),
+                self.missed.outside[rows],
+                "whether p(z) has hardly any mass there",
             ),
             "shown": Variable(("sample",), self.shown.numpy(), "which of the latents are decoded"),
         }
@@ -194,7 +198,7 @@ def sample_both(
 
 
 def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
-    r"""Find the points that lie outside the support of a density.
+    r"""Find the points where a density has hardly any mass.
 
     With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds
     it with probability :math:`1 - m / (n + 1)` for any continuous distribution, and the number of

@@ -28,8 +28,8 @@ CAPTION = (
     "data by class, in front of draws of the prior (grey); every panel has its own scale. Lines: "
     "decoded interpolations between two observations in equal steps of the latent; where one step "
     "is much larger than the mean, the space is not smooth. Samples: decoded draws of the prior. "
-    "Out of reach: latents of data outside the support of the prior. Holes: draws of the prior "
-    "outside the support of the aggregated posterior. Without regularisation the latents do not "
+    "Out of reach: latents of data where the prior hardly ever draws. Holes: draws of the prior "
+    "where there are hardly any latents of data. Without regularisation the latents do not "
     "follow the prior; with too much of it they equal the prior and carry no information about "
     "the data."
 )

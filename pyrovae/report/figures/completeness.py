@@ -25,18 +25,20 @@ from pyrovae.report.figures.tiles import GAP, intensities, show
 
 CAPTION = (
     "Left, means of p(x | z) at latents drawn from the prior, which is how the model generates "
-    "data; right, at latents drawn from q(z | x) of the data. Below, these latents. Marked on the "
-    "left (outlines, crosses) are draws of the prior in holes, where there are no latents of data "
-    "and the decoder was not trained. Marked on the right are latents of data outside the support "
-    "of the prior: samples never resemble these data. Crosses are drawn for at most two latent "
-    "dimensions; more are projected, and a projection does not show holes. A gap is found only if "
-    "it is wider than the latents are in their thinnest direction. If both densities are the "
-    "same, about 1 % of each is marked. In many dimensions few are marked although many samples "
-    "look wrong: compare the two grids."
+    "data; right, at latents drawn from q(z | x) of the data. Of tables, draws from p(x | z). "
+    "Below, these latents. Marked on the left (orange frames, crosses) are draws of the prior in "
+    "holes, where there are no latents of data and the decoder was not trained. Marked on the "
+    "right are latents of data where the prior hardly ever draws: samples do not resemble these "
+    "data. Both have a local outlier factor among draws of the other density that is larger than "
+    "those of 99 % of its own draws. Crosses are drawn for at most two latent dimensions; more "
+    "are projected, and a projection does not show holes. A gap is found only if it is wider than "
+    "the latents are in their thinnest direction. If both densities are the same, about 1 % of "
+    "each is marked. In many dimensions few are marked although many samples look wrong: compare "
+    "the two grids."
 )
 
 MARK = "#111111"
-"""Colour of points outside the support of the other density."""
+"""Colour of points where the other density has hardly any mass."""
 
 COLUMNS = 8
 CODES_HEIGHT = 4.0
