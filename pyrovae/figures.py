@@ -30,7 +30,7 @@ from pyrovae.report.figures import interpolations as drawing_of_paths
 from pyrovae.report.figures import manifold as drawing_of_plane
 from pyrovae.report.figures import traversals as drawing_of_traversals
 from pyrovae.report.figures.checks import picture
-from pyrovae.report.figures.latent_plane import draw_latents
+from pyrovae.report.figures.latent_plane import Colour, draw_latents
 from pyrovae.runs.facts import RunFacts
 from pyrovae.runs.writing import read_metrics
 from pyrovae.training.records import History, Record
@@ -67,7 +67,7 @@ def reconstructions(
 def samples(
     autoencoder: Autoencoder, data: Splits | Dataset, *, size: Size | None = None
 ) -> Figure:
-    """Means of p(x | z) at latents drawn from the prior."""
+    """Means of p(x | z) at latents drawn from the prior; of tables, draws from p(x) and data."""
     return _sized(drawing.samples(autoencoder, _split(data)), size)
 
 
@@ -77,6 +77,7 @@ def latents(
     *,
     size: Size | None = None,
     axes: Axes | None = None,
+    colour: Colour | None = None,
 ) -> Figure:
     """Means of q(z | x) in a plane, coloured by class if there are classes.
 
@@ -85,10 +86,14 @@ def latents(
         data: The data.
         size: Size of the figure.
         axes: Axes to draw on; their figure is returned.
+        colour: In place of the classes, numbers or labels, one for each observation.
+
+    Raises:
+        DataError: ``colour`` has not one value for each observation.
     """
     if axes is None:
-        return _sized(drawing.latent(autoencoder, _split(data)), size)
-    draw_latents(axes, autoencoder, _split(data))
+        return _sized(drawing.latent(autoencoder, _split(data), colour), size)
+    draw_latents(axes, autoencoder, _split(data), colour)
     return _sized(cast(Figure, axes.figure), size)
 
 

@@ -28,7 +28,7 @@ def first_images(x: Tensor, levels: float | None) -> str:
 def first_rows(x: Tensor, known: Tensor) -> str:
     """The rows ``(n, columns)`` as a table; values that are not known are dashes."""
     shown = x[:, :COLUMNS]
-    names = [f"column {column}" for column in range(shown.shape[1])]
+    names = [f"x[{column}]" for column in range(shown.shape[1])]
     cells = [
         [f"{value:.4g}" if is_known else "–" for value, is_known in zip(*row, strict=True)]
         for row in zip(shown.tolist(), known[:, :COLUMNS].tolist(), strict=True)

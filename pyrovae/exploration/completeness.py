@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.observed_values import require_x
 
 MIN_DATA = 50
 # What a density is said to cover: all but the loneliest hundredth of its own draws.
@@ -69,7 +71,8 @@ class Samples(Result):
         holes: Points of ``prior_codes`` where q(z) has hardly any mass.
         missed: Points of ``posterior_codes`` where p(z) has hardly any mass.
         shown: Indices of the latents that were decoded, ``(count,)``, in random order.
-        prior_samples: Means of p(x | z) at those of the prior, ``(count, *shape)``.
+        prior_samples: Means of p(x | z) at those of the prior, draws of a table,
+            ``(count, *shape)``.
         posterior_samples: The same at those of the aggregated posterior.
         neighbours: Number of neighbours, k.
     """
@@ -183,7 +186,9 @@ def sample_both(
     _check(len(batch), neighbours)
     names, prior, posterior = _draw_both(autoencoder, batch)
     shown = _order(len(batch))[:count]
-    space = LatentSpace(autoencoder, batch)
+    decode = LatentSpace(autoencoder, batch).decode
+    if batch.x.ndim == 2:  # a mean has less variance than a row
+        decode = partial(_draw_rows, autoencoder, batch[shown.to(batch.device)])
     return Samples(
         names=names,
         prior_codes=prior,
@@ -191,8 +196,8 @@ def sample_both(
         holes=outside(prior, posterior, neighbours),
         missed=outside(posterior, prior, neighbours),
         shown=shown,
-        prior_samples=space.decode(prior[shown]),
-        posterior_samples=space.decode(posterior[shown]),
+        prior_samples=decode(prior[shown]),
+        posterior_samples=decode(posterior[shown]),
         neighbours=neighbours,
     )
 
@@ -256,6 +261,13 @@ def _draw_both(autoencoder: Autoencoder, batch: Batch) -> tuple[list[str], Tenso
         sizes = chunks.draws(1, len(batch), batch.device)
         prior = [one.draw_prior(size)[:, 0] for size in sizes]
     return one.names, _finite(prior, "prior"), _finite(posterior, "guide")
+
+
+def _draw_rows(autoencoder: Autoencoder, like: Batch, z: Tensor) -> Tensor:
+    """Draws from p(x | z), one for each latent, like rows from which totals are taken."""
+    with evaluating(autoencoder, like.device):
+        local = LocalPosterior(autoencoder, like)
+        return require_x(local.draw_data(z.to(like.x)[None]))[0].cpu()
 
 
 def _finite(parts: list[Tensor], name: str) -> Tensor:
