@@ -73,10 +73,12 @@ def draw_latents(
     axes: Axes, autoencoder: Autoencoder, data: Dataset, colour: Colour | None = None
 ) -> None:
     """The content of :func:`latent`, on axes of a figure of one's own."""
-    values = None if colour is None else _one_each(colour, data)
+    given = None if colour is None else _one_each(colour, data)
     index = evenly(data, min(len(data), MOST_POINTS))
     z = codes(autoencoder, replace(data, rows=data.rows[index.to(data.rows.device)]))
-    values = classes(data, index) if values is None else values[index.numpy()]
+    values: Tensor | NDArray[Any] | None = (
+        classes(data, index) if given is None else given[index.numpy()]
+    )
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         _draw_numbers(axes, z, values)
         return
@@ -170,9 +172,10 @@ def _name_classes(axes: Axes, points: Tensor, groups: Groups) -> None:
 
 def _write(axes: Axes, text: str, centre: Tensor, near: int) -> None:
     """Write a name at its place, moved down by a line for each name that is near."""
+    x, y = centre.tolist()
     axes.annotate(
         text,
-        centre.tolist(),
+        (x, y),
         (0, -14 * near),
         textcoords="offset points",
         size=15,
