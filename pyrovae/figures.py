@@ -31,7 +31,7 @@ from pyrovae.report.figures import interpolations as drawing_of_paths
 from pyrovae.report.figures import manifold as drawing_of_plane
 from pyrovae.report.figures import traversals as drawing_of_traversals
 from pyrovae.report.figures.checks import picture
-from pyrovae.report.figures.latent_plane import draw_latents
+from pyrovae.report.figures.latent_plane import Colour, draw_latents
 from pyrovae.runs.facts import RunFacts
 from pyrovae.runs.writing import read_metrics
 from pyrovae.training.records import History, Record
@@ -69,7 +69,7 @@ def reconstructions(autoencoder: Autoencoder, data: Any, *, size: Size | None = 
 
 
 def samples(autoencoder: Autoencoder, data: Any, *, size: Size | None = None) -> Figure:
-    """Means of p(x | z) at latents drawn from the prior."""
+    """Means of p(x | z) at latents drawn from the prior; of tables, draws from p(x) and data."""
     return _sized(drawing.samples(autoencoder, _split(autoencoder, data, size)), size)
 
 
@@ -79,6 +79,7 @@ def latents(
     *,
     size: Size | None = None,
     axes: Axes | None = None,
+    colour: Colour | None = None,
 ) -> Figure:
     """Means of q(z | x) in a plane, coloured by class if there are classes.
 
@@ -87,10 +88,14 @@ def latents(
         data: The data.
         size: Size of the figure.
         axes: Axes to draw on; their figure is returned.
+        colour: In place of the classes, numbers or labels, one for each observation.
+
+    Raises:
+        DataError: ``colour`` has not one value for each observation.
     """
     if axes is None:
-        return _sized(drawing.latent(autoencoder, _split(autoencoder, data, size)), size)
-    draw_latents(axes, autoencoder, _split(autoencoder, data, size))
+        return _sized(drawing.latent(autoencoder, _split(autoencoder, data, size), colour), size)
+    draw_latents(axes, autoencoder, _split(autoencoder, data, size), colour)
     return _sized(cast(Figure, axes.figure), size)
 
 

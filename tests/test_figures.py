@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pyrovae import VAE, ModelSpec, Splits, build, figures, load_data
 from pyrovae.diagnosis.diagnosis import diagnose
-from pyrovae.errors import SpecError
+from pyrovae.errors import DataError, SpecError
 from pyrovae.runs.writing import read_metrics
 
 RUN = Path(__file__).parent / "fixtures/runs/finished"
@@ -63,6 +63,19 @@ def test_latents_are_drawn_on_axes_of_ones_own(plane: tuple[VAE, Splits]) -> Non
     assert not left.collections
     points, own = (axes.collections[0].get_offsets() for axes in (right, other(vae, data)))
     np.testing.assert_array_equal(points, own)
+
+
+def test_latents_are_coloured_by_numbers_or_labels(plane: tuple[VAE, Splits]) -> None:
+    vae, data = plane
+    count = len(data.test)
+    numbers = np.linspace(0, 1, count)
+    points: Any = figures.latents(vae, data, colour=numbers).axes[0].collections[0]
+    np.testing.assert_array_equal(points.get_array(), numbers)
+    legend = figures.latents(vae, data, colour=["odd", "even"] * (count // 2)).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["even", "odd"]
+    with pytest.raises(DataError, match=f"colour has shape .* has {count} observations"):
+        figures.latents(vae, data, colour=numbers[1:])
 
 
 def other(vae: VAE, data: Splits) -> Any:

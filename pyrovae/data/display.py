@@ -34,7 +34,7 @@ def first_rows(x: Tensor, known: Tensor, columns: tuple[str, ...] = ()) -> str:
         columns: Names of the columns, if they are known.
     """
     shown = x[:, :COLUMNS]
-    numbered = [f"column {column}" for column in range(shown.shape[1])]
+    numbered = [f"x[{column}]" for column in range(shown.shape[1])]
     names = list(columns[:COLUMNS]) or numbered
     cells = [
         [f"{value:.4g}" if is_known else "–" for value, is_known in zip(*row, strict=True)]

@@ -91,7 +91,8 @@ class Aggregate(Check):
         finding = (
             f"{self.names[farthest]} is {self.distances[farthest]:.2f} from the prior "
             f"({p_value(p[farthest])}), log p(z) {self.density_distance:.2f} ({p_value(p[-1])}), "
-            f"by Kolmogorov-Smirnov on {len(self.aggregated)} latents"
+            f"by Kolmogorov-Smirnov on {len(self.aggregated)} latents, p adjusted for {len(p)} "
+            "tests"
         )
         if len(self.names) > 1:
             finding += f"; largest correlation {ours:.2f}, of prior draws {prior:.2f}"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +11,17 @@ from torch import Tensor
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
+from pyrovae.diagnosis.predictive_statistics import (
+    NEGATIVE,
+    SKEWNESS,
+    Kind,
+    Moments,
+    definition,
+    kind_of,
+    moments,
+    number_of,
+    per_datum,
+)
 from pyrovae.errors import DataError
 from pyrovae.evaluation.results import Check, Grade, Number, Variable, Verdict, grade, worse
 from pyrovae.evaluation.simulation import simulate
@@ -24,7 +32,6 @@ from pyrovae.programs.autoencoder import Autoencoder
 WARN, FAIL = 0.1, 0.5
 SIGNIFICANT = 0.05
 FEWEST_REPLICATES = 20  # below, no tail probability is below SIGNIFICANT
-COLUMNS = 20  # of a table, up to which they are compared one by one, and in pairs
 NAMED, LISTED = 3, 12  # statistics in the finding, and in the table of numbers
 REFERENCE = "Rubin (1984), Annals of Statistics 12; Box (1980), JRSS A 143"
 ADVICE = {
@@ -37,19 +44,16 @@ ADVICE = {
         "the likelihood does not give as many zeros as there are: for counts choose "
         "model.likelihood.kind 'negative_binomial', for grey levels 'categorical'"
     ),
+    "shape": (
+        "draws from p(x | z) have another shape than the data, such as negative values of a "
+        "column that has none: take logarithms of columns that are positive and skewed, or choose "
+        "another model.likelihood.kind"
+    ),
     "other": (
         "do not use draws from p(x) as data: if aggregated posterior and prior differ too, choose "
         "model.prior.kind 'vamp' or 'flow', else a larger model.decoder, another "
         "model.likelihood.kind or a longer training"
     ),
-}
-
-DEFINITIONS = {
-    "level": "mean of the values of an observation",
-    "contrast": "standard deviation of the values of an observation",
-    "maximum": "largest value of an observation",
-    "zeros": "share of zeros among the values of an observation",
-    "roughness": "mean absolute difference between neighbouring values of an observation",
 }
 
 
@@ -89,12 +93,7 @@ class Predictive(Check):
         grades = self.grades()
         off = [index for index in self._by_effect() if grades[index] != "ok"]
         if not off:
-            largest = self.effect.abs().max().item() if self.names else 0.0
-            return Verdict(
-                "ok",
-                f"of {len(self.names)} statistics none is off by {WARN} sd and by more than "
-                f"chance explains; the largest difference is {largest:.2f} sd",
-            )
+            return Verdict("ok", self._no_difference())
         result: Grade = "ok"
         for index in off:
             result = worse(result, grades[index])
@@ -106,7 +105,7 @@ class Predictive(Check):
             f"the data differ from {len(self.replicated)} data sets drawn from the model in "
             f"{len(off)} of {len(self.names)} statistics: {said}{more}"
         )
-        return Verdict(result, finding, ADVICE[self._cause(off[0])])
+        return Verdict(result, finding, ADVICE[self._cause(off)])
 
     def numbers(self) -> list[Number]:
         """The largest effects, in descending order."""
@@ -147,10 +146,28 @@ class Predictive(Check):
     def _by_effect(self) -> list[int]:
         return self.effect.abs().argsort(descending=True).tolist()
 
-    def _cause(self, index: int) -> str:
-        name, lower = _number(self.names[index]), bool(self.effect[index] < 0)
+    def _no_difference(self) -> str:
+        count, found = len(self.names), int((self.adjusted < SIGNIFICANT).sum())
+        if found:
+            return (
+                f"{found} of {count} statistics differ by more than chance explains, but by less "
+                f"than {WARN} sd"
+            )
+        largest = self.effect.abs().max().item() if self.names else 0.0
+        return (
+            f"none of {count} statistics differs by more than chance explains; the largest "
+            f"difference is {largest:.2f} sd"
+        )
+
+    def _cause(self, off: list[int]) -> str:
+        """Cause of the worst statistic, unless values are negative that cannot be."""
+        if any(self.names[index].startswith(NEGATIVE) for index in off):
+            return "shape"
+        name, lower = number_of(self.names[off[0]]), bool(self.effect[off[0]] < 0)
         if name == "zeros":
             return "zeros"
+        if name.startswith(SKEWNESS):
+            return "shape"
         return "noise" if name in ("roughness", "contrast", "maximum") and lower else "other"
 
 
@@ -172,9 +189,11 @@ def check_predictive(
     A statistic is the mean over the data of one number per observation (:func:`per_datum`), or
     its spread, the mean distance of that number from its mean in the set: the first tests single
     observations, the second their variety. For a table with few columns the statistics are of
-    the columns themselves, and of their correlations. A statistic is off if its effect :math:`d`
-    is large and its distance, in standard deviations of the replicates, is significant against
-    the maximum of these distances over all statistics, whatever their dependence and number.
+    the columns themselves, of their skewness and correlations, and the share of negative values
+    where the data of a column have none and replicates have some. A statistic is off if its
+    effect :math:`d` is large and its distance, in standard deviations of the replicates, is
+    significant against the maximum of these distances over all statistics, whatever their
+    dependence and number.
 
     Data that are binarised anew in every batch are a draw already, and compared as they are. The
     multinomial is a distribution given the total of a row, so the totals of replicates are those
@@ -203,7 +222,7 @@ def check_predictive(
         )
     with evaluating(autoencoder, batch.device):
         first = _replicate(autoencoder, batch[: chunks.codes(batch.device)])
-        kinds = {name: _kind(batch.variables[name], drawn) for name, drawn in first.items()}
+        kinds = {name: kind_of(batch.variables[name], drawn) for name, drawn in first.items()}
         observed = _of_the_set(batch, kinds, lambda part: part.variables)
         drawn = [
             _of_the_set(batch, kinds, lambda part: _replicate(autoencoder, part))
@@ -217,14 +236,6 @@ def check_predictive(
             torch.stack([moments.variance for moments in drawn]),
         ),
     )
-
-
-class Moments(NamedTuple):
-    """Moments of numbers per observation, over a data set; float64 ``(*sets, statistics)``."""
-
-    names: list[str]
-    mean: Tensor
-    variance: Tensor
 
 
 def compare(observed: Moments, replicated: Moments) -> Predictive:
@@ -265,65 +276,6 @@ def tail_probabilities(observed: Tensor, replicated: Tensor) -> tuple[Tensor, Te
     return tail, adjusted.double()
 
 
-class Kind(NamedTuple):
-    """Kind of values, which determines the statistics.
-
-    Attributes:
-        binary: Zeros and ones only.
-        whole: Whole numbers only.
-    """
-
-    binary: bool
-    whole: bool
-
-
-def per_datum(x: Tensor, kind: Kind) -> dict[str, Tensor]:
-    """Numbers ``(data,)`` for observations ``(data, *shape)``, by name; see :func:`definition`.
-
-    Functions of other numbers are left out: of bits there are only mean and roughness. Columns
-    of a table have no order, and so no roughness.
-    """
-    values = x.reshape(len(x), -1).double()
-    numbers = {}
-    if _is_small_table(x):
-        numbers = {f"column {index}": column for index, column in enumerate(values.mT)}
-    else:
-        numbers["level"] = values.mean(1)
-        if not kind.binary:
-            numbers["contrast"] = values.std(1, correction=0)
-            numbers["maximum"] = values.amax(1)
-    if kind.whole and not kind.binary:
-        numbers["zeros"] = (values == 0).double().mean(1)
-    if x.ndim > 2 and x.shape[-1] * x.shape[-2] > 1:
-        steps = [x.double().diff(dim=dim).abs().flatten(1) for dim in (-1, -2)]
-        numbers["roughness"] = torch.cat(steps, 1).mean(1)
-    return numbers
-
-
-def definition(name: str) -> str:
-    """Definition of the number of which a statistic is the mean."""
-    if name.startswith("spread of "):
-        inner = name.removeprefix("spread of ")
-        return f"distance of {inner} from its mean over the data ({definition(inner)})"
-    return DEFINITIONS.get(_number(name), name)
-
-
-def moments(numbers: dict[str, Tensor]) -> Moments:
-    """Moments of numbers per observation, of their spreads, and of products of columns.
-
-    The columns of products are standardised, so that the mean of a product is a correlation.
-    """
-    values = dict(numbers)
-    for name, number in numbers.items():
-        values[f"spread of {name}"] = (number - number.mean()).abs()
-    columns = [name for name in numbers if _number(name) not in DEFINITIONS]
-    for first, second in itertools.combinations(columns, 2):
-        name = f"correlation of {first} and {second}"
-        values[name] = _standardised(numbers[first]) * _standardised(numbers[second])
-    table = torch.stack(list(values.values()), 1)
-    return Moments(list(values), table.mean(0), table.var(0))
-
-
 def _of_the_set(
     batch: Batch, kinds: Mapping[str, Kind], change: Callable[[Batch], Mapping[str, Tensor]]
 ) -> Moments:
@@ -333,14 +285,10 @@ def _of_the_set(
 
 
 def _numbers(data: Mapping[str, Tensor], kinds: Mapping[str, Kind]) -> dict[str, Tensor]:
-    """Numbers per observation of several variables, by names that tell these apart."""
-    found = {}
+    """Numbers per observation of several variables."""
+    found: dict[str, Tensor] = {}
     for variable, kind in kinds.items():
-        numbers = per_datum(data[variable], kind)
-        alone = {"column 0": variable} if "column 1" not in numbers else {}
-        for name, value in numbers.items():
-            told = name if variable == "x" else alone.get(name, f"{variable}: {name}")
-            found[told] = value
+        found |= per_datum(data[variable], kind, variable)
     return found
 
 
@@ -348,25 +296,3 @@ def _replicate(autoencoder: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """Draw as many data from the model as there are in a batch, by variable."""
     drawn = simulate(autoencoder, batch)
     return {name: drawn.batch.variables[name] for name in drawn.drawn}
-
-
-def _kind(*data: Tensor) -> Kind:
-    return Kind(
-        binary=all(bool(((x == 0) | (x == 1)).all()) for x in data),
-        whole=all(bool((x == x.round()).all()) for x in data),
-    )
-
-
-def _number(name: str) -> str:
-    """The part of a name that says which number it is."""
-    return name.rpartition(": ")[2]
-
-
-def _is_small_table(x: Tensor) -> bool:
-    return x.ndim <= 2 and math.prod(x.shape[1:]) <= COLUMNS
-
-
-def _standardised(column: Tensor) -> Tensor:
-    """A column less its mean, in standard deviations; zeros if it is constant."""
-    scale = column.std(correction=0)
-    return (column - column.mean()) / torch.where(scale > 0, scale, 1.0)

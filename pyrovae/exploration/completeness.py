@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.observed_values import require_x
 
 MIN_DATA = 50
 # What a density is said to cover: all but the loneliest hundredth of its own draws.
@@ -35,7 +37,7 @@ BREUNIG = "the factor is that of Breunig et al. (2000), LOF, SIGMOD; the thresho
 
 
 class Share(NamedTuple):
-    """Points that lie outside the support of a density, by their outlier factors.
+    """Points where a density has hardly any mass, by their outlier factors.
 
     Attributes:
         outside: True for each point that lies outside, ``(points,)``.
@@ -66,10 +68,11 @@ class Samples(Result):
         names: Names of the latent dimensions.
         prior_codes: Draws of p(z), ``(data, dims)``, as many as there are data.
         posterior_codes: A draw of q(z | x) for each observation, in their order, ``(data, dims)``.
-        holes: Points of ``prior_codes`` where q(z) has no mass.
-        missed: Points of ``posterior_codes`` where p(z) has no mass.
+        holes: Points of ``prior_codes`` where q(z) has hardly any mass.
+        missed: Points of ``posterior_codes`` where p(z) has hardly any mass.
         shown: Indices of the latents that were decoded, ``(count,)``, in random order.
-        prior_samples: Means of p(x | z) at those of the prior, ``(count, *shape)``.
+        prior_samples: Means of p(x | z) at those of the prior, draws of a table,
+            ``(count, *shape)``.
         posterior_samples: The same at those of the aggregated posterior.
         neighbours: Number of neighbours, k.
     """
@@ -94,8 +97,8 @@ class Samples(Result):
             "holes of the aggregated posterior, where there are no data "
             f"({percent(holes.expected)} are expected if q(z) = p(z), by chance up to "
             f"{percent(holes.chance)}). Of the latents of {len(missed.outside)} data "
-            f"{percent(missed.value)} lie outside the support of the prior, where samples never "
-            f"reach them ({percent(missed.expected)} are expected, by chance up to "
+            f"{percent(missed.value)} lie where the prior hardly ever draws, so that samples do "
+            f"not resemble these data ({percent(missed.expected)} are expected, by chance up to "
             f"{percent(missed.chance)})."
         )
 
@@ -126,13 +129,17 @@ class Samples(Result):
         return {
             "prior": Variable(("draw", "latent"), prior[rows], f"draws of p(z){first}"),
             "in_hole": Variable(
-                ("draw",), self.holes.outside[rows], "whether q(z) has no mass at that draw"
+                ("draw",),
+                self.holes.outside[rows],
+                "whether q(z) has hardly any mass there",
             ),
             "aggregated": Variable(
                 ("obs", "latent"), posterior[rows], f"draws of q(z | x), by observation{first}"
             ),
             "missed": Variable(
-                ("obs",), self.missed.outside[rows], "whether p(z) has no mass at that draw"
+                ("obs",),
+                self.missed.outside[rows],
+                "whether p(z) has hardly any mass there",
             ),
             "shown": Variable(("sample",), self.shown.numpy(), "which of the latents are decoded"),
         }
@@ -179,7 +186,9 @@ def sample_both(
     _check(len(batch), neighbours)
     names, prior, posterior = _draw_both(autoencoder, batch)
     shown = _order(len(batch))[:count]
-    space = LatentSpace(autoencoder, batch)
+    decode = LatentSpace(autoencoder, batch).decode
+    if batch.x.ndim == 2:  # a mean has less variance than a row
+        decode = partial(_draw_rows, autoencoder, batch[shown.to(batch.device)])
     return Samples(
         names=names,
         prior_codes=prior,
@@ -187,14 +196,14 @@ def sample_both(
         holes=outside(prior, posterior, neighbours),
         missed=outside(posterior, prior, neighbours),
         shown=shown,
-        prior_samples=space.decode(prior[shown]),
-        posterior_samples=space.decode(posterior[shown]),
+        prior_samples=decode(prior[shown]),
+        posterior_samples=decode(posterior[shown]),
         neighbours=neighbours,
     )
 
 
 def outside(points: Tensor, draws: Tensor, neighbours: int = 20) -> Share:
-    r"""Find the points that lie outside the support of a density.
+    r"""Find the points where a density has hardly any mass.
 
     With m of the n outlier factors of held-out draws below the threshold, a further draw exceeds
     it with probability :math:`1 - m / (n + 1)` for any continuous distribution, and the number of
@@ -252,6 +261,13 @@ def _draw_both(autoencoder: Autoencoder, batch: Batch) -> tuple[list[str], Tenso
         sizes = chunks.draws(1, len(batch), batch.device)
         prior = [one.draw_prior(size)[:, 0] for size in sizes]
     return one.names, _finite(prior, "prior"), _finite(posterior, "guide")
+
+
+def _draw_rows(autoencoder: Autoencoder, like: Batch, z: Tensor) -> Tensor:
+    """Draws from p(x | z), one for each latent, like rows from which totals are taken."""
+    with evaluating(autoencoder, like.device):
+        local = LocalPosterior(autoencoder, like)
+        return require_x(local.draw_data(z.to(like.x)[None]))[0].cpu()
 
 
 def _finite(parts: list[Tensor], name: str) -> Tensor:

@@ -78,14 +78,17 @@ class Interpolations(Result):
 
     def summary(self) -> str:
         pairs = len(self.ends)
-        parts = [
-            f"{way} paths have a largest step of {_spelled(uneven)} times the mean step, and are "
-            f"{_spelled(detour)} times as long as the distance of their ends"
-            for way, uneven, detour in zip(self.ways, self.unevenness, self.detour, strict=True)
-        ]
+        largest, length = (
+            " and ".join(
+                f"{_spelled(values)} ({way})" for way, values in zip(self.ways, of, strict=True)
+            )
+            for of in (self.unevenness, self.detour)
+        )
         text = (
-            f"In the output between {pairs} {'pair' if pairs == 1 else 'pairs'} of data, "
-            f"{'; '.join(parts)}. A cross-fade would have 1 and 1."
+            f"On the way from one output to the other, in {pairs} "
+            f"{'pair' if pairs == 1 else 'pairs'} of data, the largest step is {largest} times "
+            f"the mean step, and the way is {length} times as long as the straight line. A "
+            "cross-fade would have 1 and 1."
         )
         still = int((self.path_length == 0).all(0).sum())
         if still:

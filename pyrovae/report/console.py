@@ -217,26 +217,28 @@ def comparison(found: Comparison, data: str) -> str:
     width = max(len("run"), *map(len, found.names))
     samples = found.evaluations[0].samples
     how = "annealing" if found.ais else f"importance sampling, {samples} latents"
-    header = ("log p(x)", 18), ("to the best", 16), ("weight", 6), ("bound gap", 15)
+    header = ("log p(x)", 18), ("to the best", 16), ("stacking weight", 15), ("bound gap", 15)
     titles = "".join(f"  {title:>{size}}" for title, size in header)
     lines = [
         f"log p(x) of {count:,} test data of {data} by {how}; nats per observation ± standard "
         "error",
-        f"{'run':<{width}}{titles}" + ("" if found.ais else "  rise"),
+        f"{'run':<{width}}{titles}" + ("" if found.ais else "  last rise"),
     ]
     for model, name in enumerate(found.names):
         difference = _plus_minus(found.difference[model], found.difference_error[model])
         gap = _plus_minus(found.mean_gap[model], found.gap_error[model])
         lines.append(
             f"{name:<{width}}  {_plus_minus(found.mean[model], found.error[model]):>18}"
-            f"  {difference if model else '':>16}  {found.weights[model]:>6.2f}"
+            f"  {difference if model else '':>16}  {found.weights[model]:>15.2f}"
             f"  {'not known' if found.mean_gap[model].isnan() else gap:>15}"
-            + ("" if found.ais else f"  {found.rise[model]:.2f}")
+            + ("" if found.ais else f"  {found.rise[model]:>9.2f}")
         )
-    lines.append(
-        "bound gap: how far estimates are too low, at most, for data of the model's own"
-        + ("" if found.ais else "; rise: since half as many latents")
-    )
+    lines += [
+        "stacking weight: share of the run in the mixture of all runs that predicts the data best",
+        "bound gap: the most by which log p(x) is too low, on data simulated from the run",
+    ]
+    if not found.ais:
+        lines.append("last rise: of log p(x), from half as many latents to all")
     return "\n".join([*lines, "", *found.verdicts()])
 
 

@@ -29,6 +29,9 @@ from pyrovae.runs.options import DiagnoseOptions
 from pyrovae.runs.writing import versions
 from pyrovae.specs.computation import Computation
 
+FEW = 256
+"""Test data that are diagnosed, unless another number is given."""
+
 PAGE_DPI = 130  # sharp at the width of the page, with a page below a megabyte
 
 
@@ -68,8 +71,9 @@ def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -
         PyrovaeError: Too few data or draws.
     """
     started = time.monotonic()
-    require_enough(run.data.test.first(options.num), options.draws)
-    observed = run.first(options.num)
+    num = min(len(run.data.test), FEW) if options.num is None else options.num
+    require_enough(run.data.test.first(num), options.draws)
+    observed = run.first(num)
     folder = folder_of(options, run)
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     reworded = run.autoencoder.reworded
@@ -80,7 +84,7 @@ def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -
     diagnosis = diagnose(
         run.autoencoder,
         run.data.test,
-        num=options.num,
+        num=num,
         draws=options.draws,
         full=options.full,
         history=run.records,

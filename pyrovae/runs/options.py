@@ -76,7 +76,7 @@ class DiagnoseOptions(DataOptions):
     Attributes:
         run: Folder of the run.
         full: Whether to also anneal, refine the guide and run chains.
-        num: Number of test observations.
+        num: Number of test observations; by default at most 256.
         draws: Number of latents drawn for each.
         output: Folder to write to; by default ``RUN/diagnosis``.
         compile: Whether to compile repeated computations.
@@ -84,7 +84,7 @@ class DiagnoseOptions(DataOptions):
 
     run: Path
     full: bool = False
-    num: int = 256
+    num: int | None = None
     draws: int = 1000
     output: Path | None = None
     compile: Compile = "auto"

@@ -13,14 +13,12 @@ from scipy import stats
 from pyrovae import Splits
 from pyrovae.data import Dataset
 from pyrovae.diagnosis.predictive import (
-    Kind,
     Predictive,
     check_predictive,
     compare,
-    moments,
-    per_datum,
     tail_probabilities,
 )
+from pyrovae.diagnosis.predictive_statistics import Kind, moments, per_datum
 from pyrovae.errors import DataError
 from pyrovae.programs.handwritten import Handwritten
 
@@ -46,9 +44,9 @@ def test_numbers_of_an_image_by_hand() -> None:
 
 
 def test_numbers_of_tables() -> None:
-    assert by_hand([[1.0, 5.0], [2.0, 0.0]], GREY) == {"column 0": [1, 2], "column 1": [5, 0]}
+    assert by_hand([[1.0, 5.0], [2.0, 0.0]], GREY) == {"x[0]": [1, 2], "x[1]": [5, 0]}
     assert by_hand([[1.0, 5.0], [2.0, 0.0]], WHOLE)["zeros"] == [0, 0.5]
-    assert by_hand([1.0, 2.0], GREY) == {"column 0": [1, 2]}
+    assert by_hand([1.0, 2.0], GREY) == {"x[0]": [1, 2]}
     wide = per_datum(torch.arange(60.0).reshape(2, 30), WHOLE)
     assert wide.keys() == {"level", "contrast", "maximum", "zeros"}  # no order, no neighbours
     assert wide["level"].tolist() == [14.5, 44.5]
@@ -59,14 +57,15 @@ def test_moments_are_means_spreads_and_correlations() -> None:
     found = moments(per_datum(x, GREY))
     value = dict(zip(found.names, found.mean.tolist(), strict=True))
     variance = dict(zip(found.names, found.variance.tolist(), strict=True))
-    assert len(value) == 3 + 3 + 3
+    assert len(value) == 3 + 3 + 3 + 3
     correlation = np.corrcoef(x.numpy().T)
     for c in range(3):
-        assert value[f"column {c}"] == pytest.approx(x[:, c].mean().item())
-        assert variance[f"column {c}"] == pytest.approx(x[:, c].var().item())
+        assert value[f"x[{c}]"] == pytest.approx(x[:, c].mean().item())
+        assert variance[f"x[{c}]"] == pytest.approx(x[:, c].var().item())
         spread = (x[:, c] - x[:, c].mean()).abs().mean().item()
-        assert value[f"spread of column {c}"] == pytest.approx(spread)
-    assert value["correlation of column 0 and column 2"] == pytest.approx(correlation[0, 2])
+        assert value[f"spread of x[{c}]"] == pytest.approx(spread)
+        assert value[f"skewness of x[{c}]"] == pytest.approx(stats.skew(x[:, c].numpy()))
+    assert value["correlation of x[0] and x[2]"] == pytest.approx(correlation[0, 2])
     constant = torch.cat([x, torch.ones(50, 1)], 1)
     assert moments(per_datum(constant, GREY)).mean.isfinite().all()
 
@@ -97,7 +96,7 @@ def test_data_of_the_model_pass(make_linear_gaussian: Any) -> None:
         # One in twenty sets has a statistic that chance alone would not; none a large effect.
         assert found.verdict().grade != "FAIL"
         assert found.effect.abs().max() < 0.5
-        assert found.replicated.shape == (60, 5 + 5 + 10)
+        assert found.replicated.shape == (60, 5 + 5 + 5 + 10)
 
 
 def test_a_shifted_mean_is_found_and_its_effect_is_the_closed_form(
@@ -110,12 +109,12 @@ def test_a_shifted_mean_is_found_and_its_effect_is_the_closed_form(
     effects = dict(zip(found.names, found.effect.tolist(), strict=True))
     weight = oracle.vae.decoder.last.weight[3].detach()
     scale = (weight.square().sum() + oracle.noise.square()).sqrt().item()
-    assert effects["column 3"] == pytest.approx(1 / scale, abs=0.15)  # five standard errors
+    assert effects["x[3]"] == pytest.approx(1 / scale, abs=0.15)  # five standard errors
     verdict = found.verdict()
     assert verdict.grade == "FAIL"
-    assert "in 1 of 20 statistics: column 3 +" in verdict.finding
+    assert "in 1 of 25 statistics: x[3] +" in verdict.finding
     assert "prior" in verdict.advice
-    assert found.numbers()[0].name == "column 3"
+    assert found.numbers()[0].name == "x[3]"
     assert found.adjusted.min() == pytest.approx(1 / 41)
 
 
@@ -130,10 +129,29 @@ def test_twice_the_noise_is_found(make_vae: Any, shape: tuple[int, ...]) -> None
     assert found.verdict().grade == "FAIL"
     effects = dict(zip(found.names, found.effect.tolist(), strict=True))
     if len(shape) == 1:
-        assert all(effects[f"spread of column {c}"] < -0.5 for c in range(5))
+        assert all(effects[f"spread of x[{c}]"] < -0.5 for c in range(5))
     else:
         assert effects["roughness"] < -0.5
         assert "scatter more" in found.verdict().advice
+
+
+def test_a_skewed_positive_column_under_a_normal_is_found(make_linear_gaussian: Any) -> None:
+    oracle = make_linear_gaussian(data=1000)
+    x = oracle.x.clone()
+    mean, scale = x[:, 1].mean(), x[:, 1].std()
+    x[:, 1] = -torch.rand(1000).log()  # exponential: mean and deviation are 1
+    with torch.no_grad():
+        oracle.vae.decoder.last.weight[1] /= scale
+        oracle.vae.decoder.last.bias[1] += 1 - mean
+    found = check_predictive(oracle.vae, x, replicates=40)
+    observed = dict(zip(found.names, found.observed.tolist(), strict=True))
+    assert observed["share of negative values of x[1]"] == 0
+    assert "share of negative values of x[0]" not in found.names  # whose data are negative too
+    effects = dict(zip(found.names, found.effect.tolist(), strict=True))
+    assert effects["share of negative values of x[1]"] < -0.5
+    assert effects["skewness of x[1]"] > 0
+    assert found.verdict().grade == "FAIL"
+    assert "take logarithms" in found.verdict().advice
 
 
 def test_more_zeros_than_the_model_has_are_found(make_vae: Any) -> None:
@@ -154,7 +172,7 @@ def test_dependence_that_a_model_lacks_is_found(make_linear_gaussian: Any) -> No
     assert found.verdict().grade != "ok"
     off = [n for n, g in zip(found.names, found.grades(), strict=True) if g != "ok"]
     assert off
-    assert all(name.startswith("correlation of column") for name in off)
+    assert all(name.startswith("correlation of x[") for name in off)
 
 
 def test_every_likelihood_can_be_checked(
@@ -231,7 +249,9 @@ def test_handwritten_programs_of_scalars(tmp_path: Path) -> None:
     split = Dataset("counts", x, torch.arange(200), None, None)
     program = Handwritten(path, Splits(split, split, split))
     found = check_predictive(program, x, replicates=40)
-    assert found.names == ["column 0", "zeros", "spread of column 0", "spread of zeros"]
+    assert found.names == [
+        *("x[0]", "zeros", "spread of x[0]", "spread of zeros", "skewness of x[0]"),
+    ]
     assert found.verdict().grade != "FAIL"
     assert check_predictive(program, x + 4, replicates=40).verdict().grade == "FAIL"
 
@@ -248,7 +268,12 @@ def test_the_worst_decides_and_effects_within_chance_do_not() -> None:
             torch.tensor(adjusted).double(),
         )
 
-    assert predictive([0.9, 0.05], [0.2, 0.01]).verdict().grade == "ok"
+    fine = predictive([0.9, 0.05], [0.2, 0.1]).verdict()
+    assert fine.grade == "ok"
+    assert fine.finding.startswith("none of 2 statistics differs by more than chance")
+    small = predictive([0.9, 0.05], [0.2, 0.01]).verdict()
+    assert small.grade == "ok"
+    assert small.finding.startswith("1 of 2 statistics differ by more than chance")
     verdict = predictive([0.2, -0.3], [0.01, 0.01]).verdict()
     assert verdict.grade == "WARN"
     assert "zeros -0.30 sd, level +0.20 sd" in verdict.finding
@@ -268,7 +293,7 @@ def test_what_is_always_the_same_is_left_out() -> None:
         variance=torch.stack([m.variance for m in others]),
     )
     found = compare(first, stacked)
-    assert found.names == ["column 0", "spread of column 0"]
+    assert found.names == ["x[0]", "spread of x[0]", "skewness of x[0]"]
     assert found.effect.isfinite().all()
     nothing = compare(*(m._replace(mean=m.mean * 0) for m in (first, stacked)))
     assert nothing.verdict().grade == "ok"

@@ -171,7 +171,7 @@ def test_points_are_outside_by_themselves() -> None:
 
 
 def test_every_prior_and_guide_can_be_looked_at(make_vae: Any, covering_pair: Any) -> None:
-    vae, x = make_vae(*covering_pair), torch.rand(60, 5).double()
+    vae, x = make_vae(*covering_pair, shape=(1, 1, 5)), torch.rand(60, 1, 1, 5).double()
     found = sample_both(vae, x, count=7)
     space = LatentSpace(vae, x)
     assert found.prior_codes.shape == found.posterior_codes.shape == (60, 2)
@@ -179,7 +179,7 @@ def test_every_prior_and_guide_can_be_looked_at(make_vae: Any, covering_pair: An
     torch.testing.assert_close(found.prior_samples, space.decode(found.prior_codes[found.shown]))
     posterior = space.decode(found.posterior_codes[found.shown])
     torch.testing.assert_close(found.posterior_samples, posterior)
-    assert found.posterior_samples.shape == (7, 5)
+    assert found.posterior_samples.shape == (7, 1, 1, 5)
     assert len(found.shown.unique()) == 7
     assert "60 data" in found.summary()
     for number, share in zip(found.numbers(), (found.holes, found.missed), strict=True):
@@ -251,7 +251,8 @@ def test_handwritten_codes_are_vectors_of_all_sites(vectorisable: bool) -> None:
     assert is_chance(found.holes, 400)
     assert is_chance(found.missed, 400)
     codes = found.prior_codes[found.shown]
-    torch.testing.assert_close(found.prior_samples.double(), codes[:, :1] + codes[:, 1:])
+    noise = found.prior_samples.double() - codes[:, :1] - codes[:, 1:]
+    assert stats.kstest(noise.flatten().numpy(), "norm").pvalue > 1e-3  # rows are draws
 
 
 def test_codes_that_are_no_numbers_are_refused(make_vae: Any) -> None:

@@ -200,8 +200,8 @@ def test_data_of_four_sites_are_simulated_where_they_are_known(
 
 def test_statistics_are_of_all_variables(four: tuple[Handwritten, Batch]) -> None:
     names = check_predictive(*four, replicates=20).names
-    assert {"column 0", "bit", "kind", "count", "count: zeros"} <= set(names)
-    assert {"correlation of column 1 and bit", "correlation of kind and count"} <= set(names)
+    assert {"x[0]", "bit", "kind", "count", "count: zeros"} <= set(names)
+    assert {"correlation of x[1] and bit", "correlation of kind and count"} <= set(names)
 
 
 def test_means_of_four_sites_are_those_of_the_class(four: tuple[Handwritten, Batch]) -> None:

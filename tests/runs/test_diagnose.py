@@ -82,6 +82,7 @@ def test_it_answers_every_question_and_keeps_the_answers(run: Path, diagnosed: A
     assert found["draws"] == 200
     page = (folder / "report.html").read_text(encoding="utf-8")
     words = " ".join(outcome.out.split())
+    assert "asked for" not in words  # no number was given
     for question, answer in found["checks"].items():
         assert question in outcome.out
         assert answer["grade"] in {"ok", "WARN", "FAIL"}

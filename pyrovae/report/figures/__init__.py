@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset
 from pyrovae.data.examples import classes, evenly, one_of_each_class
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.reconstruction import prior_means, reconstruct, why_no_means
+from pyrovae.evaluation.simulation import simulate
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.figures.history import curves as curves
 from pyrovae.report.figures.images import draw_reconstructed_images, draw_sampled_images
@@ -83,7 +85,9 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
 
 
 def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
-    """Means of p(x | z) at latents drawn from the prior; of tables as many as there are data.
+    """Means of p(x | z) at latents drawn from the prior; of tables draws from p(x).
+
+    A mean has less variance than the data, so that of a table it would not look like a row.
 
     Args:
         autoencoder: Model and guide.
@@ -92,10 +96,12 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
     data = autoencoder.contract.prepared(data)
     images = data.are_images
     count = SAMPLED_IMAGES if images else min(len(data), MOST_SAMPLED_ROWS)
-    batch = observations(data, evenly(data, count))
-    means = prior_means(autoencoder, batch.to(_device(autoencoder)))
-    draw = draw_sampled_images if images else draw_sampled_rows
-    return draw(data, batch.x.cpu(), means.cpu())
+    batch = observations(data, evenly(data, count)).to(_device(autoencoder))
+    if images:
+        return draw_sampled_images(data, batch.x.cpu(), prior_means(autoencoder, batch).cpu())
+    with evaluating(autoencoder, batch.device):
+        drawn = simulate(autoencoder, batch).x
+    return draw_sampled_rows(data, batch.x.cpu(), drawn.cpu())
 
 
 def _device(autoencoder: Autoencoder) -> torch.device:

@@ -22,14 +22,15 @@ from pyrovae.report.figures.latent_plane import BINS, MOST_IN_LEGEND, Groups, gr
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import draw_intervals, draw_rows
 from pyrovae.report.figures.tiles import intensities, show
+from pyrovae.report.figures.variables import variables_in
 
 CAPTION = (
     "The same network and the same data, with less and with more regularisation. Latents: test "
     "data by class, in front of draws of the prior (grey); every panel has its own scale. Lines: "
     "decoded interpolations between two observations in equal steps of the latent; where one step "
     "is much larger than the mean, the space is not smooth. Samples: decoded draws of the prior. "
-    "Out of reach: latents of data outside the support of the prior. Holes: draws of the prior "
-    "outside the support of the aggregated posterior. Without regularisation the latents do not "
+    "Out of reach: latents of data where the prior hardly ever draws. Holes: draws of the prior "
+    "where there are hardly any latents of data. Without regularisation the latents do not "
     "follow the prior; with too much of it they equal the prior and carry no information about "
     "the data."
 )
@@ -175,8 +176,9 @@ def _draw_lines(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
             axes.plot(path[:, 0], path[:, 1], color="#5f6672", linewidth=1)
             axes.scatter(path[:, 0], path[:, 1], s=14, c=shades, zorder=3)
         return
-    draw_rows(axes, data, paths[0].flatten(1), list(shades), linewidth=1, markersize=2)
-    axes.set_xlabel("variable", fontsize=8)
+    variables = variables_in(data)
+    draw_rows(axes, variables, paths[0].flatten(1), list(shades), linewidth=1, markersize=2)
+    axes.set_xlabel(f"{variables.label} ({variables.unit})", fontsize=8)
 
 
 def _draw_samples(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
@@ -189,8 +191,9 @@ def _draw_samples(axes: Axes, column: Column, data: Dataset, x: Tensor) -> None:
         _draw_data(axes, x)
         axes.scatter(images.flatten(1)[:, 0], images.flatten(1)[:, 1], s=10, color=MODEL)
         return
-    draw_intervals(axes, x.flatten(1), DATA, "data", -0.15)
-    draw_intervals(axes, images.flatten(1), MODEL, "samples", 0.15)
+    variables = variables_in(data)
+    draw_intervals(axes, variables, x, DATA, "data", -0.15)
+    draw_intervals(axes, variables, images, MODEL, "samples", 0.15)
     axes.set_xlabel("variable: data (blue), samples", fontsize=8)
 
 

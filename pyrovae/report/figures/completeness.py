@@ -20,23 +20,26 @@ from pyrovae.exploration.completeness import Samples
 from pyrovae.report.figures.axis_range import Array, marker_size, scale_of
 from pyrovae.report.figures.latent_plane import project
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
-from pyrovae.report.figures.tables import draw_intervals, variables_label
+from pyrovae.report.figures.tables import draw_intervals
 from pyrovae.report.figures.tiles import GAP, intensities, show
+from pyrovae.report.figures.variables import named, variables_in
 
 CAPTION = (
     "Left, means of p(x | z) at latents drawn from the prior, which is how the model generates "
-    "data; right, at latents drawn from q(z | x) of the data. Below, these latents. Marked on the "
-    "left (outlines, crosses) are draws of the prior in holes, where there are no latents of data "
-    "and the decoder was not trained. Marked on the right are latents of data outside the support "
-    "of the prior: samples never resemble these data. Crosses are drawn for at most two latent "
-    "dimensions; more are projected, and a projection does not show holes. A gap is found only if "
-    "it is wider than the latents are in their thinnest direction. If both densities are the "
-    "same, about 1 % of each is marked. In many dimensions few are marked although many samples "
-    "look wrong: compare the two grids."
+    "data; right, at latents drawn from q(z | x) of the data. Of tables, draws from p(x | z). "
+    "Below, these latents. Marked on the left (orange frames, crosses) are draws of the prior in "
+    "holes, where there are no latents of data and the decoder was not trained. Marked on the "
+    "right are latents of data where the prior hardly ever draws: samples do not resemble these "
+    "data. Both have a local outlier factor among draws of the other density that is larger than "
+    "those of 99 % of its own draws. Crosses are drawn for at most two latent dimensions; more "
+    "are projected, and a projection does not show holes. A gap is found only if it is wider than "
+    "the latents are in their thinnest direction. If both densities are the same, about 1 % of "
+    "each is marked. In many dimensions few are marked although many samples look wrong: compare "
+    "the two grids."
 )
 
 MARK = "#111111"
-"""Colour of points outside the support of the other density."""
+"""Colour of points where the other density has hardly any mass."""
 
 COLUMNS = 8
 CODES_HEIGHT = 4.0
@@ -86,11 +89,13 @@ def _draw_images(figure: Figure, grid: GridSpec, found: Samples, data: Dataset) 
         axes = figure.add_subplot(grid[0, side])
         columns = min(COLUMNS, len(images))
         height = show(axes, images, columns, shades)
-        axes.set_title(f"means of p(x | z) at {SIDES[side]}", fontsize=10)
+        outside = np.flatnonzero(flags[side][found.shown.numpy()]).tolist()
+        framed = f"\nframed: {('in a hole', 'out of reach')[side]}" if outside else ""
+        axes.set_title(f"means of p(x | z) at {SIDES[side]}{framed}", fontsize=10)
         rows = -(-len(images) // columns)
         width = axes.get_images()[0].get_extent()[1]
         size = ((width - GAP) / columns, (height - GAP) / rows)
-        for place in np.flatnonzero(flags[side][found.shown.numpy()]).tolist():
+        for place in outside:
             _outline(axes, place % columns, place // columns, size)
 
 
@@ -104,12 +109,14 @@ def _outline(axes: Axes, column: int, row: int, size: tuple[float, float]) -> No
 
 
 def _draw_variables(axes: Axes, found: Samples, data: Dataset) -> None:
-    draw_intervals(axes, _some(data).flatten(1), GREY, "data", -0.2)
-    draw_intervals(axes, found.prior_samples.flatten(1), MODEL, f"at {SIDES[0]}", 0.0)
-    draw_intervals(axes, found.posterior_samples.flatten(1), DATA, f"at {SIDES[1]}", 0.2)
-    axes.set_title(f"data, and means of p(x | z) at {len(found.shown)} latents of each kind")
-    axes.set_xlabel(variables_label(data))
-    axes.set_ylabel("mean, and 5th to\n95th percentile")
+    variables = variables_in(data)
+    draw_intervals(axes, variables, _some(data), GREY, "data", -0.2)
+    draw_intervals(axes, variables, found.prior_samples, MODEL, f"at {SIDES[0]}", 0.0)
+    draw_intervals(axes, variables, found.posterior_samples, DATA, f"at {SIDES[1]}", 0.2)
+    what = _what(data)
+    axes.set_title(f"data, and {what} of p(x | z) at {len(found.shown)} latents of each kind")
+    axes.set_xlabel(variables.label)
+    axes.set_ylabel(f"{variables.unit}:\nmean, 5th to 95th percentile", fontsize=10)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
 
 
@@ -122,8 +129,8 @@ def _draw_points(figure: Figure, grid: GridSpec, found: Samples, data: Dataset) 
         axes.scatter(x[:, 0], x[:, 1], s=marker_size(len(x)), color=GREY, linewidths=0)
         colour = (MODEL, DATA)[side]
         axes.scatter(means.flatten(1)[:, 0], means.flatten(1)[:, 1], s=14, color=colour)
-        axes.set_title(f"data (grey), means of p(x | z) at\n{SIDES[side]}", fontsize=10)
-        axes.set(xlabel="variable 1", ylabel="variable 2")
+        axes.set_title(f"data (grey), {_what(data)} of p(x | z) at\n{SIDES[side]}", fontsize=10)
+        axes.set(xlabel=named(data.shape, 0), ylabel=named(data.shape, 1))
 
 
 def _draw_codes(panels: list[Axes], found: Samples) -> None:
@@ -175,6 +182,10 @@ def _name(axes: Axes, side: int, *, marked: bool) -> None:
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, columnspacing=1, handletextpad=0
     )
+
+
+def _what(data: Dataset) -> str:
+    return "draws" if len(data.shape) == 1 else "means"
 
 
 def _some(data: Dataset) -> Tensor:

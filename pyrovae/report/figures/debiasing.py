@@ -15,6 +15,7 @@ from pyrovae.report.figures.images import TITLE_HEIGHT, tile_height
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.tiles import intensities, show
+from pyrovae.report.figures.variables import variables_in
 
 CAPTION = (
     "Share of each class in the training data and among the draws of the second fit; how "
@@ -112,10 +113,10 @@ def _colours(found: Debiasing) -> list[str]:
 
 def _draw_rows(figure: FigureBase, found: Debiasing, data: Dataset) -> None:
     """Draw data that are no images, variables from left to right."""
-    axes = figure.subplots()
+    axes, variables = figure.subplots(), variables_in(data)
     for (name, x, factor), colour in zip(_ends(found), (MODEL, DATA), strict=True):
         labels = [f"{name} {_times(factor)}", *[None] * (len(x) - 1)]
         colours = [colour] * len(x)
-        draw_rows(axes, data, x.flatten(1), colours, labels, alpha=0.6, markersize=3)
-    axes.set(xlabel="variable", ylabel="value")
+        draw_rows(axes, variables, x.flatten(1), colours, labels, alpha=0.6, markersize=3)
+    axes.set(xlabel=variables.label, ylabel=variables.unit)
     figure.legend(loc="outside lower center")

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
-from pyrovae.report.figures.tables import MOST_VARIABLES, THREAD, draw_rows
+from pyrovae.report.figures.tables import THREAD, draw_rows
 from pyrovae.report.figures.tiles import intensities
+from pyrovae.report.figures.variables import Variables, variables_in
 
 CAPTION = (
     "The most and the least likely data. For images, the observation is on the left and its "
@@ -106,7 +107,7 @@ def extremes(data: Dataset, x: Tensor, means: Tensor, cases: Sequence[Case]) -> 
             elif flat:
                 _draw_point(axes, x, x[n], means[n])
             else:
-                _draw_row(axes, data, torch.stack([x[n], means[n]]).flatten(1))
+                _draw_row(axes, variables_in(data), torch.stack([x[n], means[n]]).flatten(1))
             axes.set_title(cases[n].label, fontsize=8.5, linespacing=1.25)
         for axes in panels[rank, len(members) :]:
             axes.set_axis_off()
@@ -130,10 +131,10 @@ def _draw_image(axes: Axes, x: Tensor, mean: Tensor, shades: tuple[float, float]
     axes.set(xticks=[], yticks=[])
 
 
-def _draw_row(axes: Axes, data: Dataset, pair: Tensor) -> None:
-    few = pair.shape[1] <= MOST_VARIABLES
+def _draw_row(axes: Axes, variables: Variables, pair: Tensor) -> None:
+    few = variables.few
     style: dict[str, Any] = {"markersize": 4.0 if few else 1.2, "linewidth": 1.2 if few else 0.7}
-    draw_rows(axes, data, pair, (DATA, MODEL), ("observation", "reconstruction"), **style)
+    draw_rows(axes, variables, pair, (DATA, MODEL), ("observation", "reconstruction"), **style)
 
 
 def _draw_point(axes: Axes, others: Tensor, x: Tensor, mean: Tensor) -> None:

@@ -19,6 +19,7 @@ from pyrovae.exploration.interpolation import Interpolations
 from pyrovae.report.figures.style import DATA, MODEL, WIDTH, new_figure, styled
 from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.tiles import draw_tiles, shades
+from pyrovae.report.figures.variables import Variables, variables_in
 
 CAPTION = (
     "Decoded paths between the latents of two observations: along the straight line, and along "
@@ -99,13 +100,16 @@ def _draw_tables(found: Interpolations, data: Dataset) -> Figure:
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     panels = upper.subplots(pairs, ways, sharex=True, sharey=True, squeeze=False)
     norm, colours = Normalize(0, 1), matplotlib.colormaps["viridis"]
+    variables = variables_in(data)
     for (pair, way), axes in zip(_cells(pairs, ways), panels.flat, strict=True):
-        _draw_lines(axes, data, found.images[way, pair].flatten(1), found.ends[pair].flatten(1))
+        _draw_lines(
+            axes, variables, found.images[way, pair].flatten(1), found.ends[pair].flatten(1)
+        )
         if pair == 0:
             axes.set_title(found.ways[way])
     for axes in panels[-1]:
-        axes.set_xlabel("variable")
-    upper.supylabel("value", size="medium")
+        axes.set_xlabel(variables.label)
+    upper.supylabel(variables.unit, size="medium")
     bar = upper.colorbar(ScalarMappable(norm, colours), ax=panels, shrink=0.8)
     bar.set_label("path from one latent to the other")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
@@ -118,14 +122,14 @@ def _cells(pairs: int, ways: int) -> list[tuple[int, int]]:
     return [(pair, way) for pair in range(pairs) for way in range(ways)]
 
 
-def _draw_lines(axes: Axes, data: Dataset, lines: Tensor, ends: Tensor) -> None:
+def _draw_lines(axes: Axes, variables: Variables, lines: Tensor, ends: Tensor) -> None:
     """The variables at each step, and both data as crosses."""
     colours = list(matplotlib.colormaps["viridis"](np.linspace(0, 1, len(lines))))
-    places = range(1, lines.shape[1] + 1)
-    few = lines.shape[1] <= 40
-    draw_rows(axes, data, lines, colours, linewidth=1.3, markersize=2.5 if few else 1)
+    few = variables.few
+    draw_rows(axes, variables, lines, colours, linewidth=1.3, markersize=2.5 if few else 1)
     for name, end, mark in (
         ("first observation", ends[0], "x"),
         ("second observation", ends[1], "+"),
     ):
-        axes.plot(places, end, mark, color="black", markersize=6 if few else 2, label=name)
+        place, value = variables.places, variables.values(end)
+        axes.plot(place, value, mark, color="black", markersize=6 if few else 2, label=name)

@@ -17,8 +17,8 @@ from pyrovae.exploration.outliers import Outliers, Scored
 from pyrovae.report.figures.axis_range import Array, scale_of
 from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.report.figures.style import DATA, GREY, MODEL, WIDTH, new_figure, styled
-from pyrovae.report.figures.tables import MOST_VARIABLES
 from pyrovae.report.figures.tiles import intensities, show
+from pyrovae.report.figures.variables import Variables, named, variables_of
 
 CAPTION = (
     "Above, the AUROC of each score: the probability that an observation from outside has the "
@@ -114,18 +114,18 @@ def strangest_rows(found: Outliers) -> Figure:
     panels = figure.subplots(rows, min(count, COLUMNS), squeeze=False, sharex=True, sharey=True)
     sets = found.inside.flatten(1), found.outside.flatten(1)
     flat = sets[0].shape[1] == 2
-    table = found.inside.ndim == 2
-    draw = _draw_points if flat else partial(_draw_rows, table=table)
+    variables = variables_of(found.inside)
+    draw = _draw_points if flat else partial(_draw_rows, variables=variables)
     for number, (axes, scored) in enumerate(zip(panels.flat, found.scored, strict=False)):
         draw(axes, sets, found.strangest(scored, ROWS), found.names)
         axes.set_title(scored.definition.label)
         if number + COLUMNS >= count:  # nothing below
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel("variable 1" if flat else "variable")
+            axes.set_xlabel(named(variables.shape, 0) if flat else variables.label)
     for axes in panels.flat[count:]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
-        axes.set_ylabel("variable 2" if flat else "value")
+        axes.set_ylabel(named(variables.shape, 1) if flat else variables.unit)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -167,25 +167,25 @@ def _draw_rows(
     strangest: tuple[Array, Array],
     names: tuple[str, str],
     *,
-    table: bool,
+    variables: Variables,
 ) -> None:
     """Draw the rows of highest score in both sets over the variables, at most the first few."""
-    inside, outside = (x[:, :MOST_VARIABLES].double() for x in sets)
-    variables = np.arange(1, inside.shape[1] + 1)
+    inside, outside = (variables.values(x) for x in sets)
+    places = variables.places.numpy()
     low, high = inside.quantile(torch.tensor([0.05, 0.95]).double(), 0)
     band: dict[str, Any] = {"color": GREY, "alpha": 0.5, "label": f"most of {_plain(names[0])}"}
     style: dict[str, Any] = {"linewidth": 1.1, "marker": "o", "markersize": 2.5, "alpha": 0.9}
-    if table:  # whose columns have no order
-        axes.vlines(variables, low, high, linewidth=5, **band)
+    if variables.are_columns:  # which have no order
+        axes.vlines(places, low, high, linewidth=5, **band)
         style["linestyle"] = ""
     else:
-        axes.fill_between(variables, low, high, linewidth=0, **band)
+        axes.fill_between(places, low, high, linewidth=0, **band)
     kinds = zip((inside, outside), strangest, (DATA, MODEL), names, strict=True)
     for x, index, colour, name in kinds:
         for number, row in enumerate(x[index]):
             label = None if number else f"highest of {_plain(name)}"
-            axes.plot(variables, row, color=colour, label=label, **style)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+            axes.plot(places, row, color=colour, label=label, **style)
+    variables.tick(axes)
 
 
 def _draw_points(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ CAPTION = (
 )
 
 COLUMNS = 3
+TITLE = 30
+"""Letters in a line of a title."""
 
 MOST = 9
 """Most statistics drawn; of more, those whose observed values are farthest off."""
@@ -43,7 +46,7 @@ def predictive(variables: Mapping[str, Variable], names: Sequence[str]) -> Figur
     title = f"Observed data against {len(replicated)} data sets drawn from the model"
     if len(shown) < len(names):
         title += f": {len(shown)} of {len(names)} statistics"
-    figure = new_figure(title, 0.9 + 2.1 * rows + (0.6 if rows == 1 else 0))
+    figure = new_figure(title, 0.9 + 2.3 * rows + (0.6 if rows == 1 else 0))
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, index in zip(panels, shown, strict=False):
         _draw_statistic(axes, names[index], float(observed[index]), replicated[:, index])
@@ -81,7 +84,8 @@ def _farthest(observed: Array, replicated: Array) -> list[int]:
 
 
 def _draw_statistic(axes: Axes, name: str, value: float, replicates: Array) -> None:
-    axes.set_title(name, parse_math=False, fontsize="medium")
+    # A long name has two lines, so that it does not reach the panel beside it.
+    axes.set_title(textwrap.fill(name, TITLE), parse_math=False, fontsize="medium")
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.ticklabel_format(axis="x", useOffset=False)

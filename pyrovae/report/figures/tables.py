@@ -8,20 +8,17 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pyrovae.data import Dataset
 from pyrovae.report.figures.style import DATA, MODEL, new_figure, styled
+from pyrovae.report.figures.variables import Variables, named, variables_in
 
 HEIGHT = 4.8
 """Height of all pictures of tables, in inches."""
 
 THREAD = "#b9bec6"
 """Colour of the lines between data and their reconstructions."""
-
-MOST_VARIABLES = 40
-"""Most variables that can be told apart in a picture of intervals."""
 
 
 @styled
@@ -38,39 +35,39 @@ def draw_reconstructed_rows(
     """
     figure = new_figure(f"{data.name}: test data and their reconstructions", HEIGHT)
     if data.shape.numel() == 2:
-        _draw_plane(figure, x.flatten(1), means.flatten(1), "reconstructions", joined=True)
+        _draw_plane(figure, data, x, means, "reconstructions", joined=True)
     else:
-        _draw_panels(figure, data, torch.stack([x, means], 1).flatten(2), labels)
-        figure.axes[4].set_xlabel(variables_label(data))
+        variables = variables_in(data)
+        _draw_panels(figure, variables, torch.stack([x, means], 1).flatten(2), labels)
+        figure.axes[4].set_xlabel(variables.label)
     return figure
 
 
 @styled
-def draw_sampled_rows(data: Dataset, x: Tensor, means: Tensor) -> Figure:
+def draw_sampled_rows(data: Dataset, x: Tensor, drawn: Tensor) -> Figure:
     """The distribution of each variable in the data and in samples; two variables as points.
 
     Args:
         data: Data set of ``x``.
         x: Observations ``(n, *shape)``.
-        means: Means of p(x | z) at latents of the prior, of the same shape.
+        drawn: Draws from p(x), of the same shape.
     """
-    title = f"{data.name}: samples, means of p(x | z) at latents z from the prior"
-    figure = new_figure(title, HEIGHT)
+    figure = new_figure(f"{data.name}: test data, and samples from p(x)", HEIGHT)
     if data.shape.numel() == 2:
-        _draw_plane(figure, x.flatten(1), means.flatten(1), "samples")
+        _draw_plane(figure, data, x, drawn, "samples")
         return figure
-    axes = figure.subplots()
-    draw_intervals(axes, x.flatten(1), DATA, "test data", -0.15)
-    draw_intervals(axes, means.flatten(1), MODEL, "samples", 0.15)
-    axes.set_xlabel(variables_label(data, MOST_VARIABLES))
-    axes.set_ylabel("value: mean, and 5th to 95th percentile")
+    axes, variables = figure.subplots(), variables_in(data)
+    draw_intervals(axes, variables, x, DATA, "test data", -0.15)
+    draw_intervals(axes, variables, drawn, MODEL, "samples", 0.15)
+    axes.set_xlabel(variables.label)
+    axes.set_ylabel(f"{variables.unit}:\nmean, and 5th to 95th percentile")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def draw_rows(
     axes: Axes,
-    data: Dataset,
+    variables: Variables,
     rows: Tensor,
     colours: Sequence[Any],
     labels: Sequence[str | None] | None = None,
@@ -83,43 +80,45 @@ def draw_rows(
 
     Args:
         axes: Axes to draw on.
-        data: Data set of the rows.
-        rows: Observations ``(n, variables)``.
+        variables: Names and units of the variables.
+        rows: Observations ``(n, variables)``, as the model sees them.
         colours: Colour of each.
         labels: Name of each for a legend, or None.
         style: Options of ``axes.plot`` for all.
     """
-    places = range(1, rows.shape[1] + 1)
-    table = len(data.shape) == 1
+    places, rows = variables.places, variables.values(rows)
+    table = variables.are_columns
     for row, colour, label in zip(rows, colours, labels or [None] * len(rows), strict=True):
         line = "" if table else "-"
         axes.plot(places, row, color=colour, label=label, marker="o", linestyle=line, **style)
     if table:
         axes.vlines(places, rows.amin(0), rows.amax(0), color=THREAD, linewidth=1, zorder=1)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    variables.tick(axes)
 
 
-def _draw_panels(figure: Figure, data: Dataset, pairs: Tensor, labels: Tensor | None) -> None:
+def _draw_panels(
+    figure: Figure, variables: Variables, pairs: Tensor, labels: Tensor | None
+) -> None:
     """Two rows of three panels, an observation and its reconstruction in each."""
-    size = 4.5 if pairs.shape[-1] <= MOST_VARIABLES else 1.5
+    size = 4.5 if variables.few else 1.5
     names = ("data", "reconstruction")
     panels = figure.subplots(2, 3, sharex=True, sharey=True)
     for number, axes in enumerate(panels.flat[: len(pairs)]):
-        draw_rows(axes, data, pairs[number], (DATA, MODEL), names, markersize=size)
+        draw_rows(axes, variables, pairs[number], (DATA, MODEL), names, markersize=size)
         if labels is not None:
             axes.set_title(f"class {labels[number]}")
     for axes in panels.flat[len(pairs) :]:
         axes.set_axis_off()
-    figure.supylabel("value", size="medium")
+    figure.supylabel(variables.unit, size="medium")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
 def _draw_plane(
-    figure: Figure, x: Tensor, means: Tensor, name: str, *, joined: bool = False
+    figure: Figure, data: Dataset, x: Tensor, means: Tensor, name: str, *, joined: bool = False
 ) -> None:
-    """Draw data ``(n, 2)`` and the model's means, optionally joined by lines."""
-    axes = figure.subplots()
-    axes.set(xlabel="variable 1", ylabel="variable 2")
+    """Draw data of two variables and the model's values, optionally joined by lines."""
+    axes, x, means = figure.subplots(), x.flatten(1), means.flatten(1)
+    axes.set(xlabel=named(data.shape, 0), ylabel=named(data.shape, 1))
     if joined:
         axes.plot(*torch.stack([x, means]).unbind(-1), color=THREAD, linewidth=1)
     style: dict[str, Any] = {"s": 14, "alpha": 0.7, "linewidths": 0, "zorder": 2}
@@ -128,19 +127,12 @@ def _draw_plane(
     figure.legend(loc="outside lower center", ncols=2, markerscale=1.5)
 
 
-def draw_intervals(axes: Axes, x: Tensor, colour: str, label: str, shift: float) -> None:
-    """Mean, and 5th to 95th percentile, of each variable of rows ``(n, variables)``."""
-    x = x[:, :MOST_VARIABLES]
-    places = torch.arange(1, x.shape[1] + 1) + shift
-    low, high = x.quantile(torch.tensor([0.05, 0.95]), 0)
+def draw_intervals(
+    axes: Axes, variables: Variables, x: Tensor, colour: str, label: str, shift: float
+) -> None:
+    """Mean, and 5th to 95th percentile, of each variable of observations ``(n, *shape)``."""
+    values, places = variables.values(x.flatten(1)), variables.places + shift
+    low, high = values.quantile(torch.tensor([0.05, 0.95]).double(), 0)
     axes.vlines(places, low, high, color=colour, linewidth=2)
-    axes.plot(places, x.mean(0), "o", color=colour, markersize=5, label=label)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-
-
-def variables_label(data: Dataset, most: int | None = None) -> str:
-    """Label of the horizontal axis, where at most the first so many variables are drawn."""
-    shape = " × ".join(map(str, data.shape))
-    what = "variable" if len(data.shape) == 1 else f"variable (of {shape}, last axis fastest)"
-    count = data.shape.numel()
-    return what if most is None or count <= most else f"{what}, the first {most} of {count}"
+    axes.plot(places, values.mean(0), "o", color=colour, markersize=5, label=label)
+    variables.tick(axes)

@@ -26,6 +26,7 @@ from pyrovae.report.figures.interpolations import interpolations
 from pyrovae.report.figures.manifold import manifold as draw_manifold
 from pyrovae.report.figures.tiles import arrange, draw_tiles, enlargement, shades
 from pyrovae.report.figures.traversals import traversals
+from pyrovae.report.figures.variables import variables_in
 
 MEGABYTE = 1_000_000
 
@@ -140,7 +141,8 @@ def test_rows_and_columns_are_named() -> None:
     columns = [label.get_text() for label in rows.get_xticklabels()]
     assert columns == ["1 %", "34 %", "66 %", "99 %"]
     named = [label.get_text() for label in rows.get_yticklabels()]
-    assert named == ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed"]
+    assert named == ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats"]
+    assert figure.get_suptitle().endswith("\ncollapsed, not shown: z[3]")
     assert {"observation", "reconstruction"} <= set(texts(figure))
 
 
@@ -150,16 +152,19 @@ def test_what_a_dimension_says_is_its_variance_where_kl_is_not_known() -> None:
     assert "z[7]  variance 0.90" in texts(traversals(found, noise()))
 
 
-def test_the_quantile_nearest_to_the_datum_is_framed_and_a_collapsed_row_veiled() -> None:
+def test_the_quantile_nearest_to_the_datum_is_framed() -> None:
     rows = traversals(seen(), noise()).axes[1]
-    patches = [patch for patch in rows.patches if isinstance(patch, Rectangle)]
-    frames = [patch for patch in patches if not patch.get_fill()]
-    veils = [patch for patch in patches if patch.get_fill()]
+    frames = [patch for patch in rows.patches if isinstance(patch, Rectangle)]
     width = frames[0].get_width()
-    assert [round(frame.get_x() / width) for frame in frames] == [3, 0, 2]
-    (veil,) = veils
-    assert veil.get_width() > 4 * width
-    assert veil.get_y() == frames[2].get_y()
+    assert [round(frame.get_x() / width) for frame in frames] == [3, 0]
+
+
+def test_a_model_without_active_dimensions_has_a_picture_of_its_first() -> None:
+    for shape in ((1, 5, 5), (6,)):
+        found = replace(seen(shape=shape), active=np.zeros(3, bool))
+        said = texts(traversals(found, noise(shape)))
+        assert "z[7]  collapsed" in said
+        assert any(text.endswith("collapsed, not shown: z[0], z[3]") for text in said)
 
 
 def test_bars_are_as_long_as_the_output_moves() -> None:
@@ -169,19 +174,20 @@ def test_bars_are_as_long_as_the_output_moves() -> None:
     assert beside.get_ylim() == rows.get_ylim()
     middles = [bar.get_y() + bar.get_height() / 2 for bar in bars]
     np.testing.assert_allclose(middles, rows.get_yticks())
-    assert widths == [6.0, 3.0, 0.0]
+    assert widths == [6.0, 3.0]
 
 
 def test_panels_of_tables_show_every_quantile() -> None:
     found = seen(shape=(6,))
-    figure = traversals(found, noise((6,)))
-    panels = figure.axes[:3]
-    titles = ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats", "z[3]  collapsed"]
+    data = noise((6,))
+    figure, variables = traversals(found, data), variables_in(data)
+    panels = figure.axes[:2]
+    titles = ["z[7]  KL 2.1 nats", "z[0]  KL 0.5 nats"]
     assert [axes.get_title() for axes in panels] == titles
     for row, axes in enumerate(panels):
         lines = np.stack([line.get_ydata() for line in axes.lines])
         expected = [*found.images[row], found.datum, found.reconstruction]
-        np.testing.assert_array_equal(lines, torch.stack(expected))
+        np.testing.assert_allclose(lines, variables.values(torch.stack(expected)))
 
 
 def test_the_animation_goes_there_and_back(tmp_path: Path) -> None:
@@ -248,7 +254,7 @@ def test_a_table_has_a_map_of_each_of_its_first_variables() -> None:
     vae, data, x = untrained((14,), REAL)
     found = manifold(vae, x, size=4)
     figure = draw_manifold(found, data)
-    maps = [axes for axes in figure.axes if axes.get_title().startswith("variable")]
+    maps = [axes for axes in figure.axes if axes.get_title().startswith("x[")]
     assert len(maps) == 12
     np.testing.assert_array_equal(maps[2].images[0].get_array(), found.images[..., 2])
     assert maps[2].images[0].origin == "lower"

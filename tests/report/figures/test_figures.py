@@ -18,6 +18,7 @@ from pyrovae.data import Dataset, from_arrays
 from pyrovae.report.figures import curves, draw_figures, latent, reconstructions, samples
 from pyrovae.report.figures.style import NOTEBOOK_DPI
 from pyrovae.report.figures.tables import draw_rows
+from pyrovae.report.figures.variables import variables_in, variables_of
 from pyrovae.specs.likelihoods import LikelihoodSpec
 from pyrovae.training.records import History, Record
 
@@ -172,18 +173,19 @@ def test_data_stand_above_their_reconstructions() -> None:
 
 def test_reconstructed_rows_are_the_means_at_the_codes() -> None:
     vae, data = untrained((4,), model=REAL)
-    x = data.batch(torch.arange(1)).x
+    x, variables = data.batch(torch.arange(1)).x, variables_in(data)
     drawn = {
         line.get_label(): line.get_ydata() for line in reconstructions(vae, data).axes[0].lines
     }
-    np.testing.assert_allclose(drawn["data"], x[0])
-    np.testing.assert_allclose(drawn["reconstruction"], vae.reconstruct(x)[0], rtol=1e-5)
+    np.testing.assert_allclose(drawn["data"], variables.values(x[0]))
+    mean = variables.values(vae.reconstruct(x)[0])
+    np.testing.assert_allclose(drawn["reconstruction"], mean, rtol=1e-4)
 
 
 def test_two_columns_are_points_in_a_plane() -> None:
     vae, data = untrained((2,), model=REAL)
     axes = reconstructions(vae, data).axes[0]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("variable 1", "variable 2")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x[0]", "x[1]")
     x = data.batch(torch.arange(len(data))).x
     expected = {"test data": x, "reconstructions": vae.reconstruct(x)}
     for points in axes.collections:
@@ -196,9 +198,64 @@ def test_columns_of_a_table_are_not_joined_and_other_variables_are() -> None:
         x = torch.randn(3, *shape)
         data = Dataset("noise", x, torch.arange(3), None, None)
         axes = Figure().subplots()
-        draw_rows(axes, data, x.flatten(1), ["red"] * 3)
+        variables = variables_in(data)
+        draw_rows(axes, variables, x.flatten(1), ["red"] * 3)
         assert {line.get_linestyle() for line in axes.lines} == {style}
-        np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], x.flatten(1))
+        drawn = [line.get_ydata() for line in axes.lines]
+        np.testing.assert_array_equal(drawn, variables.values(x.flatten(1)))
+
+
+def test_the_picture_of_a_table_does_not_depend_on_the_units_of_its_columns() -> None:
+    x, unit = torch.randn(50, 4).double(), torch.tensor([1e-3, 1.0, 7.0, 1e6]).double()
+    other = unit * x + 3 * unit
+    np.testing.assert_allclose(
+        variables_of(x).values(x), variables_of(other).values(other), rtol=1e-6, atol=1e-6
+    )
+    assert variables_of(x).unit == "value, in sd of the column"
+    for counts, whole in ((True, x.exp().mul(100).round()), (False, (x > 0).double())):
+        variables = variables_of(whole)
+        assert variables.counts == counts
+        assert variables.unit == "value"
+        np.testing.assert_array_equal(variables.values(whole), whole)
+
+
+def test_a_constant_column_and_unknown_values_leave_the_others_as_they_are() -> None:
+    x = torch.randn(50, 3).double()
+    x[:, 1], x[0, 2] = 7.0, torch.nan
+    drawn = variables_of(x).values(x)
+    np.testing.assert_array_equal(drawn[:, 1], 0.0)
+    for column in (drawn[:, 0], drawn[1:, 2]):
+        np.testing.assert_allclose(column.square().mean(), 1.0)
+
+
+def test_samples_of_a_table_have_the_variance_of_draws_and_not_of_means() -> None:
+    vae, data = untrained((4,), count=2000, model=REAL)
+    with torch.no_grad():
+        for parameter in vae.decoder.parameters():
+            parameter.zero_()  # p(x | z) is p(x), whose mean is the same at each z
+    intervals: Any = samples(vae, data).axes[0].collections[1]
+    assert all(end[1] - start[1] > 0.01 for start, end in intervals.get_segments())
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_every_class_is_named_in_the_plane_however_close_they_are(count: int) -> None:
+    vae, data = untrained((4,), classes=count, count=4000, model={"latent_dim": 2, **REAL})
+    with torch.no_grad():
+        for parameter in vae.posterior.parameters():
+            parameter.zero_()  # all latents are the same
+    axes = latent(vae, data).axes[0]
+    written = [text for text in axes.texts if text.get_text().isdigit()]
+    assert [text.get_text() for text in written] == [str(name) for name in range(count)]
+
+
+def test_names_of_classes_are_at_their_medians() -> None:
+    vae, data = untrained(classes=3, count=600, model={"latent_dim": 2})
+    axes = latent(vae, data).axes[0]
+    points, labels = axes.collections[0].get_offsets(), data.label(torch.arange(len(data)))
+    assert labels is not None
+    for text in axes.texts:
+        own = np.asarray(points)[labels.numpy() == int(text.get_text())]
+        np.testing.assert_allclose(text.xy, np.median(own, 0), atol=0.1)
 
 
 def test_a_figure_displays_itself_in_a_notebook() -> None:
