@@ -506,7 +506,7 @@ def test_what_does_not_pay_is_left_alone(
 
     monkeypatch.setattr(Captured, "compiled", count)
     training = train(vae(), few_digits, "auto")
-    assert training.execution.summary == "as programs: 4 steps do not repay being captured"
+    assert training.execution.summary == "as programs: 6 steps do not repay being captured"
     off = train(vae(), few_digits, "off")
     assert off.execution.summary == "as programs (--compile off)"
     monkeypatch.setattr(pyrovae.training.execution, "CAPTURING_PAYS", 4)

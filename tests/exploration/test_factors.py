@@ -215,7 +215,7 @@ def test_progress_is_shown_when_asked_for(made: Splits, capfd: pytest.CaptureFix
     shown = disentangle(Reading(), narrow(made), repeats=1, progress=True)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "codes" in err
+    assert "latents" in err
     assert "scores" in err
     assert quiet.summary() == shown.summary()
 

@@ -243,7 +243,8 @@ def test_weights_of_a_version_without_units_are_of_data_as_they_are(
 
 
 def test_a_decoder_without_widths_is_linear_and_so_is_the_encoder_that_mirrors_it() -> None:
-    vae = build(ModelSpec.model_validate({"latent_dim": 2, "decoder": LINEAR}))
+    model = {"latent_dim": 2, "decoder": LINEAR, "likelihood": {"kind": "binomial"}}
+    vae = build(ModelSpec.model_validate(model))
     z, h = torch.randn(2, 2)
     outputs = vae.decoder(torch.stack([z, h, z + h, torch.zeros(2)]))
     torch.testing.assert_close(outputs[0] + outputs[1], outputs[2] + outputs[3])

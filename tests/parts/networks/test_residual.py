@@ -100,7 +100,8 @@ def test_a_width_of_one_is_refused(make: Make, widths: tuple[int, ...]) -> None:
 
 def test_a_specification_is_built_as_it_says_and_mirrored() -> None:
     spec = {"kind": "residual", "widths": [6, 4], "blocks": 3, "activation": "gelu"}
-    vae = build(ModelSpec.model_validate({"decoder": spec}), "svi")
+    model = {"decoder": spec, "likelihood": {"kind": "binomial"}}
+    vae = build(ModelSpec.model_validate(model), "svi")
     networks = (vae.posterior.encoder, vae.decoder)
     down, up = (
         [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)]
