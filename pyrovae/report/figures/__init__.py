@@ -20,6 +20,7 @@ from pyrovae.report.figures.history import curves as curves
 from pyrovae.report.figures.images import draw_reconstructed_images, draw_sampled_images
 from pyrovae.report.figures.latent_plane import latent as latent
 from pyrovae.report.figures.tables import draw_reconstructed_rows, draw_sampled_rows
+from pyrovae.report.figures.variables import known_values
 
 SAMPLED_IMAGES = 72
 MOST_SAMPLED_ROWS = 1000
@@ -81,7 +82,8 @@ def reconstructions(autoencoder: Autoencoder, data: Dataset) -> Figure:
     means = reconstruct(autoencoder, batch.to(_device(autoencoder)))
     if data.are_images:
         return draw_reconstructed_images(data, x.cpu(), means.cpu())
-    return draw_reconstructed_rows(data, x.cpu(), means.cpu(), classes(data, index))
+    known = known_values(batch, x).cpu()
+    return draw_reconstructed_rows(data, known, means.cpu(), classes(data, index))
 
 
 def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
@@ -101,7 +103,8 @@ def samples(autoencoder: Autoencoder, data: Dataset) -> Figure:
         return draw_sampled_images(data, batch.x.cpu(), prior_means(autoencoder, batch).cpu())
     with evaluating(autoencoder, batch.device):
         drawn = simulate(autoencoder, batch).x
-    return draw_sampled_rows(data, batch.x.cpu(), drawn.cpu())
+    x, drawn = (known_values(batch, values).cpu() for values in (batch.x, drawn))
+    return draw_sampled_rows(data, x, drawn)
 
 
 def _device(autoencoder: Autoencoder) -> torch.device:

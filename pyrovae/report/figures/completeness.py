@@ -130,7 +130,8 @@ def _draw_points(figure: Figure, grid: GridSpec, found: Samples, data: Dataset) 
         colour = (MODEL, DATA)[side]
         axes.scatter(means.flatten(1)[:, 0], means.flatten(1)[:, 1], s=14, color=colour)
         axes.set_title(f"data (grey), {_what(data)} of p(x | z) at\n{SIDES[side]}", fontsize=10)
-        axes.set(xlabel=named(data.shape, 0), ylabel=named(data.shape, 1))
+        names = [named(data.shape, number, data.columns) for number in (0, 1)]
+        axes.set(xlabel=names[0], ylabel=names[1])
 
 
 def _draw_codes(panels: list[Axes], found: Samples) -> None:

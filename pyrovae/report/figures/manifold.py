@@ -76,7 +76,7 @@ def _draw_maps(found: Manifold, data: Dataset) -> Figure:
     for number, axes in enumerate(panels.flat[:count]):
         drawn = axes.imshow(values[..., number], origin="lower", extent=(0, 1, 0, 1))
         axes.grid(visible=False)
-        axes.set_title(named(data.shape, number), size=10)
+        axes.set_title(named(data.shape, number, data.columns), size=10)
         axes.set_xticks([0.05, 0.5, 0.95], ["5 %", "50 %", "95 %"], size=8)
         axes.set_yticks([0.05, 0.5, 0.95], ["5 %", "50 %", "95 %"], size=8)
         figure.colorbar(drawn, ax=axes, shrink=0.75).ax.tick_params(labelsize=7)

@@ -118,7 +118,8 @@ def _draw_plane(
 ) -> None:
     """Draw data of two variables and the model's values, optionally joined by lines."""
     axes, x, means = figure.subplots(), x.flatten(1), means.flatten(1)
-    axes.set(xlabel=named(data.shape, 0), ylabel=named(data.shape, 1))
+    names = [named(data.shape, number, data.columns) for number in (0, 1)]
+    axes.set(xlabel=names[0], ylabel=names[1])
     if joined:
         axes.plot(*torch.stack([x, means]).unbind(-1), color=THREAD, linewidth=1)
     style: dict[str, Any] = {"s": 14, "alpha": 0.7, "linewidths": 0, "zorder": 2}
@@ -132,7 +133,7 @@ def draw_intervals(
 ) -> None:
     """Mean, and 5th to 95th percentile, of each variable of observations ``(n, *shape)``."""
     values, places = variables.values(x.flatten(1)), variables.places + shift
-    low, high = values.quantile(torch.tensor([0.05, 0.95]).double(), 0)
+    low, high = values.nanquantile(torch.tensor([0.05, 0.95]).double(), 0)
     axes.vlines(places, low, high, color=colour, linewidth=2)
-    axes.plot(places, values.mean(0), "o", color=colour, markersize=5, label=label)
+    axes.plot(places, values.nanmean(0), "o", color=colour, markersize=5, label=label)
     variables.tick(axes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
+from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.examples import evenly
 from pyrovae.evaluation.batches import observations
 
@@ -38,12 +39,14 @@ class Variables:
         centre: Value at which each variable is zero in the picture, ``(variables,)``.
         scale: Its unit, ``(variables,)``.
         counts: True if the axis is logarithmic.
+        columns: Names of a table's columns, if they are known.
     """
 
     shape: Sequence[int]
     centre: Tensor
     scale: Tensor
     counts: bool
+    columns: Sequence[str] = ()
 
     @property
     def are_columns(self) -> bool:
@@ -87,7 +90,7 @@ class Variables:
 
         def name(place: float, _: int | None = None) -> str:
             here = 0 <= place < self.shown and place == int(place)
-            return named(self.shape, int(place)) if here else ""
+            return named(self.shape, int(place), self.columns) if here else ""
 
         axes.set_xlim(-0.5, self.shown - 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
@@ -96,13 +99,15 @@ class Variables:
             axes.set_yscale("symlog", linthresh=1)
 
 
-def named(shape: Sequence[int], number: int) -> str:
+def named(shape: Sequence[int], number: int, columns: Sequence[str] = ()) -> str:
     """Name of a variable, by its number in an observation of a shape.
 
     Example:
-        >>> named((5,), 3), named((2, 4), 5)
-        ('x[3]', 'x[1, 1]')
+        >>> named((5,), 3), named((2, 4), 5), named((2,), 1, ("age", "height"))
+        ('x[3]', 'x[1, 1]', 'height')
     """
+    if columns:
+        return columns[number]
     return f"x[{', '.join(str(place) for place in np.unravel_index(number, shape))}]"
 
 
@@ -126,4 +131,14 @@ def variables_of(x: Tensor) -> Variables:
 def variables_in(data: Dataset) -> Variables:
     """Variables of a data set, as the model sees it."""
     index = evenly(data, min(len(data), MOST_ROWS))
-    return variables_of(observations(data, index).x)
+    batch = observations(data, index)
+    return replace(variables_of(known_values(batch, batch.x)), columns=data.columns)
+
+
+def known_values(batch: Batch, x: Tensor) -> Tensor:
+    """Values ``x`` of the batch's observations, NaN where the batch does not know them."""
+    known = batch.others.get(X_KNOWN)
+    if known is None:
+        return x
+    known = known.reshape(known.shape + (1,) * (x.ndim - known.ndim)).to(x.device)
+    return torch.where(known.bool(), x, torch.nan)

@@ -7,13 +7,14 @@ from typing import Any, get_args
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from pyrovae import VAE, ModelSpec, build
+from pyrovae import VAE, ModelSpec, build, load_data
 from pyrovae.data import Dataset, from_arrays
 from pyrovae.report.figures import curves, draw_figures, latent, reconstructions, samples
 from pyrovae.report.figures.style import NOTEBOOK_DPI
@@ -370,3 +371,21 @@ def test_the_curves_of_a_point_are_not_called_a_bound() -> None:
         "log p(x | z)",
         "−log p(z)",
     ]
+
+
+def test_values_that_are_not_known_are_not_drawn_and_columns_have_their_names() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.normal(40, 5, 200), "income": rng.normal(1e4, 100, 200)})
+    frame["height"] = rng.normal(170, 9, 200)
+    whole = variables_in(load_data(frame).train)
+    holes = frame.mask(rng.random(frame.shape) < 0.3)
+    data = load_data(holes)
+    vae = build("vae", "svi", data)
+    found = variables_in(vae.contract.prepared(data.train))
+    torch.testing.assert_close(found.centre, whole.centre, rtol=0.01, atol=0)
+    torch.testing.assert_close(found.scale, whole.scale, rtol=0.2, atol=0)
+    axes = samples(vae, data.test).axes[0]
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    assert np.abs(drawn).max() < 10  # in sd of the column: a zero in place of a hole is far off
+    format_name = axes.xaxis.get_major_formatter()
+    assert [format_name(place, None) for place in range(3)] == list(frame.columns)
