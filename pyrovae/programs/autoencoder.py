@@ -115,7 +115,7 @@ class Autoencoder(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""
-        return next(self.parameters()).device
+        return self._parameter.device
 
     @property
     def _parameter(self) -> Tensor:

@@ -150,7 +150,7 @@ def _distribution(
 
 
 def _called(name: str, call: Callable[[], Any]) -> Any:
-    """What a part returns; its errors name it."""
+    """Call a part, and let its errors name it."""
     try:
         return call()
     except PyrovaeError:

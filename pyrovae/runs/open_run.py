@@ -33,7 +33,7 @@ class OpenRun(Run):
     """
 
     def __repr__(self) -> str:
-        """How it was opened, without the numbers in it."""
+        """The call that opens it, without the numbers in it."""
         return f"open_run({str(self.folder)!r})"
 
     @property

@@ -195,7 +195,7 @@ def _beside(split: Dataset) -> dict[str, Array]:
 
 
 def _file(run: Run, options: ResultsOptions, what: str, ending: str) -> Path:
-    """Where results go if no file is named."""
+    """Path of the results if no file is named."""
     return run.folder / "results" / f"{what}-{file_name(run.data.name)}-{options.split}{ending}"
 
 

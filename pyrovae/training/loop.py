@@ -207,8 +207,8 @@ class Training:
         These are the best by validation ELBO, with early stopping always, and without unless the
         last have a lower loss: not every objective maximises the ELBO at β = 1.
         """
-        self.kept = self._choose_weights()
-        self.watch.conclude(self.kept, self._judge())
+        self.kept, judgement = self._choose_weights()
+        self.watch.conclude(self.kept, judgement)
 
     def state_dict(self) -> dict[str, Any]:
         """Copy of the complete state, for :meth:`load_state_dict`."""
@@ -238,19 +238,25 @@ class Training:
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
 
-    def _choose_weights(self) -> Kept:
-        """Load the weights that are kept."""
-        best = Kept("best", self.best.epoch, self.best.elbo)
+    def _choose_weights(self) -> tuple[Kept, Judgement]:
+        """Load the weights that are kept, and judge them."""
+        best, last = (
+            Kept("best", self.best.epoch, self.best.elbo),
+            Kept("last", self.epoch, self.elbo),
+        )
         if self.spec.early_stopping is not None:
             self.use_best()
-            return best
-        if 0 < best.epoch < self.epoch:
-            last, loss = self._weights(), self._judge().mean_loss
-            self.use_best()
-            if not loss < self._judge().mean_loss:
-                return best
-            self.autoencoder.load_state_dict(last)
-        return Kept("last", self.epoch, self.elbo)
+            return best, self._judge()
+        judged_last = self._judge()
+        if not 0 < best.epoch < self.epoch:
+            return last, judged_last
+        weights = self._weights()
+        self.use_best()
+        judged_best = self._judge()
+        if not judged_last.mean_loss < judged_best.mean_loss:
+            return best, judged_best
+        self.autoencoder.load_state_dict(weights)
+        return last, judged_last
 
     def _prepare(self) -> None:
         """Decide how steps are taken, and capture them."""
