@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +14,16 @@ from torch import Tensor
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
-from pyrovae.diagnosis.chain_statistics import ess, rhat
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import hamiltonian
 from pyrovae.evaluation.angles import mean_direction, on_plane, unwrapped
+from pyrovae.evaluation.chain_statistics import ess, rhat
+from pyrovae.evaluation.chains import sample
 from pyrovae.evaluation.hamiltonian import (
     Densities,
-    DualAveraging,
-    LogDensity,
-    at,
+    guide_scale,
     log_posterior,
-    transition,
+    require_gradient,
 )
 from pyrovae.evaluation.importance import require_finite
 from pyrovae.evaluation.local import LocalPosterior
@@ -228,13 +227,6 @@ class MCMC(Check):
         return "run longer chains: more warm-up and draws"
 
 
-class Chains(NamedTuple):
-    """Draws ``(chain, draw, obs, latent)`` float32 with their statistics; on the CPU."""
-
-    z: Tensor
-    sample_stats: dict[str, Tensor]
-
-
 def check_mcmc(
     autoencoder: Autoencoder,
     batch: Batch | Tensor,
@@ -272,7 +264,13 @@ def check_mcmc(
     with evaluating(autoencoder, batch.device):
         for part in batch.split(max(1, chunks.codes(batch.device) // chains)):
             local = LocalPosterior(autoencoder, part)
-            parts.append(sample(local, densities.of(local), starts, warmup, draws))
+            require_gradient(local)
+            scale, draw = (
+                guide_scale(local),
+                {"guide": local.draw_guide, "prior": local.draw_prior},
+            )
+            z = torch.cat([draw[start](1) for start in starts])
+            parts.append(sample(local, densities.of(local), z, scale, warmup, draws))
             guides.append(_guide_draws(local))
             point, angles = local.point, local.angles.cpu()
     z = torch.cat([part.z for part in parts], dim=2)
@@ -295,49 +293,6 @@ def check_mcmc(
         z=z.numpy(),
         sample_stats={name: value.numpy() for name, value in stats.items()},
         starts=starts,
-    )
-
-
-def sample(
-    local: LocalPosterior,
-    log_prob: LogDensity,
-    starts: tuple[str, ...],
-    warmup: int,
-    draws: int,
-) -> Chains:
-    """Draws from p(z | x) of a few data, each chain from its start.
-
-    Raises:
-        SpecError: Latents without gradients.
-    """
-    hamiltonian.require_gradient(local)
-    coordinates = local.coordinates
-    scale = hamiltonian.guide_scale(local)
-    draw = {"guide": local.draw_guide, "prior": local.draw_prior}
-    point = at(log_prob, coordinates.free(torch.cat([draw[start](1) for start in starts])))
-    tuned = DualAveraging(torch.ones_like(point.log_prob))
-    for _ in range(warmup):
-        moved = transition(log_prob, point, tuned.step, scale)
-        point = moved.point
-        tuned.update(moved.acceptance)
-    z, stats = [], []
-    for _ in range(draws):
-        moved = transition(log_prob, point, tuned.averaged, scale)
-        point = moved.point
-        z.append(coordinates.code(point.u)[0].float().cpu())
-        stats.append((point.log_prob, moved.acceptance, moved.energy, moved.diverging))
-    lp, acceptance, energy, diverging = (
-        torch.stack(column, dim=1).cpu() for column in zip(*stats, strict=True)
-    )
-    return Chains(
-        torch.stack(z, dim=1),
-        {
-            "lp": lp,
-            "acceptance_rate": acceptance,
-            "energy": energy,
-            "diverging": diverging,
-            "step_size": tuned.averaged.cpu().unsqueeze(1).expand_as(lp),
-        },
     )
 
 

@@ -13,9 +13,10 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from pyrovae.diagnosis.pareto import check_weights, pareto_k, smooth
+from pyrovae.diagnosis.pareto import check_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.importance import draw_weighted
+from pyrovae.evaluation.pareto_smoothing import pareto_k, smooth
 from pyrovae.evaluation.significance import fraction_interval, holm
 
 DRAWS, OBS = 1000, 40
