@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
-from pyrovae.errors import DataError, SpecError
+from pyrovae.errors import DataError
 from pyrovae.evaluation.importance import standard_error
-from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.refinement import DRAWS, STEPS, encoded_guide, fit, freed, mean_elbo
+from pyrovae.evaluation.refinement import (
+    DRAWS,
+    STEPS,
+    RefinedPosterior,
+    batch_size,
+    encoded_guide,
+)
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, worse
 from pyrovae.parts.families import (
     FlowFamily,
@@ -24,8 +28,8 @@ from pyrovae.parts.families import (
 from pyrovae.parts.guides import Guide
 from pyrovae.programs.autoencoder import Autoencoder
 
-# Draws to choose between the encoder's and the refined member, and others to measure the latter.
-TO_CHOOSE, TO_MEASURE = 250, 1000
+# Draws to measure the refined member.
+TO_MEASURE = 1000
 # Our own: models of one data set often differ by as little as this.
 WARN, FAIL = 0.5, 2.0
 CREMER = "Cremer, Li and Duvenaud (2018), arXiv:1801.03558"
@@ -183,30 +187,18 @@ def check_gap(
     if len(batch) < 2:
         raise DataError(f"the inference gap needs at least 2 data, here {len(batch)}")
     with evaluating(autoencoder, batch.device):
-        # Parameters belong to single observations: a chunk is fitted like all data at once.
-        size = max(1, chunks.codes(batch.device) // DRAWS)
-        parts = [_refine(autoencoder, guide, part) for part in batch.split(size)]
+        parts = [_refine(autoencoder, part) for part in batch.split(batch_size(batch.device))]
     refined, kept = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     elbo, log_prob = elbo.double().cpu(), log_prob.double().cpu()
     best = torch.where(kept, elbo, refined)
     return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, _richer(guide))
 
 
-def _refine(
-    autoencoder: Autoencoder, guide: Guide, batch: Batch | Tensor
-) -> tuple[Tensor, Tensor]:
+def _refine(autoencoder: Autoencoder, batch: Batch | Tensor) -> tuple[Tensor, Tensor]:
     """ELBOs of the best members for a few data, and where the encoder's is no worse."""
-    local = LocalPosterior(autoencoder, batch)
-    if local.point:
-        raise SpecError(
-            "the guide is a point and has no density, so there is no bound that could have a gap: "
-            "choose another inference.guide.kind"
-        )
-    free = freed(guide, local.x)
-    fit(free, local, STEPS)
-    # Also where the refined ELBO is NaN.
-    kept = ~(mean_elbo(free, local, TO_CHOOSE) > mean_elbo(guide, local, TO_CHOOSE))
-    return mean_elbo(free, local, TO_MEASURE), kept
+    local = RefinedPosterior(autoencoder, batch)
+    kept = local.refine(STEPS)
+    return local.mean_elbo(TO_MEASURE), kept
 
 
 def _richer(guide: Guide) -> str:

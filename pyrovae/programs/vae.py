@@ -158,11 +158,15 @@ class VAE(Autoencoder):
         return self._encoded(x, as_known(x_known, x))
 
     def _encoded(self, x: Tensor, x_known: Tensor | None) -> TorchDistributionMixin:
-        if x_known is not None:
-            units = self.posterior.encoder.standardisation
-            known = x_known.reshape(x_known.shape + (1,) * (x.ndim - x_known.ndim))
-            x = torch.where(known, x, x.new_zeros(()) if units is None else units.loc)
-        return self.posterior(x)
+        return self.posterior(self.encoder_input(x, x_known))
+
+    def encoder_input(self, x: Tensor, x_known: Tensor | None = None) -> Tensor:
+        """The data as the encoder sees them: see :meth:`encode` for values that are not known."""
+        if x_known is None:
+            return x
+        units = self.posterior.encoder.standardisation
+        known = x_known.reshape(x_known.shape + (1,) * (x.ndim - x_known.ndim))
+        return torch.where(known, x, x.new_zeros(()) if units is None else units.loc)
 
     def decode(self, z: Any) -> TorchDistributionMixin:
         """p(x | z) for latents ``(*batch, latent_dim)``, a tensor, an array or a list.

@@ -272,8 +272,8 @@ def test_a_score_that_is_not_finite_is_left_out(make_vae: Any, monkeypatch: Any)
     vae = make_vae()
     train, inside, outside = vae.sample(15).split([5, 6, 4])
     monkeypatch.setattr(
-        "pyrovae.exploration.scores.regret.mean_elbo",
-        lambda free, local, draws: torch.full((len(local),), torch.nan).double(),
+        "pyrovae.evaluation.refinement.RefinedPosterior.mean_elbo",
+        lambda local, draws: torch.full((len(local),), torch.nan).double(),
     )
     found = score_outliers(vae, dataset(train, 1.0), inside, outside, samples=5, steps=1)
     assert "not finite for 10 of 10 data" in found.left_out["likelihood regret"]

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
-from pyrovae.evaluation.local import LocalPosterior
-from pyrovae.evaluation.refinement import DRAWS, encoded_guide, fit, freed, mean_elbo
+from pyrovae.evaluation.refinement import RefinedPosterior, batch_size
 from pyrovae.exploration.scores.inputs import ScoreInputs
 
 # Draws that measure either ELBO: about 0.2 nats of noise where log w varies by 4.
@@ -41,17 +39,15 @@ def regret(seen: ScoreInputs) -> Tensor:
         Variational Auto-encoder*, arXiv:2003.02977.
     """
     seen.require_density()
-    guide = encoded_guide(seen.autoencoder)
     device = seen.batch.device
     found = []
     hidden = not seen.progress
     bar = tqdm(total=len(seen.batch), unit="obs", desc="regret", disable=hidden, file=sys.stderr)
     with evaluating(seen.autoencoder, device), bar:
-        for batch in seen.batch.split(max(1, chunks.codes(device) // DRAWS)):
-            free, local = freed(guide, batch.x), LocalPosterior(seen.autoencoder, batch)
-            fit(free, local, seen.steps)
-            # Both by log w, which hardly varies where q is good: not so log p(x | z) alone.
-            best, own = (mean_elbo(q, local, TO_MEASURE) for q in (free, guide))
-            found.append((best - own).cpu())
+        for batch in seen.batch.split(batch_size(device)):
+            local = RefinedPosterior(seen.autoencoder, batch)
+            own = local.mean_elbo(TO_MEASURE)
+            local.fit(seen.steps)
+            found.append((local.mean_elbo(TO_MEASURE) - own).cpu())
             bar.update(len(batch))
     return torch.cat(found)
