@@ -14,10 +14,11 @@ from pyrovae.version import __version__ as __version__
 if TYPE_CHECKING:
     from pyrovae.data import Splits as Splits
     from pyrovae.data import load_data as load_data
+    from pyrovae.diagnosis.arviz_conversion import to_arviz as to_arviz
     from pyrovae.diagnosis.arviz_converters import from_pyro_mcmc as from_pyro_mcmc
     from pyrovae.diagnosis.arviz_converters import from_pyro_svi as from_pyro_svi
-    from pyrovae.diagnosis.arviz_tree import to_arviz as to_arviz
     from pyrovae.evaluation.evidence import log_evidence as log_evidence
+    from pyrovae.evaluation.semi_amortised import local_posterior as local_posterior
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build
     from pyrovae.programs.vae import VAE as VAE
@@ -48,10 +49,11 @@ _HOMES = {
     "load": "runs.loading",
     "load_data": "data",
     "load_weights": "runs.weights",
+    "local_posterior": "evaluation.semi_amortised",
     "log_evidence": "evaluation.evidence",
     "open_run": "runs.open_run",
     "save": "runs.weights",
-    "to_arviz": "diagnosis.arviz_tree",
+    "to_arviz": "diagnosis.arviz_conversion",
 }
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "load",
     "load_data",
     "load_weights",
+    "local_posterior",
     "log_evidence",
     "open_run",
     "save",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.runs.command_line import add_data, command_parser, run, spelled
+from pyrovae.runs.command_line import add_data, add_refine_steps, command_parser, run, spelled
 
 DESCRIPTION = """\
 Evaluate runs on held-out data, the model itself at β = 1: the evidence lower bound with its parts,
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
         "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, finished or not"
     )
     add_data(parser)
+    add_refine_steps(parser)
     return parser
 
 
@@ -33,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
 
     def program() -> int:
-        from pyrovae.runs.options import HeldOutOptions
+        from pyrovae.runs.options import EvaluateOptions
 
-        asked = HeldOutOptions(**options)
+        asked = EvaluateOptions(**options)
         from pyrovae.report.display import Terminal
         from pyrovae.runs.evaluate import evaluate_runs
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pyrovae.exploration.names import ANALYSES, USUAL
 from pyrovae.runs.command_line import (
     add_device,
+    add_refine_steps,
     command_parser,
     count,
     fraction,
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--against", metavar="NAME|PATH", help="outliers: the other data, as for --data")
     add("--samples", type=count, metavar="K",
         help="outliers, debias: latents for log p(x) of an observation (200)")  # fmt: skip
+    add_refine_steps(parser, "outliers: ")
     add("--betas", type=weight, nargs="+", metavar="β",
         help="ablation: the small, the usual and the large; sweep: all of them")  # fmt: skip
     add("--rare", type=int, nargs="+", metavar="CLASS",

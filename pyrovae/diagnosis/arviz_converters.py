@@ -17,11 +17,11 @@ from pyrovae.compute.modes import evaluation_mode
 from pyrovae.diagnosis.arviz_tree import (
     GUIDE_NOTE,
     array,
+    as_installed,
     as_tree,
     dataset,
     event_dims,
     label,
-    to_arviz,
 )
 from pyrovae.diagnosis.collected_draws import (
     Columns,
@@ -131,7 +131,7 @@ def from_pyro_svi(
     groups = found.groups(_conditional_names(plain_model, sites))
     groups["posterior"].attrs |= {"sampler": "guide", "note": GUIDE_NOTE}
     groups["sample_stats"] = _weight_group(weights, found.latent, plain_guide, num_draws)
-    return to_arviz(as_tree({**groups, **prior, **observed_group(plain_model, sites)}))
+    return as_installed(as_tree({**groups, **prior, **observed_group(plain_model, sites)}))
 
 
 def from_pyro_mcmc(
@@ -178,7 +178,7 @@ def from_pyro_mcmc(
         stats |= {} if lp is None else {"lp": Variable(("chain", "draw"), lp, "log p(x, z), nats")}
     groups["posterior"].attrs |= {"sampler": "mcmc"}
     groups["sample_stats"] = dataset(stats, attrs={"sampler": "mcmc"})
-    return to_arviz(as_tree(groups))
+    return as_installed(as_tree(groups))
 
 
 def _of_model(

@@ -130,6 +130,7 @@ def mcmc_tree(
     names: Sequence[str] | None = None,
     obs: Sequence[int] | None = None,
     attrs: Mapping[str, Any] | None = None,
+    sampler: str = "mcmc",
 ) -> xr.DataTree:
     """Assemble draws from p(z | x) by MCMC as a tree, to compare with that of a guide.
 
@@ -141,6 +142,7 @@ def mcmc_tree(
         names: Names of the latent dimensions.
         obs: Row numbers of the data, as in the guide's tree, so that observations match.
         attrs: Attributes of the tree.
+        sampler: Origin of the draws, an attribute of their group.
     """
     coords = _coordinates(obs=obs, init=starts, latent_name=names)
     codes = Variable(("chain", "draw", "obs", "latent"), array(z), "latents from p(z | x)")
@@ -151,13 +153,13 @@ def mcmc_tree(
         for name, value in sample_stats.items()
     }
     groups = {
-        "posterior": dataset(_by_site(codes, names), coords, {"sampler": "mcmc"}),
+        "posterior": dataset(_by_site(codes, names), coords, {"sampler": sampler}),
         "sample_stats": dataset(stats, coords),
     }
     return as_tree(groups, attrs)
 
 
-def to_arviz(tree: xr.DataTree) -> Any:
+def as_installed(tree: xr.DataTree) -> Any:
     """Convert a tree to the type that the installed ArviZ reads.
 
     Returns:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
-from pyrovae.data import Dataset
+from pyrovae.data import Batch, Dataset
 from pyrovae.evaluation.angles import is_made_of_angles
 from pyrovae.evaluation.batches import batches, observations
 from pyrovae.parts.distributions.kl import is_point
@@ -51,15 +52,24 @@ def encode(autoencoder: Autoencoder, data: Dataset) -> dict[str, EncodedSite]:
     """
     data, device = autoencoder.contract.prepared(data), autoencoder.device
     with evaluating(autoencoder, device):
-        sites = autoencoder.traces(observations(data, torch.arange(1)).to(device)).latent
-        parts: dict[str, list[EncodedSite]] = {name: [] for name in sites}
-        for batch in batches(data, device):
-            autoencoder.require_prepared(batch.x)
-            guide: Any = guide_at_centers(autoencoder, batch.variables)
-            plates = Plates.of(guide, count=len(batch))
-            for name, found in parts.items():
-                found.append(_encoded(guide.nodes[name], plates))
-    return {name: _joined(found) for name, found in parts.items()}
+        names = autoencoder.traces(observations(data, torch.arange(1)).to(device)).latent
+        parts = [encode_batch(autoencoder, batch, names) for batch in batches(data, device)]
+    return join_sites(parts)
+
+
+def encode_batch(
+    autoencoder: Autoencoder, batch: Batch, names: Iterable[str]
+) -> dict[str, EncodedSite]:
+    """Latent sites of these names, of a batch on the programs' device, in their present mode."""
+    autoencoder.require_prepared(batch.x)
+    guide: Any = guide_at_centers(autoencoder, batch.variables)
+    plates = Plates.of(guide, count=len(batch))
+    return {name: _encoded(guide.nodes[name], plates) for name in names}
+
+
+def join_sites(parts: Sequence[Mapping[str, EncodedSite]]) -> dict[str, EncodedSite]:
+    """The latent sites of several batches, one after the other, on the CPU."""
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def _joined(parts: list[EncodedSite]) -> EncodedSite:
@@ -76,7 +86,7 @@ def _encoded(site: Site, plates: Plates) -> EncodedSite:
         hidden = torch.where(seen, values.to(torch.float32), torch.nan)
         return plates.vectors(site | {"value": hidden.expand(value.shape)})[0]
 
-    spread = None if can_enumerate(fn) else _deviation(fn)
+    spread = None if can_enumerate(fn) else deviation(fn)
     listed = can_enumerate(fn) and fn.event_dim == 0
     chances = [vectors(fn.log_prob(v).exp()) for v in fn.enumerate_support()] if listed else None
     return EncodedSite(
@@ -87,7 +97,7 @@ def _encoded(site: Site, plates: Plates) -> EncodedSite:
     )
 
 
-def _deviation(fn: Any) -> Tensor | None:
+def deviation(fn: Any) -> Tensor | None:
     """Standard deviations of a distribution, if they are known and those of numbers on a line."""
     if is_point(fn) or is_made_of_angles(fn):
         return None

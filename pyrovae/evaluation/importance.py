@@ -121,13 +121,17 @@ def require_density(local: LocalPosterior) -> None:
         )
 
 
-def require_finite(log_weight: Tensor) -> None:
+def require_finite(log_weight: Tensor, start: int = 0) -> None:
     """Refuse weights that are not finite.
+
+    Args:
+        log_weight: The weights ``(draws, data)``.
+        start: Number of the first observation.
 
     Raises:
         DataError: Names the data whose weights are not finite.
     """
-    bad = (~log_weight.isfinite()).any(0).nonzero().flatten().tolist()
+    bad = (start + (~log_weight.isfinite()).any(0).nonzero().flatten()).tolist()
     if bad:
         first = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise DataError(

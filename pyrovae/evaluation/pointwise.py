@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,13 +17,16 @@ from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.gain import Gain, fit_of, joined
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
+from pyrovae.evaluation.refinement import RefinedPosterior, batch_size
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities
 from pyrovae.specs.computation import Computation
+from pyrovae.specs.local_inference import LocalInference
 
 # Defaults of annealing.
 STEPS, CHAINS = 50, 16
@@ -46,6 +50,7 @@ class Evaluation:
             is only one latent.
         annealed: log p(x) by annealing, if requested.
         annealed_error: Standard error of ``annealed``, from the variance over chains.
+        gain: Fit of the guide before and after refinement, if it was refined.
     """
 
     elbo: Tensor
@@ -58,6 +63,7 @@ class Evaluation:
     rise: Tensor
     annealed: Tensor | None = None
     annealed_error: Tensor | None = None
+    gain: Gain | None = None
 
     @property
     def best_log_prob(self) -> Tensor:
@@ -76,6 +82,7 @@ def evaluate_pointwise(
     samples: int = 1000,
     *,
     ais: bool = False,
+    refine_steps: int = 0,
     progress: str = "",
     computation: Computation | None = None,
 ) -> Evaluation:
@@ -95,10 +102,13 @@ def evaluate_pointwise(
         samples: :math:`K`.
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
+        refine_steps: Gradient steps in which the guide is fitted to each observation beforehand.
+            Then all but ``annealed`` is of the refined guide.
         progress: Title of a progress bar on stderr; no bar if empty.
         computation: Options of compilation and precision.
 
     Raises:
+        SpecError: The guide is to be refined, and is a point or has no encoder.
         DataError: A density is not finite; names the data.
 
     References:
@@ -116,8 +126,13 @@ def evaluate_pointwise(
     parts = []
     bar = tqdm(total=len(batch), unit="obs", desc=progress, disable=not progress, file=sys.stderr)
     with evaluating(autoencoder, batch.device), bar:
-        for part in batch.split(chunks.data(batch.device)):
-            parts.append(_judge(autoencoder, recurring, part, samples))
+        size = batch_size(batch.device) if refine_steps else chunks.data(batch.device)
+        for part in batch.split(size):
+            parts.append(
+                _judge_refined(autoencoder, part, samples, refine_steps, bar.n)
+                if refine_steps
+                else _judge(autoencoder, recurring, part, samples)
+            )
             bar.update(len(part))
     evaluation = _joined(parts)
     require_finite(evaluation.elbo.unsqueeze(0))
@@ -190,6 +205,44 @@ def _judge(
     )
 
 
+def _judge_refined(
+    autoencoder: Autoencoder, batch: Batch, samples: int, steps: int, start: int
+) -> Evaluation:
+    """Evaluate a few observations with a guide that is fitted to each of them.
+
+    Args:
+        autoencoder: Model and guide.
+        batch: The observations.
+        samples: Number of latents for each.
+        steps: Number of gradient steps.
+        start: Number of the first observation.
+    """
+    began = time.perf_counter()
+    local = RefinedPosterior(autoencoder, batch)
+
+    def draw(*_: Tensor, draws: int) -> Draws:
+        return local.draw(draws)
+
+    before, _ = weigh(draw, batch, samples)
+    require_finite(before, start)
+    local.refine(steps)
+    log_weight, log_likelihood = weigh(draw, batch, samples)
+    seconds = (time.perf_counter() - began) / len(batch)
+    found, reconstruction = bounds(log_weight), log_likelihood.mean(0)
+    asked = LocalInference(refine_steps=steps)
+    return Evaluation(
+        elbo=found.elbo,
+        reconstruction=reconstruction,
+        kl=reconstruction - found.elbo,
+        kl_kind="sampled",
+        samples=samples,
+        log_prob=found.log_prob,
+        effective_samples=found.effective_samples,
+        rise=found.log_prob - _from_halves(log_weight),
+        gain=Gain(asked, fit_of(before), fit_of(log_weight), None, seconds),
+    )
+
+
 def _from_halves(log_weight: Tensor) -> Tensor:
     """Mean of the estimates of log p(x) from the first and the second half of the draws."""
     if len(log_weight) < 2:
@@ -223,6 +276,7 @@ def _joined(parts: list[Evaluation]) -> Evaluation:
     def column(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts]).cpu()
 
+    gains = [part.gain for part in parts if part.gain is not None]
     return Evaluation(
         elbo=column("elbo"),
         reconstruction=column("reconstruction"),
@@ -232,4 +286,5 @@ def _joined(parts: list[Evaluation]) -> Evaluation:
         log_prob=column("log_prob"),
         effective_samples=column("effective_samples"),
         rise=column("rise"),
+        gain=joined(gains, [len(part.elbo) for part in parts]) if gains else None,
     )

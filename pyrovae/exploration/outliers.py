@@ -58,6 +58,8 @@ class Outliers(Result):
         left_out: Reasons why other scores do not apply, by label.
         samples: Latents drawn for each estimate of log p(x).
         steps: Optimiser steps for the regret.
+        refine_steps: Gradient steps in which the guide was fitted to each observation before its
+            bound and log p(x) were estimated.
     """
 
     name = "outliers"
@@ -70,6 +72,7 @@ class Outliers(Result):
     left_out: dict[str, str]
     samples: int
     steps: int
+    refine_steps: int = 0
 
     def strangest(self, scored: Scored, count: int) -> tuple[Array, Array]:
         """Indices of the data of either set with the highest scores, in descending order."""
@@ -93,6 +96,11 @@ class Outliers(Result):
             sentences.append(
                 f"{_reported(best)}, the highest here: seen on {theirs} themselves, which is "
                 "no evidence that this score is the best on other data."
+            )
+        if self.refine_steps:
+            sentences.append(
+                f"Bound and log p(x) are of guides fitted to each observation in "
+                f"{self.refine_steps} steps."
             )
         for why in dict.fromkeys(self.left_out.values()):
             labels = [label for label, reason in self.left_out.items() if reason == why]
@@ -157,6 +165,7 @@ def score_outliers(
     names: tuple[str, str] = ("inside", "outside"),
     samples: int = SAMPLES,
     steps: int = STEPS,
+    refine_steps: int = 0,
     progress: bool = False,
 ) -> Outliers:
     """Score held-out data and data of another kind by all scores that apply.
@@ -171,9 +180,13 @@ def score_outliers(
         names: Names of the two sets.
         samples: Latents drawn from the guide for each observation.
         steps: Optimiser steps to find the best q for an observation.
+        refine_steps: Gradient steps in which the guide is fitted to each observation before its
+            bound and log p(x) are estimated: where the encoder fails, as it may on outside data,
+            both are too low.
         progress: Show progress bars on stderr.
 
     Raises:
+        SpecError: The guide is to be refined, and is a point or has no encoder.
         DataError: A set is empty or of another shape, or a density is not finite.
     """
     train = autoencoder.contract.prepared(train)
@@ -185,7 +198,8 @@ def score_outliers(
                 f"was fitted, observations of shape {tuple(train.shape)}: give at least one of "
                 "that shape"
             )
-    seen = _seen(autoencoder, train, Batch.cat([inside, outside]), samples, steps, progress)
+    both = Batch.cat([inside, outside])
+    seen = _seen(autoencoder, train, both, samples, steps, refine_steps, progress)
     scored, left_out = [], {}
     for definition in SCORES:
         try:
@@ -196,7 +210,14 @@ def score_outliers(
         ours, theirs = np.split(values, [len(inside)])
         scored.append(Scored(definition, ours, theirs, separation(ours, theirs)))
     return Outliers(
-        names, inside.x.cpu(), outside.x.cpu(), tuple(scored), left_out, samples, steps
+        names,
+        inside.x.cpu(),
+        outside.x.cpu(),
+        tuple(scored),
+        left_out,
+        samples,
+        steps,
+        refine_steps,
     )
 
 
@@ -206,6 +227,7 @@ def _seen(
     batch: Batch,
     samples: int,
     steps: int,
+    refine_steps: int,
     progress: bool,
 ) -> ScoreInputs:
     """Compute the inputs that several scores share, once."""
@@ -215,10 +237,15 @@ def _seen(
         autoencoder,
         known.with_x(known.x.to(batch.x)),
         samples,
+        refine_steps=refine_steps,
         progress="training data" if progress else "",
     )
     judged = evaluate_pointwise(
-        autoencoder, batch, samples, progress="both sets" if progress else ""
+        autoencoder,
+        batch,
+        samples,
+        refine_steps=refine_steps,
+        progress="both sets" if progress else "",
     )
     return ScoreInputs(autoencoder, batch, judged, train, typical.log_prob, steps, progress)
 

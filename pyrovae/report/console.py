@@ -204,6 +204,8 @@ def evaluation(folder: str, data: str, found: Evaluation, bits: Tensor | None) -
     if bits is not None:
         rows.append(("bits/dim", bits, "of log p(x), in bits per dimension"))
     lines = [f"{name:<11} {_mean(values):<18} {text}" for name, values, text in rows]
+    if found.gain is not None:
+        lines.append(_beside("refined", str(found.gain)))
     if found.point and found.annealed is None:
         lines.append("log p(x)    not known: the guide is a point, with nothing to sample from; "
                      "--ais anneals from the prior")  # fmt: skip

@@ -13,6 +13,7 @@ from pyrovae.data import Splits
 from pyrovae.data.class_imbalance import thin
 from pyrovae.data.examples import evenly, pairs_of_data
 from pyrovae.evaluation.batches import observations
+from pyrovae.evaluation.semi_amortised import require_possible
 from pyrovae.exploration import ablation, debiasing, sweep
 from pyrovae.exploration.completeness import sample_both
 from pyrovae.exploration.debiasing import require_classes
@@ -32,6 +33,7 @@ from pyrovae.runs.loading import Observations, Run, other_data
 from pyrovae.runs.options import ExploreOptions
 from pyrovae.runs.refits import refit, require_same_guide
 from pyrovae.specs import InferenceSpec
+from pyrovae.specs.local_inference import LocalInference
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -159,9 +161,15 @@ def _outliers(asked: AnalysisContext) -> Analysis:
         observations(other.test, index).to(run.device),
         names=(run.data.name, other.name),
         samples=options.samples,
+        refine_steps=options.refine_steps,
         progress=asked.progress,
     )
     return Analysis(found, figure.outliers(found, run.data.test))
+
+
+def _require_refinable(asked: AnalysisContext) -> None:
+    wanted = LocalInference(refine_steps=asked.options.refine_steps)
+    require_possible(asked.run.autoencoder, asked.observed.batch, wanted)
 
 
 def _ablation(asked: AnalysisContext) -> Analysis:
@@ -247,6 +255,7 @@ ANALYSES: dict[str, Callable[[AnalysisContext], Analysis]] = {
 """By the word on the command line, in the order of the page."""
 
 CHECKS: dict[str, Callable[[AnalysisContext], object]] = {
+    "outliers": _require_refinable,
     "factors": lambda asked: known_factors(asked.run.data.train),
     "ablation": _variants_of_ablation,
     "sweep": _variants_of_sweep,

@@ -125,6 +125,22 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_refine_steps(parser: argparse.ArgumentParser, where: str = "") -> None:
+    """Add ``--refine-steps``.
+
+    Args:
+        parser: The parser.
+        where: Part of the command that has the option; begins the help.
+    """
+    parser.add_argument(
+        "--refine-steps",
+        type=count,
+        metavar="N",
+        help=f"{where}first fit the guide to each observation by itself, in N gradient steps (0; "
+        "50 are often enough)",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``, whose form alone is checked here: torch knows the devices."""
     parser.add_argument(

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.pointwise import Evaluation, evaluate_pointwise, measure
+from pyrovae.evaluation.semi_amortised import require_possible
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.atomic_files import file_name, write_json
 from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, write_csv
 from pyrovae.runs.loading import Observations, Run
-from pyrovae.runs.options import HeldOutOptions
+from pyrovae.runs.options import EvaluateOptions
 from pyrovae.specs.computation import Computation
+from pyrovae.specs.local_inference import LocalInference
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class EvaluatedRun:
     file: Path
 
 
-def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> list[EvaluatedRun]:
+def evaluate_runs(options: EvaluateOptions, command: str, display: Display) -> list[EvaluatedRun]:
     """Evaluate each run, show a table, and write ``RUN/evaluation/<data>.csv``, ``.json``.
 
     Raises:
@@ -48,7 +50,10 @@ def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> li
     opened = load_runs(options)
     observed = [run.first(options.num) for run in opened]
     work = [(run.autoencoder, o.batch) for run, o in zip(opened, observed, strict=True)]
-    announce(work, options, display)
+    asked = LocalInference(refine_steps=options.refine_steps)
+    for autoencoder, batch in work:
+        require_possible(autoencoder, batch, asked)
+    announce(work, options, display, refine_steps=options.refine_steps)
     return [
         _evaluate(run, o, options, command, display)
         for run, o in zip(opened, observed, strict=True)
@@ -56,7 +61,7 @@ def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> li
 
 
 def _evaluate(
-    run: Run, observed: Observations, options: HeldOutOptions, command: str, display: Display
+    run: Run, observed: Observations, options: EvaluateOptions, command: str, display: Display
 ) -> EvaluatedRun:
     folder = run.folder / "evaluation"
     folder.mkdir(exist_ok=True)
@@ -65,6 +70,7 @@ def _evaluate(
         observed.batch,
         options.samples,
         ais=options.ais,
+        refine_steps=options.refine_steps,
         progress=run.name if display.bars else "",
         computation=Computation(options.compile),
     )
@@ -72,6 +78,11 @@ def _evaluate(
     notes = [*run.notes, *filter(None, [observed.note])]
     file = folder / f"{file_name(run.data.name)}.json"
     facts = {"run": str(run.folder), **facts_of(run, found, options, command)}
+    if found.gain is not None:
+        facts |= {
+            "refine_steps": options.refine_steps,
+            "seconds_per_observation": found.gain.seconds,
+        }
     write_json(file, {**facts, "notes": notes, **_summary(found, bits)})
     write_csv(file.with_suffix(".csv"), observed, columns_of(found))
     display.say(console.evaluation(str(run.folder), run.data.name, found, bits))

@@ -22,6 +22,7 @@ from pyrovae.evaluation.pointwise import (
     Evaluation,
     evaluate_pointwise,
 )
+from pyrovae.evaluation.refinement import DRAWS
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
 from pyrovae.report.display import Display
@@ -47,11 +48,14 @@ def announce(
     options: HeldOutOptions,
     display: Display,
     extra: int = 0,
+    refine_steps: int = 0,
 ) -> None:
     """Announce the estimated duration, if long; measured on a few observations."""
     seconds = 0.0
     for autoencoder, batch in work:
         each = _seconds_per_datum(autoencoder, batch, options.samples, ais=options.ais)
+        if refine_steps:
+            each += refine_steps * DRAWS * seconds_per_gradient(autoencoder, batch)
         seconds += each * (len(batch) + extra)
     if seconds > LONG:
         display.say(f"this takes about {console.duration(seconds)}")
@@ -100,6 +104,8 @@ def columns_of(found: Evaluation) -> dict[str, Tensor]:
         "log_prob": found.log_prob,
         "effective_samples": found.effective_samples,
     }
+    if found.gain is not None and found.gain.encoder and found.gain.refined:
+        columns |= {"elbo_encoder": found.gain.encoder.elbo, "khat": found.gain.refined.khat}
     if found.annealed is not None and found.annealed_error is not None:
         columns |= {"log_prob_ais": found.annealed, "error_ais": found.annealed_error}
     return columns

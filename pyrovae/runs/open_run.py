@@ -10,6 +10,7 @@ from pyrovae.data.prepared import as_dataset
 from pyrovae.data.tables import is_frame
 from pyrovae.data.values import Array
 from pyrovae.diagnosis.diagnosis import Diagnosis, diagnose
+from pyrovae.evaluation.semi_amortised import improved_sites, means_of
 from pyrovae.exploration.result import Result
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.display import Display
@@ -19,6 +20,7 @@ from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import DiagnoseOptions, ExploreOptions
 from pyrovae.runs.results import reconstructed, sampled
 from pyrovae.runs.writing import read_metrics
+from pyrovae.specs.local_inference import LocalInference, Resample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +55,29 @@ class OpenRun(Run):
         """Bound on the test data, in nats; None if the run is not finished."""
         return self.facts.test
 
-    def embed(self, data: Any = None) -> Any:
+    def embed(
+        self, data: Any = None, *, refine_steps: int = 0, resample: Resample | None = None
+    ) -> Any:
         """Means of q(z | x); see :meth:`pyrovae.Autoencoder.embed`.
 
         Args:
             data: The data; by default the run's test data.
+            refine_steps: Gradient steps on the ELBO of each observation.
+            resample: Correction of the guide's draws, "importance" or "mcmc"; see
+                :func:`pyrovae.local_posterior`, which returns the draws as well.
         """
-        return self.model.embed(self.data.test if data is None else data)
+        given = self.data.test if data is None else data
+        asked = LocalInference(refine_steps=refine_steps, resample=resample)
+        if not asked:
+            return self.model.embed(given)
+        sites, _ = improved_sites(self.model, given, asked)
+        found = means_of(sites).numpy()
+        if not is_frame(data):
+            return found
+        import pandas as pd
+
+        names = [f"{name}[{i}]" for name, s in sites.items() for i in range(s.mean.shape[1])]
+        return pd.DataFrame(found, index=data.index, columns=names)
 
     def reconstruct(self, data: Any = None) -> Any:
         """Means of p(x | z) at the means of q(z | x).

@@ -12,6 +12,7 @@ from pyrovae.exploration.names import ANALYSES, TRAINING
 from pyrovae.runs.output_files import require_new
 from pyrovae.runs.request import require_empty
 from pyrovae.specs.computation import Compile
+from pyrovae.specs.local_inference import Resample
 
 Split = Literal["test", "train", "validation", "all"]
 
@@ -48,6 +49,17 @@ class HeldOutOptions(DataOptions):
     num: int | None = None
     ais: bool = False
     compile: Compile = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(HeldOutOptions):
+    """Options of an evaluation of runs one by one.
+
+    Attributes:
+        refine_steps: Gradient steps on the ELBO of each observation before it is evaluated.
+    """
+
+    refine_steps: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +113,8 @@ class ExploreOptions(DataOptions):
         datum: Traversals: index of the observation whose latents are changed.
         against: Outliers: name or path of the other data.
         samples: Outliers, debiasing: number of latents for log p(x).
+        refine_steps: Outliers: gradient steps on the ELBO of each observation before its bound
+            and log p(x) are estimated.
         betas: Ablation, sweep: the values of β.
         rare: Debiasing: the rare classes.
         keep: Debiasing: the fraction of their training data that is kept.
@@ -117,6 +131,7 @@ class ExploreOptions(DataOptions):
     datum: int = 0
     against: str | None = None
     samples: int = 200
+    refine_steps: int = 0
     betas: Sequence[float] = ()
     rare: Sequence[int] = ()
     keep: float | None = None
@@ -132,7 +147,8 @@ class ExploreOptions(DataOptions):
         for option, analyses in _USES.items():
             if getattr(self, option) and not set(analyses) & set(self.what):
                 raise SpecError(
-                    f"--{option} is for {' and '.join(analyses)}, which is not asked for"
+                    f"--{option.replace('_', '-')} is for {' and '.join(analyses)}, which is not "
+                    "asked for"
                 )
         if self.keep is not None and not self.rare:
             raise SpecError("--keep needs the classes that it makes rare: name them with --rare")
@@ -168,6 +184,22 @@ class ResultsOptions(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncodeOptions(ResultsOptions):
+    """Options of latents of data.
+
+    Attributes:
+        refine_steps: Gradient steps on the ELBO of each observation.
+        resample: Correction of the guide's draws, "importance" or "mcmc".
+
+    Raises:
+        SpecError: As for :class:`ResultsOptions`.
+    """
+
+    refine_steps: int = 0
+    resample: Resample | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampleOptions:
     """Options of draws from p(x).
 
@@ -194,6 +226,7 @@ class SampleOptions:
 
 _USES = {
     "against": ("outliers",),
+    "refine_steps": ("outliers",),
     "betas": ("ablation", "sweep"),
     "rare": ("debias",),
     "keep": ("debias",),

@@ -20,26 +20,36 @@ from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.batches import BATCH, observations
 from pyrovae.evaluation.encoding import EncodedSite, encode
 from pyrovae.evaluation.reconstruction import reconstruct
+from pyrovae.evaluation.semi_amortised import improved_sites
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.atomic_files import file_name
 from pyrovae.runs.loading import Run, load_model, load_run
-from pyrovae.runs.options import ResultsOptions, SampleOptions
+from pyrovae.runs.options import EncodeOptions, ResultsOptions, SampleOptions
 from pyrovae.runs.output_files import Results
+from pyrovae.specs.local_inference import LocalInference
 
 
-def encode_run(options: ResultsOptions, display: Display) -> Path:
+def encode_run(options: EncodeOptions, display: Display) -> Path:
     """Write q(z | x) of data in numbers: means, standard deviations, probabilities.
+
+    Those of a better approximation of p(z | x) where one is asked for.
 
     Returns:
         The file; by default ``RUN/results/latents-<data>-<split>.csv``.
 
     Raises:
-        PyrovaeError: A run or data that cannot be opened.
+        PyrovaeError: A run or data that cannot be opened, or a guide that cannot be improved.
     """
+    asked = LocalInference(refine_steps=options.refine_steps, resample=options.resample)
     run, split, notes = _opened(options, display)
-    found = encode(run.autoencoder, split)
+    if asked:
+        bar = run.name if display.bars else ""
+        found, gain = improved_sites(run.autoencoder, split, asked, bar)
+        display.say(str(gain))
+    else:
+        found = encode(run.autoencoder, split)
     notes += [
         f"no mean of q({name} | x) is known, and these are draws from it"
         for name, site in found.items()

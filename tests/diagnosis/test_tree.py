@@ -12,7 +12,8 @@ import pytest
 import torch
 import xarray as xr
 
-from pyrovae.diagnosis.arviz_tree import Statistics, mcmc_tree, posterior_tree, to_arviz
+from pyrovae.diagnosis.arviz_conversion import to_arviz
+from pyrovae.diagnosis.arviz_tree import Statistics, mcmc_tree, posterior_tree
 from pyrovae.evaluation.local import Draws
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict
 from pyrovae.runs.atomic_files import save_tree
