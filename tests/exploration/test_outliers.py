@@ -268,6 +268,21 @@ def test_one_datum_is_enough_and_none_is_not(make_vae: Any) -> None:
         score_outliers(vae, train, one, one[:, :4], names=("ours", "theirs"))
 
 
+def test_the_bound_may_be_that_of_refined_guides(make_vae: Any) -> None:
+    vae = make_vae()
+    train, inside, outside = vae.sample(15).split([5, 6, 4])
+    found = [
+        score_outliers(
+            vae, dataset(train, 1.0), inside, outside, samples=50, steps=1, refine_steps=steps
+        )
+        for steps in (0, 30)
+    ]
+    own, refined = (by_name(f)["bound"] for f in found)
+    assert refined.outside.mean() < own.outside.mean()
+    assert "in 30 steps" in found[1].summary()
+    assert "steps" not in found[0].summary()
+
+
 def test_a_score_that_is_not_finite_is_left_out(make_vae: Any, monkeypatch: Any) -> None:
     vae = make_vae()
     train, inside, outside = vae.sample(15).split([5, 6, 4])

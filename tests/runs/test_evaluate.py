@@ -163,6 +163,20 @@ def test_annealed_estimates_stand_beside(train: Any, evaluated: Any) -> None:
     assert "by annealing, each ± 0.25" in outcome.out
 
 
+def test_a_refined_guide_is_evaluated_beside_the_encoders(train: Any, evaluated: Any) -> None:
+    run = train()
+    assert evaluated(run, "--samples", "30").status == 0
+    elbo = column(run, "elbo")
+    outcome = evaluated(run, "--samples", "30", "--refine-steps", "20")
+    assert outcome.status == 0, outcome.err
+    assert [list(row) for row in rows(run)] == [[*DATUM, "elbo_encoder", "khat"]] * 2
+    assert np.mean(column(run, "elbo")) > np.mean(column(run, "elbo_encoder"))
+    assert column(run, "elbo_encoder") == pytest.approx(elbo, rel=0.1)
+    assert summary(run)["refine_steps"] == 20
+    for words in ("refined", "nats in 20 steps", "s per observation"):
+        assert words in outcome.out
+
+
 def test_a_point_has_no_bound_and_nothing_to_sample_from(train: Any, evaluated: Any) -> None:
     run = train(settings=("inference.guide.kind=delta",))
     outcome = evaluated(run, "--samples", "5")

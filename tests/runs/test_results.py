@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pyrovae import encode, load_data, reconstruct, sample
+from pyrovae import encode, load_data, open_run, reconstruct, sample
 from pyrovae.runs import output_files
 from pyrovae.runs.loading import load_run
 
@@ -99,6 +99,39 @@ def test_every_format_has_the_same_numbers(labelled: Path, results: Any, name: s
     for column in columns:
         place = tuple(map(int, column.removeprefix(key).strip("[]").split(",")))
         np.testing.assert_allclose(table[column], array[(slice(None), *place)], rtol=1e-6)
+
+
+def test_latents_of_a_refined_guide_are_those_that_python_gives(
+    labelled: Path, results: Any
+) -> None:
+    words = ["--data", "images.npz", "--refine-steps", "3", "--resample", "importance"]
+    outcome = results("encode", labelled, *words)
+    table, plain = pd.read_csv(wrote(outcome)), results("encode", labelled, *words[:2])
+    before = pd.read_csv(wrote(plain))
+    assert list(table.columns) == list(before.columns)
+    for words in ("nats in 3 steps", "median k-hat", "weighted draws", "s per observation"):
+        assert words in outcome.out
+        assert words not in plain.out
+    run = open_run(labelled, data="images.npz")
+    z = run.embed(refine_steps=3, resample="importance")
+    columns = [f"z[{i}]" for i in range(8)]
+    np.testing.assert_allclose(table[columns], z, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(table[columns], before[columns], atol=1e-3)
+    np.testing.assert_array_equal(run.embed(refine_steps=0), run.model.embed(run.data.test))
+
+
+def test_a_guide_that_cannot_be_refined_is_refused_before_work(
+    train: Any, results: Any, write_program: Any
+) -> None:
+    point = train(settings=("inference.guide.kind=delta",), output="point")
+    for words in ["--refine-steps", "2"], ["--resample", "importance"]:
+        outcome = results("encode", point, *words)
+        assert outcome.status == 2
+        assert "is a point" in outcome.err
+    outcome = results("encode", train(write_program(), output="program"), "--refine-steps", "2")
+    assert outcome.status == 2
+    assert "without an encoder" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
 
 
 @pytest.mark.skipif(
