@@ -10,6 +10,7 @@ from pyrovae.diagnosis.arviz_tree import as_installed, mcmc_tree
 from pyrovae.errors import SpecError
 from pyrovae.evaluation.results import Variable
 from pyrovae.evaluation.semi_amortised import PosteriorSample, local_posterior
+from pyrovae.programs.arguments import require_autoencoder
 
 
 def to_arviz(source: Any, data: Any = None, **options: Any) -> Any:
@@ -36,8 +37,12 @@ def to_arviz(source: Any, data: Any = None, **options: Any) -> Any:
         )
     if isinstance(source, xr.DataTree):
         return as_installed(source)
-    drawn = source if isinstance(source, PosteriorSample) else None
-    return as_installed(posterior_sample_tree(drawn or local_posterior(source, data, **options)))
+    if isinstance(source, PosteriorSample):
+        return as_installed(posterior_sample_tree(source))
+    require_autoencoder("to_arviz(vae, data)", source)
+    if data is None:
+        raise SpecError("to_arviz(vae, data): there are no data: give those to draw latents of")
+    return as_installed(posterior_sample_tree(local_posterior(source, data, **options)))
 
 
 def posterior_sample_tree(drawn: PosteriorSample) -> xr.DataTree:

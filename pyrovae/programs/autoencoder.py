@@ -145,6 +145,7 @@ class Autoencoder(nn.Module, ABC):
 
         The mode of a discrete latent, and a single draw where torch knows no mean, as of a flow.
         Latent sites are side by side. Nothing is drawn otherwise, and no gradient is recorded.
+        :func:`pyrovae.local_posterior` comes closer to the means of p(z | x).
 
         Args:
             data: A split of data as loaded, or an array, a tensor or a DataFrame of values as the

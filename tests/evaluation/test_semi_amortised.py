@@ -294,3 +294,7 @@ def test_arviz_gets_the_draws(shifted: Any) -> None:
     assert one["posterior"].attrs["sampler"] == "importance"
     with pytest.raises(SpecError, match="converted as it is"):
         pyrovae.to_arviz(drawn, x)
+    with pytest.raises(SpecError, match="there are no data"):
+        pyrovae.to_arviz(shifted.vae)
+    with pytest.raises(SpecError, match="of type ndarray"):
+        pyrovae.to_arviz(x)
