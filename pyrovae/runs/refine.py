@@ -30,7 +30,7 @@ def refine_run(options: RefineOptions, command: str, display: Display) -> Traine
     Raises:
         PyrovaeError: A run that cannot be opened or refined, or an inference that cannot work.
     """
-    set_inference(_file(options), options.settings)  # mistakes are named before data are loaded
+    frozen(set_inference(_file(options), options.settings), None)  # named before data are loaded
     run = load_run(options.run, data_root=options.data_root, device=options.device)
     inference = _inference(run, options)
     request = _request(run, inference, options)

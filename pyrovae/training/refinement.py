@@ -10,6 +10,7 @@ from pyrovae.programs.autoencoder import Declaration
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import find, read
 from pyrovae.specs.guides import (
+    DeltaGuideSpec,
     DiagonalGuideSpec,
     GuideSpec,
     IAFGuideSpec,
@@ -41,8 +42,16 @@ def frozen(inference: InferenceSpec, declaration: Declaration | None) -> Inferen
     Args:
         inference: As wanted; an encoder other than "mirror" stays.
         declaration: That of the autoencoder, if it has one.
+
+    Raises:
+        SpecError: The guide that is wanted is a point.
     """
     guide = inference.guide
+    if isinstance(guide, DeltaGuideSpec):
+        raise SpecError(
+            "inference.guide.kind = 'delta' is a point, which is no posterior: choose "
+            "'full_rank', 'spline' or 'iaf'"
+        )
     if declaration is not None and isinstance(guide.encoder, MirrorSpec):
         encoder = declaration.inference.guide.encoder
         guide = guide.model_copy(update={"encoder": encoder})

@@ -20,10 +20,10 @@ from pyrovae.training.simulated import SimulatedLoss
 from pyrovae.training.step import Step
 
 BUDGET: dict[str, Any] = {
-    "epochs": 100,
-    "batch_size": 256,
+    "epochs": 250,
+    "batch_size": 512,
     "frozen": "model",
-    "optimiser": {"kind": "adam", "learning_rate": 3e-2},
+    "optimiser": {"kind": "adam", "learning_rate": 5e-2},
     "learning_rate_schedule": {"kind": "cosine"},
 }
 
