@@ -16,7 +16,7 @@ from pyrovae.specs import InferenceSpec
 from pyrovae.training.fit import fit
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import History
-from pyrovae.training.refinement import epochs_within, frozen, proposed, refinable
+from pyrovae.training.refinement import epochs_within, frozen, proposed, refinable, to_measure
 
 
 class Refined(NamedTuple):
@@ -54,8 +54,9 @@ def refine(
     Args:
         autoencoder: A fitted autoencoder made of declared parts.
         data: The data that it was fitted to.
-        inference: The guide and its fit; by default a spline flow in front of a full-rank normal,
-            which starts as the guide of the autoencoder where it contains that.
+        inference: The guide and its fit; by default the flow, mixture or distribution on the
+            sphere that is there, or a full-rank normal. It starts as the guide that is there if it
+            contains that.
         until: Goal at which the fit ends before its budget: "calibrated", or the largest
             KL(p, q) + KL(q, p) in nats; None for the whole budget. It is judged on data drawn from
             the model.
@@ -88,7 +89,9 @@ def refine(
     if minutes is None and inference is None:
         minutes = 5.0
     if minutes is not None:
-        training = Training(_with_guide(autoencoder, declaration, spec, data), data, spec)
+        measured = to_measure(spec, len(data.train))
+        other = _with_guide(autoencoder, declaration, measured, data)
+        training = Training(other, data, measured)
         spec = spec.model_copy(update={"epochs": epochs_within(training, 60 * minutes)})
     refined = _with_guide(autoencoder, declaration, spec, data)
     like = likeness(refined.contract.apply(data).train, refined.device)

@@ -19,7 +19,7 @@ from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import find
 from pyrovae.specs.program import ProgramSpec
 from pyrovae.specs.settings import set_inference
-from pyrovae.training.refinement import epochs_within, frozen, proposed, refinable
+from pyrovae.training.refinement import epochs_within, frozen, proposed, refinable, to_measure
 
 DEFAULT = "wake_sleep"
 
@@ -38,7 +38,8 @@ def refine_run(options: RefineOptions, command: str, display: Display) -> Traine
     if before is not None:
         display.say(console.agreement("before", before))
     if "inference.epochs" not in options.settings:
-        epochs = epochs_within(prepare(request, run.data), 60 * options.minutes)
+        measured = replace(request, inference=to_measure(inference, len(run.data.train)))
+        epochs = epochs_within(prepare(measured, run.data), 60 * options.minutes)
         request = replace(request, inference=inference.model_copy(update={"epochs": epochs}))
     refined = RefinedFacts(
         run=str(options.run.absolute()),

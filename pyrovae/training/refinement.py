@@ -12,6 +12,7 @@ from pyrovae.specs.files import find, read
 from pyrovae.specs.guides import (
     DeltaGuideSpec,
     DiagonalGuideSpec,
+    FullRankGuideSpec,
     GuideSpec,
     IAFGuideSpec,
     MixtureGuideSpec,
@@ -21,6 +22,7 @@ from pyrovae.specs.guides import (
 from pyrovae.specs.networks import MirrorSpec
 from pyrovae.specs.priors import MixturePriorSpec, VampPriorSpec
 from pyrovae.specs.simulated import SimulatedSpec
+from pyrovae.training.execution import CAPTURING_PAYS
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 
@@ -82,25 +84,27 @@ def refinable(declaration: Declaration) -> ModelSpec:
 def guide_for(declaration: Declaration) -> GuideSpec:
     """A guide that contains the declared one, with the same encoder.
 
-    A flow, a mixture and a distribution on the sphere go on as they are. Others get a flow in
-    front of a full-rank normal, which splines bend more freely, where they can couple the halves
-    of the latent.
+    Flows, mixtures and distributions on the sphere go on as they are; others become full-rank.
     """
-    guide, dims = declaration.inference.guide, declaration.model.latent_dim
-    match guide:
-        case IAFGuideSpec() | SplineGuideSpec() | MixtureGuideSpec() | VonMisesFisherGuideSpec():
-            return guide
-        case _ if dims % 2:
-            return IAFGuideSpec(correlated=True, encoder=guide.encoder)
-        case _:
-            return SplineGuideSpec(correlated=True, encoder=guide.encoder)
+    guide = declaration.inference.guide
+    richest = IAFGuideSpec | SplineGuideSpec | MixtureGuideSpec | VonMisesFisherGuideSpec
+    return guide if isinstance(guide, richest) else FullRankGuideSpec(encoder=guide.encoder)
+
+
+def to_measure(inference: InferenceSpec, data: int) -> InferenceSpec:
+    """The inference with so many epochs that its steps are captured, and not compiled.
+
+    Capturing takes seconds and compiling, which halves the time of a step, up to a minute.
+    """
+    steps_per_epoch = -(-data // inference.batch_size)
+    return inference.model_copy(update={"epochs": -(-CAPTURING_PAYS // steps_per_epoch)})
 
 
 def epochs_within(training: Training, seconds: float) -> int:
     """Number of epochs, at least one, that fit into a time, as measured in a part of it.
 
     Args:
-        training: A training, which is not to be used any further.
+        training: A training by :func:`to_measure`, which is not to be used any further.
         seconds: The time, that of the measurement included.
     """
     watch = _Stopwatch(TO_MEASURE * seconds)
