@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "evaluate",
         "compare",
         "diagnose",
+        "refine",
         "explore",
         "encode",
         "sample",

@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "bound and log p(x) of held-out data",
     "compare": "paired differences of log p(x) between runs",
     "diagnose": "checks of the posterior, with a page",
+    "refine": "a better guide for a fitted model, which stays as it is",
     "explore": "analyses of the latent space, with a page",
     "encode": "latents of data, as a table",
     "sample": "draws from p(x)",

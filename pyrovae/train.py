@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    add("--start", type=Path, metavar="RUN",
+        help="start at a run's weights, where names and shapes agree")  # fmt: skip
     add_device(parser)
     add("--compile", choices=get_args(Compile),
         help="the programs as one compiled graph: where it pays (auto), on, off")  # fmt: skip
@@ -81,6 +83,8 @@ def request(options: Mapping[str, Any]) -> RunSpec:
         texts.append(f"inference.seed={asked.pop('seed')}")
     if "resume" in asked and "output" in asked:
         raise SpecError("--output has no use with --resume: a run goes on in its own folder")
+    if "resume" in asked and "start" in asked:
+        raise SpecError("--start has no use with --resume: a run goes on where it was")
     return RunSpec.read(**asked, overrides=dict(parse_override(text) for text in texts))
 
 

@@ -1,6 +1,6 @@
 """Diagnostics of a fitted posterior: checks with verdicts, and model comparison.
 
-The commands ``diagnose``, ``evaluate`` and ``compare`` from Python::
+The commands ``diagnose``, ``refine``, ``evaluate`` and ``compare`` from Python::
 
     from pyrovae.diagnosis import compare, diagnose, evaluate_pointwise
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pyrovae.diagnosis.comparison import compare as compare
     from pyrovae.diagnosis.diagnosis import Diagnosis as Diagnosis
     from pyrovae.diagnosis.diagnosis import diagnose as diagnose
+    from pyrovae.diagnosis.refinement import Refined as Refined
+    from pyrovae.diagnosis.refinement import refine as refine
     from pyrovae.evaluation.pointwise import Evaluation as Evaluation
     from pyrovae.evaluation.pointwise import evaluate_pointwise as evaluate_pointwise
 
@@ -28,12 +30,23 @@ _HOMES = {
     "Comparison": "diagnosis.comparison",
     "Diagnosis": "diagnosis.diagnosis",
     "Evaluation": "evaluation.pointwise",
+    "Refined": "diagnosis.refinement",
     "compare": "diagnosis.comparison",
     "diagnose": "diagnosis.diagnosis",
     "evaluate_pointwise": "evaluation.pointwise",
+    "refine": "diagnosis.refinement",
 }
 
-__all__ = ["Comparison", "Diagnosis", "Evaluation", "compare", "diagnose", "evaluate_pointwise"]
+__all__ = [
+    "Comparison",
+    "Diagnosis",
+    "Evaluation",
+    "Refined",
+    "compare",
+    "diagnose",
+    "evaluate_pointwise",
+    "refine",
+]
 
 
 def __getattr__(name: str) -> object:

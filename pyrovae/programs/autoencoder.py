@@ -80,6 +80,7 @@ class Autoencoder(nn.Module, ABC):
         inference: Inference that a program by hand was built with, if any.
         source: Prefix of errors about the programs, where they are a user's own.
         advice: Data that p(x | z) takes and the choice for others; ends a sentence.
+        start: The run at whose weights it started, and the parts that are new, if any.
     """
 
     vectorisable: bool
@@ -89,6 +90,7 @@ class Autoencoder(nn.Module, ABC):
     inference: InferenceSpec | None = None
     source: str = ""
     advice: str = "none outside its support: change the data or the program"
+    start: str = ""
 
     @abstractmethod
     def model(self, x: Tensor, **others: Any) -> Any:

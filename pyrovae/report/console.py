@@ -8,9 +8,13 @@ import shutil
 import textwrap
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from torch import Tensor, nn
 
+from pyrovae.diagnosis.agreement import Agreement
+from pyrovae.diagnosis.calibration import INTERVAL
 from pyrovae.diagnosis.comparison import Comparison
+from pyrovae.diagnosis.ranks import span
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.pointwise import Evaluation
@@ -52,6 +56,8 @@ def plan(training: Training, writes_to: str) -> str:
         + (f"; early stopping with patience {stop.patience}" if stop else ""),
         "data": training.splits.description,
         **_draws(spec),
+        **_simulated(spec),
+        **({"starts at": autoencoder.start} if autoencoder.start else {}),
         "parameters": _parameters(autoencoder),
         "device": _device(training),
         "writes to": writes_to,
@@ -78,6 +84,16 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
         f"weights     {_weights(training, folder)}\n"
         f"{warnings}run         {folder}"
     )
+
+
+def agreement(when: str, found: Agreement) -> str:
+    """Return the agreement of a guide with the posterior, on data from the model."""
+    amount, error = found.divergence
+    text = f"on data from the model KL(p, q) + KL(q, p) is {amount:.2f} ± {error:.2f} nats"
+    if found.coverage:
+        covered = span(100 * np.array([*found.coverage.values()]), ".0f")
+        text += f", and {INTERVAL} intervals cover {covered} %"
+    return f"{when:<11} {text}" + ("" if found.calibrated else "; not calibrated")
 
 
 def caution(warning: FitWarning) -> str:
@@ -131,6 +147,17 @@ def _draws(spec: InferenceSpec) -> dict[str, str]:
         f"of {what} among all data, anew in each epoch{loss}; the reported training ELBO is "
         "weighted back to the data"
     }
+
+
+def _simulated(spec: InferenceSpec) -> dict[str, str]:
+    """Data of the model on which the guide is fitted, and whether the model is."""
+    drawn = spec.simulated
+    rows = {"model": "stays as it is"} if spec.frozen == "model" else {}
+    if drawn is None:
+        return rows
+    loss = "-log q(z | x)" if drawn.loss == "forward_kl" else "the objective"
+    share = f"{100 * drawn.share:g} % of the guide's gradient from data of the model"
+    return {**rows, "simulated": f"{share}, whose loss is {loss}"}
 
 
 def _reason(autoencoder: Autoencoder) -> dict[str, str]:

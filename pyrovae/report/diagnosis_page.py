@@ -46,6 +46,7 @@ class Page:
         notes: Remarks at the top, such as "this run is unfinished".
         sections: The questions, in order.
         extremes: The worst, middling and best data.
+        refined: The guide before and after its refinement.
         numbers: Numbers that belong to no question, such as the ELBO.
         seconds: Total time.
     """
@@ -58,6 +59,7 @@ class Page:
     sections: Sequence[Section]
     notes: Sequence[str] = ()
     extremes: Picture | None = None
+    refined: Picture | None = None
     numbers: Sequence[Number] = field(default=())
     seconds: float = math.nan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from pyrovae.objectives.schedules import describe_beta
 from pyrovae.report import console
 from pyrovae.report.diagnosis_page import Page, Section, render
 from pyrovae.report.display import Display
-from pyrovae.report.figures import checks, extremes
+from pyrovae.report.figures import checks, extremes, refinement
 from pyrovae.report.pages import Picture
+from pyrovae.runs.agreements import agreement_of
 from pyrovae.runs.atomic_files import file_name, save_tree, write_atomically, write_json
 from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import DiagnoseOptions
@@ -31,6 +33,9 @@ from pyrovae.specs.computation import Computation
 
 FEW = 256
 """Test data that are diagnosed, unless another number is given."""
+
+OF_THE_GUIDE = ("bound", "importance weights", "calibration", "inference gap")
+"""Questions in which a better guide can help."""
 
 PAGE_DPI = 130  # sharp at the width of the page, with a page below a megabyte
 
@@ -91,12 +96,26 @@ def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -
         tell=lambda outcome: display.say(console.outcome(outcome, reworded)),
         computation=Computation(options.compile),
     )
-    notes = [*run.notes, *filter(None, [observed.note])]
+    notes = [*run.notes, *filter(None, [observed.note, better_guide(run, diagnosis)])]
     found = write(Examination(run, diagnosis, command, notes), folder, started)
     display.say(
         console.written(found.notes, f"{folder}: report.html, posterior.nc, numbers.json, ...")
     )
     return diagnosis
+
+
+def better_guide(run: Run, diagnosis: Diagnosis) -> str:
+    """The command that fits a better guide, where the guide is at fault."""
+    verdicts = {check.question: check.verdict().grade for check in diagnosis.checks}
+    if all(verdicts.get(question, "ok") == "ok" for question in OF_THE_GUIDE):
+        return ""
+    command = f"python -m pyrovae.refine {shlex.quote(str(run.folder))}"
+    if run.facts.refined is not None:
+        return (
+            f"this guide was refined already; {command} --minutes 20 goes on from it, and "
+            "inference.guide.layers and inference.guide.encoder make it richer"
+        )
+    return f"a better guide for this very model: {command}"
 
 
 def write(found: Examination, folder: Path, started: float) -> Examination:
@@ -118,7 +137,7 @@ def write(found: Examination, folder: Path, started: float) -> Examination:
     _save_trees(found, folder)
     seconds = time.monotonic() - started
     write_json(folder / "numbers.json", _numbers(found, seconds))
-    page = _page(found, sections, extreme, seconds)
+    page = _page(found, sections, extreme, seconds, folder)
     write_atomically(folder / "report.html", render(page).encode())
     return found
 
@@ -176,7 +195,11 @@ def _save_trees(found: Examination, folder: Path) -> None:
 
 
 def _page(
-    found: Examination, sections: Sequence[Section], extreme: Picture | None, seconds: float
+    found: Examination,
+    sections: Sequence[Section],
+    extreme: Picture | None,
+    seconds: float,
+    folder: Path,
 ) -> Page:
     run = found.run
     return Page(
@@ -188,8 +211,20 @@ def _page(
         notes=found.notes,
         sections=sections,
         extremes=extreme,
+        refined=_refined(run, folder),
         seconds=seconds,
     )
+
+
+def _refined(run: Run, folder: Path) -> Picture | None:
+    """The guide before and after, if the run is a finished refinement."""
+    refined = run.facts.refined
+    if refined is None or refined.before is None or refined.after is None:
+        return None
+    both = (agreement_of(facts) for facts in (refined.before, refined.after))
+    caption = f"{refinement.CAPTION} The run before is {refined.run}."
+    drawn = checks.CaptionedFigure(refinement.refinement(*both), caption)
+    return _kept(drawn, folder, "refinement")
 
 
 def _fitted(run: Run) -> dict[str, str]:

@@ -28,6 +28,7 @@ FIGURES = "figures"
 LOCK = ".lock"
 
 Status = Literal["running", "interrupted", "diverged", "finished"]
+Goal = Literal["calibrated"] | float
 
 
 class _Facts(BaseModel):
@@ -56,6 +57,38 @@ class DataFacts(_Facts):
     columns: tuple[str, ...] = ()
 
 
+class GuideFacts(_Facts):
+    """Agreement of a guide with the posterior, on data from the model.
+
+    Attributes:
+        divergence: KL(p, q) + KL(q, p), in nats.
+        divergence_error: Its standard error.
+        coverage: Coverage of the central 90 % interval of each active latent, by name.
+        calibrated: Whether the calibration is in order.
+    """
+
+    divergence: float
+    divergence_error: float
+    coverage: dict[str, float]
+    calibrated: bool
+
+
+class RefinedFacts(_Facts):
+    """The run of which a guide was refined.
+
+    Attributes:
+        run: Its folder, as an absolute path.
+        until: Goal at which the fit ends before its budget.
+        before: Its guide's agreement with the posterior.
+        after: The same of the new guide, once finished.
+    """
+
+    run: str
+    until: Goal | None = None
+    before: GuideFacts | None = None
+    after: GuideFacts | None = None
+
+
 class RunFacts(_Facts):
     """The content of ``run.json``, with the version of pyrovae that wrote it in ``versions``.
 
@@ -75,6 +108,8 @@ class RunFacts(_Facts):
         test: Bound on the test data, once finished.
         weights: Epochs and validation ELBOs of the kept and the best weights, once finished.
         figures: Names of the figures.
+        started: Folder of the run at whose weights it started.
+        refined: The run whose guide was refined, if it is a refinement.
     """
 
     status: Status
@@ -92,6 +127,8 @@ class RunFacts(_Facts):
     test: dict[str, Any] | None = None
     weights: dict[str, Any] | None = None
     figures: list[str] = []
+    started: str | None = None
+    refined: RefinedFacts | None = None
 
     @classmethod
     def read(cls, folder: Path) -> RunFacts:

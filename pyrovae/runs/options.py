@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pyrovae.errors import SpecError, nearest
 from pyrovae.exploration.names import ANALYSES, TRAINING
+from pyrovae.runs.facts import Goal
 from pyrovae.runs.output_files import require_new
 from pyrovae.runs.request import require_empty
 from pyrovae.specs.computation import Compile
@@ -78,6 +79,42 @@ class CompareOptions(HeldOutOptions):
 
     def __post_init__(self) -> None:
         _require_different(self.runs)
+        require_empty(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineOptions:
+    """Options of a refinement.
+
+    Attributes:
+        run: Folder of the run whose guide is refined.
+        inference: Name or file of an inference; by default ``wake_sleep``, with a guide that
+            contains that of the run.
+        settings: Values by dotted key.
+        until: Goal at which the fit ends before its budget; None for the whole budget.
+        minutes: Budget, unless ``inference.epochs`` is set.
+        output: Folder to write to; by default a new one under ``runs/``.
+        data_root: Folder of named data sets; by default that of the run.
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
+        compile: Whether the programs are compiled; by default as in the run.
+
+    Raises:
+        SpecError: The goal is none, the budget not positive, or the folder not empty.
+    """
+
+    run: Path
+    inference: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    until: Goal | None = "calibrated"
+    minutes: float = 5.0
+    output: Path | None = None
+    data_root: Path | None = None
+    device: str = "auto"
+    compile: Compile | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < float("inf"):
+            raise SpecError(f"--minutes {self.minutes:g}: give a positive number of minutes")
         require_empty(self.output)
 
 

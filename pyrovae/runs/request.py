@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrovae.errors import SpecError
-from pyrovae.runs.facts import ARGUMENTS, INFERENCE, RunFacts, model_file
+from pyrovae.runs.facts import ARGUMENTS, INFERENCE, RefinedFacts, RunFacts, model_file
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find
@@ -29,6 +29,8 @@ class RunSpec:
         data_root: Folder of named data sets.
         output: Folder to write to, None for a new one under ``runs/``.
         resume: Folder of the run to resume.
+        start: Folder of the run whose weights it starts at, where names and shapes agree.
+        refined: The run whose guide is refined, and the goal, if it is a refinement.
         device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
         computation: Options of compilation and precision.
     """
@@ -43,6 +45,8 @@ class RunSpec:
     resume: Path | None
     device: str
     computation: Computation = field(default_factory=Computation)
+    start: Path | None = None
+    refined: RefinedFacts | None = None
 
     @classmethod
     def read(
@@ -55,6 +59,7 @@ class RunSpec:
         data_root: Path | None = None,
         output: Path | None = None,
         resume: Path | None = None,
+        start: Path | None = None,
         device: str = "auto",
         compile: Compile | None = None,
         precision: Precision | None = None,
@@ -71,16 +76,24 @@ class RunSpec:
         model_path = find(model or begun.model_file, "models")
         inference_path = find(inference or begun.inference_file, "inference")
         settings = overrides or {}
+        chosen = set_inference(inference_path, settings)
+        if chosen.frozen == "model" and start is None and resume is None:
+            raise SpecError(
+                "inference.frozen = 'model' fits the guide of a fitted model: name its run with "
+                "--start, or use python -m pyrovae.refine RUN"
+            )
         program = {f"program.{key}": value for key, value in begun.arguments.items()}
         return cls(
             model=set_model(model_path, {**program, **settings}),
             model_name=begun.model or model_path.stem,
-            inference=set_inference(inference_path, settings),
+            inference=chosen,
             inference_name=begun.inference or inference_path.stem,
             data=data or begun.data,
             data_root=data_root or begun.data_root,
             output=output,
             resume=resume,
+            start=start,
+            refined=begun.refined,
             device=device,
             computation=Computation(
                 compile or begun.computation.compile, precision or begun.computation.precision
@@ -100,6 +113,7 @@ class _Usual:
     data: str = "digits"
     data_root: Path = Path("data")
     computation: Computation = field(default_factory=Computation)
+    refined: RefinedFacts | None = None
 
     @classmethod
     def for_data(cls, data: str | None) -> _Usual:
@@ -119,6 +133,7 @@ class _Usual:
             data=facts.data.source,
             data_root=Path(facts.data.root),
             computation=facts.computation,
+            refined=facts.refined,
         )
 
 

@@ -16,16 +16,21 @@ from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
-from pyrovae.errors import CheckpointError, DivergenceError, reason
+from pyrovae.diagnosis.agreement import Until, agreement, likeness
+from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.reconstruction import why_no_means
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
+from pyrovae.programs.starting import start_from
 from pyrovae.report import console
 from pyrovae.report.display import Display
+from pyrovae.runs.agreements import facts_of
 from pyrovae.runs.facts import FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.loading import load_model
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.weights import save
 from pyrovae.runs.writing import (
@@ -99,12 +104,18 @@ def _train_into(
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
             restore(training, state, run.folder)
-        fit(training, run, display.callbacks())
+        fit(training, run, [*goals(request), *display.callbacks()])
     if training.interrupted:
         run.update(status="interrupted")
         display.say(console.how_to_resume(training, str(run.folder)))
         return TrainedRun(run.folder, training, signal=received[0])
     return finish(run, training, display)
+
+
+def goals(request: RunSpec) -> list[Callback]:
+    """The goal of a refinement, if there is one."""
+    refined = request.refined
+    return [] if refined is None or refined.until is None else [Until(refined.until)]
 
 
 def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
@@ -169,7 +180,24 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
     if data is None:
         data = load_data(request.data, root=request.data_root)
     autoencoder = build(request.model, request.inference, data)
+    if request.start is not None and request.resume is None:
+        autoencoder.start = _start(autoencoder, request.start)
     return Training(autoencoder.to(device), data, request.inference, request.computation)
+
+
+def _start(autoencoder: Autoencoder, folder: Path) -> str:
+    """Start at a run's weights; say which are others.
+
+    Raises:
+        SpecError: No part of the run has the shape of one of these.
+    """
+    other, _ = load_model(folder, device="cpu")
+    try:
+        left = start_from(autoencoder, other)
+    except SpecError as error:
+        raise SpecError(f"--start {folder}: {error}") from None
+    parts = dict.fromkeys(".".join(name.split(".")[:3]) for name in left)
+    return f"{folder}" + (f"; new are {', '.join(parts)}" if parts else "")
 
 
 def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
@@ -189,6 +217,8 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
             computation=training.computation,
             versions=versions(),
             objective=training.objective.title,
+            started=None if request.start is None else str(request.start.absolute()),
+            refined=request.refined,
             kl=console.kl_kinds(training),
             data=DataFacts(
                 source=str(source),
@@ -227,6 +257,7 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     autoencoder, test = training.autoencoder, training.splits.test
     training.conclude()
     save(autoencoder, run.folder / WEIGHTS)
+    _say_agreement(run, training, display)
     summary = evaluate(autoencoder, test, training.objective)
     means = codes(autoencoder, test)
     active = active_dimensions(means)
@@ -246,6 +277,15 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     if reason:
         display.say(f"note        no reconstructions and samples: {reason}")
     return TrainedRun(run.folder, training, test=summary)
+
+
+def _say_agreement(run: RunWriter, training: Training, display: Display) -> None:
+    """Judge the guide of a refinement, and write and show the result."""
+    refined = RunFacts.read(run.folder).refined
+    if refined is not None:
+        after = agreement(training.autoencoder, likeness(training.splits.train, training.device))
+        run.update(refined=refined.model_copy(update={"after": facts_of(after)}))
+        display.say(console.agreement("after", after))
 
 
 def weights(training: Training) -> dict[str, Any]:

@@ -55,20 +55,22 @@ class MixtureGuideSpec(Spec):
 
 
 class IAFGuideSpec(Spec):
-    """Inverse autoregressive flow."""
+    """Inverse autoregressive flow, behind it an affine map with correlations or without."""
 
     kind: Literal["iaf"] = "iaf"
     layers: PositiveInt = 3
     widths: Widths = (64, 64)
+    correlated: bool = False
     encoder: EncoderSpec = MirrorSpec()
 
 
 class SplineGuideSpec(Spec):
-    """Neural spline flow with coupling layers."""
+    """Neural spline flow with coupling layers, behind it an affine map as of ``iaf``."""
 
     kind: Literal["spline"] = "spline"
     layers: PositiveInt = 3
     widths: Widths = (64, 64)
+    correlated: bool = False
     encoder: EncoderSpec = MirrorSpec()
 
 

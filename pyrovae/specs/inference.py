@@ -18,6 +18,7 @@ from pyrovae.specs.objectives import (
     TotalCorrelationSpec,
 )
 from pyrovae.specs.resampling import ResamplingSpec
+from pyrovae.specs.simulated import SimulatedSpec
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -135,6 +136,8 @@ class InferenceSpec(Spec):
     learning_rate_schedule: RateSpec = ConstantRateSpec()
     early_stopping: EarlyStoppingSpec | None = None
     resampling: ResamplingSpec | None = Field(default=None, discriminator="kind")
+    simulated: SimulatedSpec | None = None
+    frozen: Literal["none", "model"] = "none"
 
     @model_validator(mode="after")
     def _enough_data_to_compare(self) -> InferenceSpec:

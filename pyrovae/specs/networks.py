@@ -59,7 +59,7 @@ class ResidualEncoderSpec(ResidualSpec, _EncoderSpec):
 
 
 class MirrorSpec(Spec):
-    """Encoder that mirrors the model's decoder: the same kind, widths reversed.
+    """Encoder that mirrors the model's decoder: the same kind, its widths reversed.
 
     Its inputs are log(1 + x) where p(x | z) is of counts without a bound, else scaled.
     """

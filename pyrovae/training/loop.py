@@ -85,6 +85,7 @@ class Training:
 
     Attributes:
         kept: The weights that are kept, once :meth:`conclude` has chosen them.
+        satisfied: Set by a callback to end the training before its budget.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class Training:
         self.kept = Kept("last", 0, -float("inf"))
         self.probabilities: Tensor | None = None
         self.interrupted = False
+        self.satisfied = False
         # A check of each loss would make a GPU wait, and cannot be part of a graph. So the sums
         # are checked now and then. If they are not finite, the epoch is repeated from its start
         # step by step with checks, to locate the first non-finite value.
@@ -153,9 +155,9 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """True if the budget is spent, or early stopping ends the training."""
+        """True if the budget is spent, or early stopping or a callback ends the training."""
         waited = out_of_patience(self.epoch, self.best.epoch, self.spec)
-        return waited or self.step >= self.budget.steps
+        return waited or self.satisfied or self.step >= self.budget.steps
 
     def run(self, callbacks: Sequence[Callback] = ()) -> History:
         """Train to the end, or until :attr:`interrupted` is set.
@@ -221,6 +223,7 @@ class Training:
             "best": self.best._asdict(),
             "random": stream_state(self.device),
             "elbo": self.elbo,
+            "satisfied": self.satisfied,
             **self.watch.state_dict(),
             **({} if self.probabilities is None else {"probabilities": self.probabilities}),
         }
@@ -234,6 +237,7 @@ class Training:
         self.tally.load_state_dict(state["tally"])
         self.best = Best(**state["best"])
         self.elbo = state["elbo"]
+        self.satisfied = state.get("satisfied", False)
         self.watch.load_state_dict(state)
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)

@@ -19,6 +19,8 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
 from pyrovae.training.optimisers import MakeOptimiser, Optimiser, TorchOptimiser
+from pyrovae.training.parameters import trained_parameters
+from pyrovae.training.simulated import SimulatedLoss
 
 
 class Step:
@@ -59,8 +61,14 @@ class Step:
         self.spec = spec
         self.precision: Precision = precision
         self.networks = autoencoder.networks()
-        self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
-        self.device = self.parameters[0].device
+        self.device = autoencoder.device
+        few = data.batch(torch.arange(2)).to(self.device)
+        self.parameters = trained_parameters(autoencoder, few, spec)
+        self.simulated = (
+            None
+            if spec.simulated is None
+            else SimulatedLoss(autoencoder, objective, few, spec.simulated)
+        )
         rate = spec.optimiser.learning_rate
         self.optimiser = (
             Optimiser(spec.optimiser, self.parameters)
@@ -123,6 +131,10 @@ class Step:
         gradients: Sequence[Tensor] = torch.autograd.grad(
             loss, self.parameters, allow_unused=True, materialize_grads=True
         )
+        if self.simulated is not None:
+            with networks_in(self.precision, self.networks):
+                simulated = self.simulated(batch, self.beta)
+            gradients = self.simulated.mixed(self.parameters, gradients, simulated)
         with torch.no_grad():
             if self.spec.clip_norm is not None:
                 gradients = clipped(gradients, self.spec.clip_norm)

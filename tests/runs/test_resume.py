@@ -54,6 +54,14 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
+    "data of the model": (
+        {
+            "simulated": {"share": 0.5},
+            "guide": {"kind": "spline", "layers": 1, "widths": [4], "correlated": True},
+        },
+        {},
+    ),
+    "frozen model": ({"frozen": "model", "simulated": {"loss": "objective"}}, {}),
     "Adamax": ({"optimiser": {"kind": "adamax"}, "clip_norm": 1.0}, {}),
     "everything at once": (
         {

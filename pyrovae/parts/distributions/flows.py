@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyro.distributions as dist
 import torch
+from pyro.distributions.transforms import LowerCholeskyAffine
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -83,6 +84,23 @@ class FlowDistribution(dist.TransformedDistribution):  # type: ignore[misc]
             value, log_det = transform.inv.call_and_ladj(value)
             total = total + log_det
         return self.base_dist.log_prob(value) + total
+
+
+class TriangularAffine(LowerCholeskyAffine):
+    """Affine map by a triangular matrix, one for each element of a batch; Pyro's has but one."""
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Log of the product of the diagonal, ``(*batch,)``."""
+        log_diagonal = torch.diagonal(self.scale_tril, dim1=-2, dim2=-1).log()
+        return log_diagonal.sum(-1).expand(x.shape[:-1])
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        """Shape of the output, with the batch shape of the map."""
+        return torch.broadcast_shapes(shape, self.loc.shape)
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        """Shape of the input."""
+        return torch.broadcast_shapes(shape, self.loc.shape)
 
 
 def autoregressive(

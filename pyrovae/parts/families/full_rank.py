@@ -14,6 +14,26 @@ from pyrovae.parts.families.abstract import Head
 from pyrovae.parts.families.location_scale import LocationScaleFamily
 
 
+class BelowDiagonal(Head):
+    r"""Strictly lower-triangular matrix :math:`B(h)`, linear in the features, zero at the start.
+
+    Args:
+        features: Length of the feature vector.
+        dims: Length of the latent.
+    """
+
+    def __init__(self, features: int, dims: int) -> None:
+        super().__init__(features, dims * dims)
+        self.dims = dims
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def scale_tril(self, scale: Tensor, features: Tensor) -> Tensor:
+        r"""The factor :math:`\operatorname{diag} \sigma (I + B(h))`, ``(*batch, dims, dims)``."""
+        below = self(features).unflatten(-1, (self.dims, self.dims)).tril(-1)
+        return scale.diag_embed() + scale.unsqueeze(-1) * below
+
+
 class FullRankNormal(LocationScaleFamily):
     r"""Normal with a full covariance, through its lower-triangular factor.
 
@@ -42,15 +62,11 @@ class FullRankNormal(LocationScaleFamily):
 
     def __init__(self, features: int, dims: int) -> None:
         super().__init__(features, dims)
-        self.below = Head(features, dims * dims)
-        nn.init.zeros_(self.below.weight)
-        nn.init.zeros_(self.below.bias)
+        self.below = BelowDiagonal(features, dims)
 
     def around(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
         """Correlated dimensions."""
-        below = self.below(features).unflatten(-1, (self.dims, self.dims)).tril(-1)
-        scale_tril = scale.diag_embed() + scale.unsqueeze(-1) * below
-        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
+        return dist.MultivariateNormal(loc, scale_tril=self.below.scale_tril(scale, features))
 
 
 @register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]

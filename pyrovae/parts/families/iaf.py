@@ -24,6 +24,7 @@ class InverseAutoregressiveFlow(FlowFamily):
         dims: Length of the latent.
         layers: Number of transformations :math:`L`.
         widths: Hidden units of the network in each.
+        correlated: Whether the affine map behind :math:`T` is that of a full-rank normal.
 
     References:
         Kingma et al. (2016), *Improving Variational Inference with Inverse Autoregressive Flow*,
@@ -31,8 +32,17 @@ class InverseAutoregressiveFlow(FlowFamily):
     """
 
     def __init__(
-        self, features: int, dims: int, layers: int = 3, widths: Sequence[int] = (64, 64)
+        self,
+        features: int,
+        dims: int,
+        layers: int = 3,
+        widths: Sequence[int] = (64, 64),
+        *,
+        correlated: bool = False,
     ) -> None:
         transform = autoregressive("affine", dims, features, layers=layers, widths=widths)
-        super().__init__(features, dims, transform)
-        self.formula = f"inverse autoregressive flow of {layers} layers"
+        super().__init__(features, dims, transform, correlated=correlated)
+        self.formula = (
+            f"inverse autoregressive flow of {layers} layers"
+            + ", behind it a full-rank affine map" * correlated
+        )

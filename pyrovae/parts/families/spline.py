@@ -29,6 +29,7 @@ class SplineFlow(FlowFamily):
             conditioned on the others.
         layers: Number of transformations :math:`L`.
         widths: Hidden units of the network in each.
+        correlated: Whether the affine map behind :math:`T` is that of a full-rank normal.
 
     Raises:
         SpecError: The latent has an odd length.
@@ -38,7 +39,13 @@ class SplineFlow(FlowFamily):
     """
 
     def __init__(
-        self, features: int, dims: int, layers: int = 3, widths: Sequence[int] = (64, 64)
+        self,
+        features: int,
+        dims: int,
+        layers: int = 3,
+        widths: Sequence[int] = (64, 64),
+        *,
+        correlated: bool = False,
     ) -> None:
         if dims % 2:
             raise SpecError(
@@ -48,5 +55,8 @@ class SplineFlow(FlowFamily):
         transform = autoregressive(
             "spline", dims, features, layers=layers, widths=widths, coupling=True
         )
-        super().__init__(features, dims, transform)
-        self.formula = f"neural spline flow of {layers} coupling layers"
+        super().__init__(features, dims, transform, correlated=correlated)
+        self.formula = (
+            f"neural spline flow of {layers} coupling layers"
+            + ", behind it a full-rank affine map" * correlated
+        )

@@ -67,8 +67,10 @@ def build_family(spec: GuideSpec, features: int, dims: int) -> Family:
         case MixtureGuideSpec():
             return MixtureFamily(features, dims, spec.components)
         case IAFGuideSpec():
-            return InverseAutoregressiveFlow(features, dims, spec.layers, spec.widths)
+            return InverseAutoregressiveFlow(
+                features, dims, spec.layers, spec.widths, correlated=spec.correlated
+            )
         case SplineGuideSpec():
-            return SplineFlow(features, dims, spec.layers, spec.widths)
+            return SplineFlow(features, dims, spec.layers, spec.widths, correlated=spec.correlated)
         case _:
             assert_never(spec)

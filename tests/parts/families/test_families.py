@@ -343,6 +343,32 @@ def test_a_flow_family_puts_the_flow_of_noise_where_the_features_say(
     torch.testing.assert_close(z, expected, **EXACT)
 
 
+@pytest.mark.parametrize("kind", [InverseAutoregressiveFlow, SplineFlow])
+def test_a_correlated_flow_starts_as_the_full_rank_normal(kind: Any, h: Tensor) -> None:
+    full = FullRankNormal(FEATURES, EVEN).double()
+    nn.init.normal_(full.below.weight)
+    family = kind(FEATURES, EVEN, correlated=True).double()
+    left = family.load_state_dict(full.state_dict(), strict=False)
+    assert left.unexpected_keys == []
+    assert all(name.startswith("transform.") for name in left.missing_keys)
+    z = full(h).sample((3,))
+    torch.testing.assert_close(family(h).log_prob(z), full(h).log_prob(z), **EXACT)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [InverseAutoregressiveFlow, SplineFlow])
+def test_a_draw_of_a_correlated_flow_has_the_density_that_it_comes_with(
+    kind: Any, h: Tensor
+) -> None:
+    family = kind(FEATURES, EVEN, correlated=True).double()
+    for parameter in family.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    q = family(h)
+    z = q.rsample((5,))
+    # A spline is inverted by a quadratic formula.
+    torch.testing.assert_close(q.log_prob(z), q.log_prob(z.clone()), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dims", [1, 3, 9])
 def test_a_coupling_flow_of_an_odd_code_is_refused(dims: int) -> None:
     with pytest.raises(SpecError, match=rf"latent_dim = {dims}.*even length.*'iaf'"):
