@@ -16,6 +16,7 @@ from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.diagnosis.pit import DRAWS, Placed, active, place
 from pyrovae.diagnosis.ranks import mean_error, span, variance_error
+from pyrovae.diagnosis.richer_families import RICHER, richer_for
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import (
@@ -62,6 +63,7 @@ class Calibration(Check):
             ``(simulation, latent)``.
         active: Whether the guide differs from the prior in a latent, ``(latent,)``; others are
             always calibrated.
+        richer: Families that are richer than the guide's, in the words of advice.
     """
 
     names: list[str]
@@ -69,6 +71,7 @@ class Calibration(Check):
     pit_log_joint: NDArray[Any]
     z: NDArray[Any]
     active: NDArray[Any]
+    richer: str = RICHER
 
     question = "calibration"
 
@@ -239,9 +242,9 @@ class Calibration(Check):
             or shift > MEAN_WARN
         ):
             return (
-                "over-confident or shifted: choose a richer inference.guide.kind ('full_rank', "
-                "'iaf', 'spline'), wider inference.guide.encoder layers, or more data, such "
-                "as samples of the model; until then do not use the guide's intervals"
+                "over-confident or shifted: fit the guide to draws from the model too (python -m "
+                f"pyrovae.refine), choose {self.richer} or wider inference.guide.encoder layers; "
+                "until then do not use the guide's intervals"
             )
         if covered.max() > NOMINAL + COVERAGE_WARN or z.min() < 1 - VARIANCE_WARN:
             return (
@@ -249,10 +252,7 @@ class Calibration(Check):
                 "with inference.objective.kind 'elbo', whose guides are narrower than those of "
                 "importance-weighted bounds"
             )
-        return (
-            "each latent is about right, but not all of them together: choose "
-            "inference.guide.kind 'full_rank', 'iaf' or 'spline', which have correlations"
-        )
+        return f"each latent is about right, but not all of them together: choose {self.richer}"
 
 
 def check_calibration(
@@ -321,4 +321,5 @@ def check_calibration(
         found.pit_log_joint.numpy(),
         found.z[:, ranked].numpy(),
         active(found)[ranked].numpy(),
+        richer_for(autoencoder),
     )

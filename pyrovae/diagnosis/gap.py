@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
+from pyrovae.diagnosis.richer_families import richer_than
 from pyrovae.errors import DataError
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.refinement import (
@@ -19,13 +20,6 @@ from pyrovae.evaluation.refinement import (
     encoded_guide,
 )
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, worse
-from pyrovae.parts.families import (
-    FlowFamily,
-    FullRankNormal,
-    MixtureFamily,
-    VonMisesFisherFamily,
-)
-from pyrovae.parts.guides import Guide
 from pyrovae.programs.autoencoder import Autoencoder
 
 # Draws to measure the refined member.
@@ -191,7 +185,7 @@ def check_gap(
     refined, kept = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     elbo, log_prob = elbo.double().cpu(), log_prob.double().cpu()
     best = torch.where(kept, elbo, refined)
-    return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, _richer(guide))
+    return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, richer_than(guide))
 
 
 def _refine(autoencoder: Autoencoder, batch: Batch | Tensor) -> tuple[Tensor, Tensor]:
@@ -199,24 +193,6 @@ def _refine(autoencoder: Autoencoder, batch: Batch | Tensor) -> tuple[Tensor, Te
     local = RefinedPosterior(autoencoder, batch)
     kept = local.refine(STEPS)
     return local.mean_elbo(TO_MEASURE), kept
-
-
-def _richer(guide: Guide) -> str:
-    """Advice on a richer family than the guide's."""
-    match guide.family:
-        case FlowFamily():
-            return "more inference.guide.layers, or wider ones,"
-        case FullRankNormal():
-            return "inference.guide.kind 'iaf', 'spline' or 'mixture'"
-        case MixtureFamily():
-            return "more inference.guide.components, or inference.guide.kind 'iaf' or 'spline',"
-        case VonMisesFisherFamily():
-            return (
-                "no guide of the package on the sphere does better; latents off it, with "
-                "model.prior.kind 'normal' and inference.guide.kind 'full_rank',"
-            )
-        case _:
-            return "inference.guide.kind 'full_rank', 'iaf' or 'spline'"
 
 
 def _estimate(values: Tensor) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import AffineTransform
 
 from pyrovae.parts.distributions.flows import FlowDistribution, TriangularAffine
-from pyrovae.parts.families.full_rank import BelowDiagonal
+from pyrovae.parts.families.full_rank import below_diagonal, lower_triangle
 from pyrovae.parts.families.location_scale import LocationScaleFamily
 
 
@@ -44,7 +44,7 @@ class FlowFamily(LocationScaleFamily):
     ) -> None:
         super().__init__(features, dims)
         self.transform = transform
-        self.below = BelowDiagonal(features, dims) if correlated else None
+        self.below = below_diagonal(features, dims) if correlated else None
         # Buffers, so that they follow the parameters to another device; not worth saving.
         self.register_buffer("noise_loc", torch.zeros(dims), persistent=False)
         self.register_buffer("noise_scale", torch.ones(dims), persistent=False)
@@ -55,6 +55,6 @@ class FlowFamily(LocationScaleFamily):
         affine = (
             AffineTransform(loc, scale, event_dim=1)
             if self.below is None
-            else TriangularAffine(loc, self.below.scale_tril(scale, features))
+            else TriangularAffine(loc, lower_triangle(scale, self.below(features)))
         )
         return FlowDistribution(noise, [self.transform(features), affine])

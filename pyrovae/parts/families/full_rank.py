@@ -14,24 +14,24 @@ from pyrovae.parts.families.abstract import Head
 from pyrovae.parts.families.location_scale import LocationScaleFamily
 
 
-class BelowDiagonal(Head):
-    r"""Strictly lower-triangular matrix :math:`B(h)`, linear in the features, zero at the start.
+def below_diagonal(features: int, dims: int) -> Head:
+    """Head for what lies below the diagonal, ``(*batch, dims * dims)``, zero at the start."""
+    head = Head(features, dims * dims)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def lower_triangle(scale: Tensor, below: Tensor) -> Tensor:
+    r"""The factor :math:`\operatorname{diag} \sigma (I + B)`, ``(*batch, dims, dims)``.
 
     Args:
-        features: Length of the feature vector.
-        dims: Length of the latent.
+        scale: :math:`\sigma`, ``(*batch, dims)``.
+        below: :math:`B`, of which only what is below the diagonal counts, ``(*batch, dims * dims)``.
     """
-
-    def __init__(self, features: int, dims: int) -> None:
-        super().__init__(features, dims * dims)
-        self.dims = dims
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
-
-    def scale_tril(self, scale: Tensor, features: Tensor) -> Tensor:
-        r"""The factor :math:`\operatorname{diag} \sigma (I + B(h))`, ``(*batch, dims, dims)``."""
-        below = self(features).unflatten(-1, (self.dims, self.dims)).tril(-1)
-        return scale.diag_embed() + scale.unsqueeze(-1) * below
+    dims = scale.shape[-1]
+    strict = below.unflatten(-1, (dims, dims)).tril(-1)
+    return scale.diag_embed() + scale.unsqueeze(-1) * strict
 
 
 class FullRankNormal(LocationScaleFamily):
@@ -62,11 +62,12 @@ class FullRankNormal(LocationScaleFamily):
 
     def __init__(self, features: int, dims: int) -> None:
         super().__init__(features, dims)
-        self.below = BelowDiagonal(features, dims)
+        self.below = below_diagonal(features, dims)
 
     def around(self, loc: Tensor, scale: Tensor, features: Tensor) -> TorchDistributionMixin:
         """Correlated dimensions."""
-        return dist.MultivariateNormal(loc, scale_tril=self.below.scale_tril(scale, features))
+        scale_tril = lower_triangle(scale, self.below(features))
+        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
 
 
 @register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]
