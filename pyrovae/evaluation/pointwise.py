@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,12 +16,15 @@ from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities
+from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
 
 # Defaults of annealing.
@@ -70,9 +73,10 @@ class Evaluation:
         return self.kl_kind == "point"
 
 
+@options_checked
 def evaluate_pointwise(
     autoencoder: Autoencoder,
-    batch: Batch | Tensor,
+    batch: Any,
     samples: int = 1000,
     *,
     ais: bool = False,
@@ -91,7 +95,8 @@ def evaluate_pointwise(
 
     Args:
         autoencoder: Model and guide.
-        batch: The data as the model sees them, on its device.
+        batch: A batch or a tensor of the data as the model sees them, a split, splits, of which
+            the test data are taken, an array or a DataFrame.
         samples: :math:`K`.
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
@@ -99,13 +104,16 @@ def evaluate_pointwise(
         computation: Options of compilation and precision.
 
     Raises:
-        DataError: A density is not finite; names the data.
+        DataError: A density is not finite; names the data. Or the data are of another kind or
+            shape.
+        SpecError: The first argument is no autoencoder, or ``samples`` no count.
 
     References:
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519.
     """
-    batch = Batch.of(batch)
+    batch = batch_of("evaluate_pointwise(vae, data)", autoencoder, batch)
+    samples = as_count("evaluate_pointwise", samples, "samples")
     with evaluating(autoencoder, batch.device):
         local = LocalPosterior(autoencoder, batch[:1])
 
