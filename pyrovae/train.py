@@ -44,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add("--set", action="append", metavar="KEY=VALUE", dest="overrides",
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
-    add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    add("--resume", type=Path, metavar="DIR",
+        help="go on with a run, to more epochs with --set inference.epochs=N")  # fmt: skip
     add_device(parser)
     add("--compile", choices=get_args(Compile),
         help="the programs as one compiled graph: where it pays (auto), on, off")  # fmt: skip
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = train(asked, command, Terminal())
         return 0 if result.signal is None else 128 + result.signal
 
-    return run(program)
+    return run(program, "interrupted before anything was saved: give the same command again")
 
 
 if __name__ == "__main__":

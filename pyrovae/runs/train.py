@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from pyrovae.evaluation.reconstruction import why_no_means
 from pyrovae.programs.building import build
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.facts import FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.facts import CHECKPOINT, FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.further_epochs import go_further, require_epochs_left
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.weights import save
 from pyrovae.runs.writing import (
@@ -87,8 +89,25 @@ def train(
     folder = request.resume or new_folder(
         request.output, request.model_name, request.inference_name
     )
-    with locked(folder):
+    with locked(folder), leaving_a_run(folder, begun=request.resume is not None):
         return _train_into(folder, request, training, command, display)
+
+
+@contextmanager
+def leaving_a_run(folder: Path, *, begun: bool) -> Iterator[None]:
+    """Interrupted outside of the steps, leave a run that can be resumed, or nothing.
+
+    Raises:
+        KeyboardInterrupt: Says how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / CHECKPOINT).is_file():
+            raise KeyboardInterrupt(console.interrupted(str(folder))) from None
+        if not begun:  # else it was not ours
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _train_into(
@@ -99,6 +118,8 @@ def _train_into(
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
             restore(training, state, run.folder)
+            if note := go_further(run, training, command):
+                display.say(note)
         fit(training, run, display.callbacks())
     if training.interrupted:
         run.update(status="interrupted")
@@ -133,6 +154,7 @@ def begin_or_resume(
     run = RunWriter(folder, identity)
     if request.resume is not None:
         state = read_checkpoint(folder, identity)
+        require_epochs_left(run, training, state)
         run.update(status="running")
         return run, state
     if (folder / FACTS).exists():
