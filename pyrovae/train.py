@@ -67,7 +67,10 @@ def _listed(folder: str) -> str:
 def _key(argument: str) -> str:
     """The key that was meant by an option that is none."""
     keys = keys_named(argument.lstrip("-").partition("=")[0])
-    return f"; a key of the specifications is set by --set {keys[0]}=VALUE" if keys else ""
+    if keys:
+        return f"; a key of the specifications is set by --set {keys[0]}=VALUE"
+    is_value = argument[:1].isdigit()
+    return "; KEY=VALUE is one word, as in --set inference.epochs=20" if is_value else ""
 
 
 def request(options: Mapping[str, Any]) -> RunSpec:

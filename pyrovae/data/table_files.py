@@ -38,7 +38,23 @@ def read_frame(path: Path) -> pd.DataFrame:
             f"{path} cannot be read ({why}): save it again as a table with a line of names"
         ) from error
     _require_names(first_line, path)
+    _require_rows(frame, path)
     return frame.drop(columns=INDEX, errors="ignore")
+
+
+def _require_rows(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse rows that commas do not part into as many values as there are names, and no rows."""
+    import pandas as pd
+
+    if not isinstance(frame.index, pd.RangeIndex) or any(
+        sign in str(frame.columns[0]) for sign in ";\t" if len(frame.columns) == 1
+    ):  # pandas takes values without a name for an index
+        raise DataError(
+            f"{path}: its rows are not one value for each name: part values by commas, and write "
+            "numbers with points, as in 1.5,2.5"
+        )
+    if not len(frame):
+        raise DataError(f"{path} has no rows below its line of names: give one for each datum")
 
 
 def _require_names(first_line: pd.DataFrame, path: Path) -> None:

@@ -16,16 +16,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def options_checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse options that a function does not have, with the one that is probably meant."""
-    names = list(signature(function).parameters)
+def options_checked(function: Callable[P, R], name: str = "") -> Callable[P, R]:
+    """Refuse options that a function does not have, with the one that is probably meant.
+
+    Args:
+        function: The function.
+        name: Its name in messages; by default its own.
+    """
+    names = [each for each in signature(function).parameters if each != "self"]
 
     @wraps(function)
     def checked(*arguments: P.args, **options: P.kwargs) -> R:
-        for name in options:
-            if name not in names:
+        for option in options:
+            if option not in names:
                 raise SpecError(
-                    f"{function.__name__} has no option '{name}'; {nearest(name, names)}"
+                    f"{name or function.__name__} has no option '{option}'; "
+                    f"{nearest(option, names)}"
                 )
         return function(*arguments, **options)
 

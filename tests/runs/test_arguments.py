@@ -25,6 +25,7 @@ from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.manifold import manifold
 from pyrovae.exploration.outliers import score_outliers
 from pyrovae.exploration.traversal import traverse
+from pyrovae.runs.open_run import OpenRun
 from pyrovae.specs.resampling import KernelResamplingSpec
 
 ONE = InferenceSpec(epochs=1)
@@ -130,6 +131,32 @@ PYTHON = {
         r"^figures.check\(diagnosis, question\): ",
     ),
     "a size": (lambda p: figures.samples(p.vae, p.data, size=5), r"^size = 5: .*size=\(6, 4\)"),
+    "data before the model": (
+        lambda p: pyrovae.build(p.data, "vae", "svi"),
+        r"^build\(model, inference, data\): the model is of type Splits",
+    ),
+    "vae(x)": (lambda p: p.vae(torch.zeros(2, 1, 8, 8)), r"vae.encode\(x\) is q\(z | x\)"),
+    "a folder to save to": (
+        lambda p: pyrovae.save(p.vae, "."),
+        r"path\): . is a folder",
+    ),
+    "a folder that is not there to save to": (
+        lambda p: pyrovae.save(p.vae, "no/vae.safetensors"),
+        "vae.safetensors is in no folder",
+    ),
+    "a model for ArviZ": (lambda p: pyrovae.to_arviz(p.vae), r"of type VAE: .*\.tree\(\)"),
+    "a mode of compilation": (
+        lambda p: pyrovae.Computation(compile="yes"),
+        "^Computation: compile = 'yes'; choose one of: auto, on, off",
+    ),
+    "a computation in a word": (
+        lambda p: pyrovae.fit(p.vae, p.data, ONE, computation="on"),
+        r"^computation = 'on': give pyrovae.Computation\(",
+    ),
+    "a callback in a word": (
+        lambda p: pyrovae.fit(p.vae, p.data, callbacks="tqdm"),
+        "tqdm",
+    ),
     "models in a list": (lambda p: compare([p.vae, p.vae], p.data), r"^compare\(models, data\): "),
     "the path of a run among models": (
         lambda p: compare({"a": p.vae, "b": "runs/b"}, p.data),
@@ -231,6 +258,37 @@ def test_any_form_of_the_data_has_the_same_evidence(given: Any) -> None:
     for form in (given.data, x, x.numpy(), pd.DataFrame(x.flatten(1).numpy())):
         found = pyrovae.log_evidence(given.vae, form, 10).log_prob
         torch.testing.assert_close(found, expected)
+
+
+MISTAKES_ABOUT_A_RUN = {
+    "draws in words": (lambda run: run.sample("ten"), "^sample: the number of draws is 'ten'"),
+    "no draws": (lambda run: run.sample(0), "the number of draws is 0"),
+    "a seed in words": (lambda run: run.sample(5, seed="a"), "the seed is 'a': .* 0 or more"),
+    "an option of another": (lambda run: run.embed(num=3), "^embed has no option 'num'"),
+    "a misspelt analysis option": (
+        lambda run: run.explore(epoch=1),
+        "^explore has no option 'epoch'; did you mean 'epochs'",
+    ),
+    "a count in words": (lambda run: run.report(num="ten"), "^report: .* observations is 'ten'"),
+    "half a count": (lambda run: run.explore(num=2.5), "^explore: .* observations is 2.5"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_ABOUT_A_RUN)
+def test_a_mistake_about_a_run_is_one_sentence(given: Any, mistake: str) -> None:
+    facts = SimpleNamespace(status="finished")
+    run = OpenRun(Path("run"), "run", given.vae, given.data, ONE, facts, None, "", 1, ())  # type: ignore[arg-type]
+    call, words = MISTAKES_ABOUT_A_RUN[mistake]
+    with pytest.raises(PyrovaeError, match=words):
+        call(run)
+
+
+def test_weights_are_read_from_the_folder_of_a_run(given: Any, tmp_path: Path) -> None:
+    pyrovae.save(given.vae, tmp_path / "weights.safetensors")
+    other = pyrovae.build("vae", "svi", given.data, {"inference.seed": 5})
+    pyrovae.load_weights(other, tmp_path)
+    for first, second in zip(given.vae.parameters(), other.parameters(), strict=True):
+        assert torch.equal(first, second)
 
 
 def test_classes_go_beside_an_array_or_a_list() -> None:
