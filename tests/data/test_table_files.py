@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pyrovae import load_data
+from pyrovae.data.table_files import PLACES
 from pyrovae.errors import DataError
 from pyrovae.runs.output_files import PARQUET
 
@@ -46,6 +47,18 @@ def test_numbers_of_pandas_are_no_names(tmp_path: Path, index: bool) -> None:
     read = load_data(tmp_path / "t.csv")
     assert read.fingerprint() == load_data(numbered).fingerprint()
     assert read.train.columns == ()
+
+
+def test_places_of_results_are_no_data_and_columns_of_the_same_names_are(tmp_path: Path) -> None:
+    places = pd.DataFrame({"index": range(30), "row": range(30, 0, -1)})
+    for name, frame, columns in (
+        ("results", pd.concat([places, FRAME], axis=1), ()),
+        ("no place", pd.concat([places.iloc[::-1].reset_index(drop=True), FRAME], axis=1), PLACES),
+        ("behind", pd.concat([FRAME, places], axis=1), PLACES),
+    ):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        found = load_data(tmp_path / f"{name}.csv").train.columns
+        assert {*found} == {"height", "mass", "tall", *columns}, name
 
 
 @pytest.mark.parametrize(
