@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 from pyrovae.errors import CheckpointError
 from pyrovae.objectives.schedules import Budget
 from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import INFERENCE, WEIGHTS, RunFacts
-from pyrovae.runs.writing import RunWriter
+from pyrovae.runs.writing import RunWriter, Saved
 from pyrovae.specs import InferenceSpec
-from pyrovae.specs.files import read
 from pyrovae.training.early_stopping import out_of_patience
 from pyrovae.training.loop import Training
 
 
-def require_epochs_left(run: RunWriter, training: Training, state: dict[str, Any]) -> None:
+def require_epochs_left(folder: Path, training: Training, saved: Saved) -> None:
     """Refuse a budget that is spent already, and one that early stopping leaves no use.
 
     Args:
-        run: The run that is resumed.
+        folder: Folder of the run.
         training: The training that is asked for.
-        state: State of the run.
+        saved: What the run has saved.
 
     Raises:
         CheckpointError: Says how far the run has come.
     """
     epochs, each = training.budget
-    done, spec = state["step"] // each, training.spec
-    if state["step"] > training.budget.steps:
+    step, best = saved.state["step"], saved.state["best"]["epoch"]
+    done = step // each
+    if step > training.budget.steps:
         raise CheckpointError(
-            f"--resume {run.folder}: inference.epochs = {epochs}, and {done} are done already: "
+            f"--resume {folder}: inference.epochs = {epochs}, and {done} are done already: "
             "give more"
         )
-    best = state["best"]["epoch"]
-    more = epochs > read(run.folder / INFERENCE, InferenceSpec).epochs
-    if more and out_of_patience(done, best, spec):
+    if epochs > saved.inference.epochs and out_of_patience(done, best, training.spec):
         raise CheckpointError(
-            f"--resume {run.folder}: early stopping has ended the run after epoch {done}, "
+            f"--resume {folder}: early stopping has ended the run after epoch {done}, "
             f"{done - best} after its best: set inference.early_stopping.patience above "
             f"{done - best} as well"
         )
 
 
-def go_further(run: RunWriter, training: Training, command: str) -> str:
+def go_further(run: RunWriter, training: Training, begun: InferenceSpec, command: str) -> str:
     """Put the new budget into the run's files, if it is another, and drop what is of its old end.
 
     Args:
         run: The run that is resumed.
         training: The training, its state restored.
+        begun: The inference so far.
         command: The command line.
 
     Returns:
         A note where schedules depend on the budget; else empty.
     """
-    begun = read(run.folder / INFERENCE, InferenceSpec)
     if begun == training.spec:
         return ""
     write_atomically(run.folder / INFERENCE, training.spec.to_toml().encode())

@@ -33,6 +33,7 @@ from pyrovae.runs.weights import save
 from pyrovae.runs.writing import (
     Identity,
     RunWriter,
+    Saved,
     declarations,
     locked,
     new_folder,
@@ -113,12 +114,12 @@ def leaving_a_run(folder: Path, *, begun: bool) -> Iterator[None]:
 def _train_into(
     folder: Path, request: RunSpec, training: Training, command: str, display: Display
 ) -> TrainedRun:
-    run, state = begin_or_resume(folder, request, training, command)
+    run, saved = begin_or_resume(folder, request, training, command)
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
-        if state is not None:
-            restore(training, state, run.folder)
-            if note := go_further(run, training, command):
+        if saved is not None:
+            restore(training, saved.state, run.folder)
+            if note := go_further(run, training, saved.inference, command):
                 display.say(note)
         fit(training, run, display.callbacks())
     if training.interrupted:
@@ -144,8 +145,8 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
 
 def begin_or_resume(
     folder: Path, request: RunSpec, training: Training, command: str
-) -> tuple[RunWriter, dict[str, Any] | None]:
-    """A new run in the folder, or the run to resume and its state.
+) -> tuple[RunWriter, Saved | None]:
+    """A new run in the folder, or the run to resume and what it has saved.
 
     Raises:
         PyrovaeError: The run to resume is another one, or the folder has a run by now.
@@ -153,10 +154,10 @@ def begin_or_resume(
     identity = Identity.of(training)
     run = RunWriter(folder, identity)
     if request.resume is not None:
-        state = read_checkpoint(folder, identity)
-        require_epochs_left(run, training, state)
+        saved = read_checkpoint(folder, identity)
+        require_epochs_left(folder, training, saved)
         run.update(status="running")
-        return run, state
+        return run, saved
     if (folder / FACTS).exists():
         raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
     begin(run, request, training, command)

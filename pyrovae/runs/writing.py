@@ -77,6 +77,18 @@ def declarations(training: Training) -> dict[str, str]:
     return {MODEL: declaration.model.to_toml(), INFERENCE: declaration.inference.to_toml()}
 
 
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        state: State of the training, for :meth:`pyrovae.Training.load_state_dict`.
+        inference: The inference that it was saved under.
+    """
+
+    state: dict[str, Any]
+    inference: InferenceSpec
+
+
 class RunWriter(Callback):
     """Callback that writes the run's folder.
 
@@ -195,8 +207,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
-    """State in ``checkpoint.pt``, for :meth:`pyrovae.Training.load_state_dict`.
+def read_checkpoint(folder: Path, identity: Identity) -> Saved:
+    """Content of ``checkpoint.pt``.
 
     Raises:
         CheckpointError: The file is missing, damaged or truncated, or belongs to another run.
@@ -212,7 +224,8 @@ def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
             )
     if saved["fingerprint"] != identity.fingerprint:
         raise CheckpointError(f"--resume {folder}: the run was begun on other data")
-    return saved["state"]
+    text = saved["declarations"][INFERENCE]
+    return Saved(saved["state"], validate(tomllib.loads(text), InferenceSpec, INFERENCE))
 
 
 def _load_checkpoint(path: Path) -> dict[str, Any]:
