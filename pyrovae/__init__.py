@@ -82,8 +82,17 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
-        raise AttributeError(f"module 'pyrovae' has no attribute '{name}'")
+        raise AttributeError(f"module 'pyrovae' has no attribute '{name}'{_hint(name)}")
     return getattr(importlib.import_module(f"pyrovae.{_HOMES[name]}"), name)
+
+
+def _hint(name: str) -> str:
+    """The end of a sentence: the name that is probably meant, or where it is."""
+    from pyrovae.errors import nearest
+
+    if name in importlib.import_module("pyrovae.diagnosis").__all__:
+        return f"; it is pyrovae.diagnosis.{name}"
+    return "" if name.startswith("_") else f"; {nearest(name, __all__)}"
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,7 @@ from pyrovae.runs.command_line import (
     count,
     fraction,
     run,
+    seed,
     spelled,
     weight,
 )
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add("--data", metavar="NAME|PATH", help="other data to analyse (the run's own)")
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie")
     add("--num", type=count, metavar="N", help="number of test observations (500)")
-    add("--datum", type=int, metavar="N",
+    add("--datum", type=seed, metavar="N",
         help="traversals: index of the test observation that is changed (0)")  # fmt: skip
     add("--against", metavar="NAME|PATH", help="outliers: the other data, as for --data")
     add("--samples", type=count, metavar="K",

@@ -44,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add("--set", action="append", metavar="KEY=VALUE", dest="overrides",
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
-    add("--resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    add("--resume", type=Path, metavar="DIR",
+        help="go on with a run, to more epochs with --set inference.epochs=N")  # fmt: skip
     add("--start", type=Path, metavar="RUN",
         help="start at a run's weights, where names and shapes agree")  # fmt: skip
     add_device(parser)
@@ -68,7 +69,10 @@ def _listed(folder: str) -> str:
 def _key(argument: str) -> str:
     """The key that was meant by an option that is none."""
     keys = keys_named(argument.lstrip("-").partition("=")[0])
-    return f"; a key of the specifications is set by --set {keys[0]}=VALUE" if keys else ""
+    if keys:
+        return f"; a key of the specifications is set by --set {keys[0]}=VALUE"
+    is_value = argument[:1].isdigit()
+    return "; KEY=VALUE is one word, as in --set inference.epochs=20" if is_value else ""
 
 
 def request(options: Mapping[str, Any]) -> RunSpec:
@@ -109,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = train(asked, command, Terminal())
         return 0 if result.signal is None else 128 + result.signal
 
-    return run(program)
+    return run(program, "interrupted before anything was saved: give the same command again")
 
 
 if __name__ == "__main__":

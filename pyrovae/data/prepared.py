@@ -44,7 +44,10 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
     if isinstance(data, Dataset):
         return contract.prepared(data)
     if isinstance(data, str | tuple):  # a name, or all three splits
-        raise DataError("give one split of the data, such as load_data(...).test, or an array")
+        raise DataError(
+            f"data of type {type(data).__name__}: give one split of the data, such as "
+            "load_data(...).test, or an array"
+        )
     variables: dict[str, Tensor] = {}
     columns: tuple[str, ...] = ()
     if is_frame(data):

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 INDEX = "Unnamed: 0"
 """Name that pandas gives to an index that was written to a ``.csv`` file."""
 
+PLACES = ["index", "row"]
+"""Columns in front of results: place of an observation in its split, and in the stored data."""
+
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """Read a ``.csv`` or ``.parquet`` file, without an index that is in it.
+    """Read a ``.csv`` or ``.parquet`` file, without an index or places of results in it.
 
     Raises:
         DataError: The file cannot be read, or begins with numbers and not with names.
@@ -24,7 +27,7 @@ def read_frame(path: Path) -> pd.DataFrame:
 
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            return _data(pd.read_parquet(path))
         first_line = pd.read_csv(path, header=None, nrows=1)
         frame = pd.read_csv(path)
     except ImportError:
@@ -38,7 +41,30 @@ def read_frame(path: Path) -> pd.DataFrame:
             f"{path} cannot be read ({why}): save it again as a table with a line of names"
         ) from error
     _require_names(first_line, path)
-    return frame.drop(columns=INDEX, errors="ignore")
+    _require_rows(frame, path)
+    return _data(frame.drop(columns=INDEX, errors="ignore"))
+
+
+def _data(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table without places, if the file is one that ``reconstruct`` wrote."""
+    if list(frame.columns[:2]) != PLACES or list(frame["index"]) != list(range(len(frame))):
+        return frame
+    return frame.drop(columns=PLACES)
+
+
+def _require_rows(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse rows that commas do not part into as many values as there are names, and no rows."""
+    import pandas as pd
+
+    if not isinstance(frame.index, pd.RangeIndex) or any(
+        sign in str(frame.columns[0]) for sign in ";\t" if len(frame.columns) == 1
+    ):  # pandas takes values without a name for an index
+        raise DataError(
+            f"{path}: its rows are not one value for each name: part values by commas, and write "
+            "numbers with points, as in 1.5,2.5"
+        )
+    if not len(frame):
+        raise DataError(f"{path} has no rows below its line of names: give one for each datum")
 
 
 def _require_names(first_line: pd.DataFrame, path: Path) -> None:

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrovae.errors import SpecError
 from pyrovae.evaluation.local import Draws
 from pyrovae.evaluation.results import Check, Variable
 from pyrovae.programs.traces import group_of
@@ -164,7 +165,15 @@ def as_installed(tree: xr.DataTree) -> Any:
 
     Returns:
         ``arviz.InferenceData`` with ArviZ 0.23, the tree itself with 1.x.
+
+    Raises:
+        SpecError: It is no tree.
     """
+    if not isinstance(tree, xr.DataTree):
+        raise SpecError(
+            f"to_arviz(tree): the first argument is of type {type(tree).__name__}: give a tree, "
+            "as diagnose(vae, data).tree() returns"
+        )
     import arviz
 
     # ArviZ 1.x still answers to the name InferenceData: only the version tells.

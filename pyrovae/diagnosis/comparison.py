@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from pyrovae.data import Batch
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.pointwise import (
@@ -23,7 +25,9 @@ from pyrovae.evaluation.pointwise import (
     evaluate_pointwise,
     measure,
 )
+from pyrovae.programs.arguments import options_checked, require_models
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
 
 # Data to measure bound gaps on; fewer where they are annealed, which takes long.
@@ -166,9 +170,10 @@ class Comparison:
         return f"{difference:.2f} ± {error:.2f} nats per observation"
 
 
+@options_checked
 def compare(
     autoencoders: Mapping[str, Autoencoder],
-    batch: Batch,
+    batch: Any,
     *,
     samples: int = 1000,
     ais: bool = False,
@@ -187,7 +192,7 @@ def compare(
 
     Args:
         autoencoders: Two or more by name, on one device.
-        batch: The data ``(data, *shape)``, as all of them see them.
+        batch: The data as all of them see them; see :func:`evaluate_pointwise`.
         samples: Latents for each observation.
         ais: Whether to estimate log p(x) by annealing; needed if a guide is a point.
         simulations: Number of data to measure the gap on; by default
@@ -197,11 +202,17 @@ def compare(
 
     Raises:
         SpecError: Fewer than two models; some give probabilities and others densities; or a
-            guide is a point and ``ais`` is not asked for.
-        DataError: A density is not finite; names the model and the data.
+            guide is a point and ``ais`` is not asked for; or an argument is of another kind.
+        DataError: A density is not finite; names the model and the data. Or the data are of
+            another kind or shape.
     """
+    require_models("compare(models, data)", autoencoders)
+    batch = batch_of("compare(models, data)", next(iter(autoencoders.values())), batch)
+    samples = as_count("compare", samples, "samples")
+    if simulations is None:
+        simulations = usual_simulations(ais=ais)
+    simulations = as_count("compare", simulations, "simulations")
     require_comparable(autoencoders, batch, ais=ais)
-    simulations = simulations or usual_simulations(ais=ais)
     found, like = {}, batch[torch.arange(simulations, device=batch.device) % len(batch)]
     for name, autoencoder in autoencoders.items():
         bar = name if progress else ""
@@ -255,7 +266,7 @@ def require_comparable(
         if point and not ais:
             raise SpecError(
                 f"the guide of {name} is a point, from which log p(x) cannot be estimated by "
-                "importance sampling: use --ais"
+                "importance sampling: use --ais, in Python ais=True"
             )
 
 

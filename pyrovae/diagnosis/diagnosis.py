@@ -41,7 +41,7 @@ from pyrovae.evaluation.hidden_units import hidden_units
 from pyrovae.evaluation.importance import bounds, draw_codes, draw_weighted, require_density
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.results import Check, Grade, NotApplicable, worse
-from pyrovae.programs.arguments import split_of
+from pyrovae.programs.arguments import options_checked, split_of
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
@@ -185,6 +185,7 @@ class Questions:
         return outcome
 
 
+@options_checked
 def diagnose(
     autoencoder: Autoencoder,
     data: Any,

@@ -16,7 +16,7 @@ from pyrovae.evaluation.batches import batches, observations
 from pyrovae.evaluation.importance import bounds, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.objectives.requirements import DENSITY, check
-from pyrovae.programs.arguments import split_of
+from pyrovae.programs.arguments import options_checked, split_of
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
@@ -34,6 +34,7 @@ class Evidence(NamedTuple):
     effective_samples: Tensor
 
 
+@options_checked
 def log_evidence(
     autoencoder: Autoencoder,
     data: Any,

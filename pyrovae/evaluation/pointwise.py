@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,14 +17,17 @@ from pyrovae.compute.compiled import CompiledOnDemand
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.gain import Gain, fit_of, joined
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.refinement import RefinedPosterior, batch_size
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.densities import densities
+from pyrovae.programs.given_values import as_count
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.local_inference import LocalInference
 
@@ -76,9 +79,10 @@ class Evaluation:
         return self.kl_kind == "point"
 
 
+@options_checked
 def evaluate_pointwise(
     autoencoder: Autoencoder,
-    batch: Batch | Tensor,
+    batch: Any,
     samples: int = 1000,
     *,
     ais: bool = False,
@@ -98,7 +102,8 @@ def evaluate_pointwise(
 
     Args:
         autoencoder: Model and guide.
-        batch: The data as the model sees them, on its device.
+        batch: A batch or a tensor of the data as the model sees them, a split, splits, of which
+            the test data are taken, an array or a DataFrame.
         samples: :math:`K`.
         ais: Whether to estimate log p(x) by annealing as well: from the guide, or from the prior
             if the guide is a point.
@@ -108,14 +113,17 @@ def evaluate_pointwise(
         computation: Options of compilation and precision.
 
     Raises:
-        SpecError: The guide is to be refined, and is a point or has no encoder.
-        DataError: A density is not finite; names the data.
+        DataError: A density is not finite; names the data. Or the data are of another kind or
+            shape.
+        SpecError: The first argument is no autoencoder, or ``samples`` no count; or the guide is
+            to be refined, and is a point or has no encoder.
 
     References:
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519.
     """
-    batch = Batch.of(batch)
+    batch = batch_of("evaluate_pointwise(vae, data)", autoencoder, batch)
+    samples = as_count("evaluate_pointwise", samples, "samples")
     with evaluating(autoencoder, batch.device):
         local = LocalPosterior(autoencoder, batch[:1])
 

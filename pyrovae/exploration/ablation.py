@@ -21,7 +21,14 @@ from pyrovae.exploration.interpolation import interpolate
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import (
+    options_checked,
+    require_inference,
+    require_models,
+    require_splits,
+)
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import all_numbers, as_count
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.guides import DeltaGuideSpec, VonMisesFisherGuideSpec
 from pyrovae.specs.inference import ConstantBetaSpec
@@ -136,6 +143,7 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[str, I
         >>> list(variants(InferenceSpec()))
         ['autoencoder', 'β = 0.1', 'β = 1', 'β = 20']
     """
+    require_inference("variants(inference)", spec)
     if isinstance(spec.guide, DeltaGuideSpec):
         raise SpecError(
             "inference.guide.kind = 'delta' is the plain autoencoder already and has no KL to be "
@@ -147,10 +155,12 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[str, I
             "plain autoencoder's do not lie: choose inference.guide.kind 'diagonal' and "
             "model.prior.kind 'normal'"
         )
-    if not all(beta > 0 for beta in betas) or len(set(betas)) < len(betas):
-        raise SpecError(
-            f"betas = {list(betas)} must be positive and different, such as 0.1, 1, 20"
-        )
+    if (
+        not all_numbers(betas)
+        or not all(beta > 0 for beta in betas)
+        or len(set(betas)) < len(betas)
+    ):
+        raise SpecError(f"betas = {betas!r} must be positive and different, such as 0.1, 1, 20")
     same = spec.model_copy(update={"objective": ELBOSpec(), "early_stopping": None})
     plain = {
         "guide": DeltaGuideSpec(encoder=spec.guide.encoder),
@@ -163,6 +173,7 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[str, I
     return found
 
 
+@options_checked
 def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SAMPLES) -> Ablation:
     """Evaluate each model: latents, interpolations, samples and numbers.
 
@@ -175,10 +186,11 @@ def ablate(models: Mapping[str, Autoencoder], data: Splits, *, samples: int = SA
 
     Raises:
         DataError: There are fewer than 50 training data, or fewer than 20 test data.
-        SpecError: There is no model, or latents cannot be moved along a line.
+        SpecError: There is no model, something is none, or latents cannot be moved along a line.
     """
-    if not models:
-        raise SpecError("there is no model to compare: give one or more by name")
+    require_models("ablate(models, data)", models)
+    require_splits("ablate(models, data)", data)
+    samples = as_count("ablate", samples, "samples")
     data = next(iter(models.values())).contract.apply(data)
     index = evenly(data.test, min(len(data.test), MOST_CODES))
     pairs = pairs_of_data(data.test, LINES)

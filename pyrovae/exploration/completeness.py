@@ -19,12 +19,15 @@ from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.evaluation.significance import fraction_interval
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 from pyrovae.programs.observed_values import require_x
 
 MIN_DATA = 50
@@ -145,8 +148,9 @@ class Samples(Result):
         }
 
 
+@options_checked
 def sample_both(
-    autoencoder: Autoencoder, batch: Batch | Tensor, *, count: int = 64, neighbours: int = 20
+    autoencoder: Autoencoder, batch: Any, *, count: int = 64, neighbours: int = 20
 ) -> Samples:
     r"""Sample from the prior and from the aggregated posterior, and find where they differ.
 
@@ -167,7 +171,7 @@ def sample_both(
 
     Args:
         autoencoder: Model and guide.
-        batch: The data, on the autoencoder's device.
+        batch: The data; see :func:`pyrovae.exploration.traversal.traverse`.
         count: Latents of each kind to decode, at most as many as there are data.
         neighbours: Number of neighbours, k.
 
@@ -182,7 +186,9 @@ def sample_both(
         *Improved Precision and Recall Metric for Assessing Generative Models*, arXiv:1904.06991
         (two shares, one for each direction).
     """
-    batch = Batch.of(batch)
+    batch = batch_of("sample_both(vae, data)", autoencoder, batch)
+    count = as_count("sample_both", count, "latents")
+    neighbours = as_count("sample_both", neighbours, "neighbours")
     _check(len(batch), neighbours)
     names, prior, posterior = _draw_both(autoencoder, batch)
     shown = _order(len(batch))[:count]

@@ -17,7 +17,9 @@ from pyrovae.evaluation.latent_means import codes
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import options_checked, require_autoencoder, require_splits
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import all_numbers, as_count
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import validate
 from pyrovae.specs.resampling import KernelResamplingSpec, ResamplingSpec
@@ -258,6 +260,7 @@ def variants(
     }
 
 
+@options_checked
 def debias(
     before: Autoencoder,
     after: Autoencoder,
@@ -292,6 +295,10 @@ def debias(
             finite.
         SpecError: The resampling of ``after`` is not known.
     """
+    for model in (before, after):
+        require_autoencoder("debias(before, after, data)", model)
+    require_splits("debias(before, after, data)", data)
+    samples, num = as_count("debias", samples, "samples"), as_count("debias", num)
     spec, data = resampling or _declared(after), after.contract.apply(data)
     labels = _labels(data.train)
     classes = labels.unique()
@@ -344,6 +351,8 @@ def require_classes(data: Splits, rare: Sequence[int]) -> None:
     Raises:
         DataError: There are no labels, or no such class, though ``rare`` names some.
     """
+    if not all_numbers(rare):
+        raise DataError(f"rare = {rare!r}: give a list of classes, such as [2, 7]")
     classes = _labels(data.train).unique().tolist()
     if rare and not classes:
         raise DataError(f"{data.name} has no labels, and so no classes {list(rare)}")

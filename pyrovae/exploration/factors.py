@@ -21,7 +21,9 @@ from pyrovae.exploration.disentanglement.latents_with_factors import coded
 from pyrovae.exploration.disentanglement.mig import MIG
 from pyrovae.exploration.disentanglement.sap import SAP
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import options_checked, require_autoencoder, require_splits
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 
 Array = NDArray[Any]
 
@@ -232,6 +234,7 @@ _FACTOR_VAE = "accuracy of predicting the fixed factor from the dimension that v
 _BETA_VAE = "accuracy of predicting the factor that pairs share from differences of their latents"
 
 
+@options_checked
 def disentangle(
     autoencoder: Autoencoder,
     data: Splits,
@@ -258,6 +261,10 @@ def disentangle(
     Raises:
         DataError: No factors are known, or none can be scored.
     """
+    require_autoencoder("disentangle(vae, data)", autoencoder)
+    require_splits("disentangle(vae, data)", data)
+    repeats = as_count("disentangle", repeats, "repeats")
+    count = None if count is None else as_count("disentangle", count)
     found = all_codes(autoencoder, data, count=count, progress=progress)
     factors = found.factors.numpy()
     counts = [np.unique(factor, return_counts=True)[1] for factor in factors.T]

@@ -15,7 +15,8 @@ from torch import Tensor
 from pyrovae.compute import chunks
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
-from pyrovae.errors import DataError, SpecError
+from pyrovae.errors import DataError
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.decoder_change import changes, distance
@@ -23,7 +24,9 @@ from pyrovae.exploration.latent_paths import arc, codes_on, line
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
 from pyrovae.parts.distributions.von_mises_fisher import unit
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 
 Array = NDArray[Any]
 
@@ -143,8 +146,9 @@ _DENSITY_GAIN = (
 )
 
 
+@options_checked
 def interpolate(
-    autoencoder: Autoencoder, batch: Batch | Tensor, *, pairs: int = 6, steps: int = 11
+    autoencoder: Autoencoder, batch: Any, *, pairs: int = 6, steps: int = 11
 ) -> Interpolations:
     """Decode paths between the latents of consecutive data: x[0] to x[1], x[2] to x[3], ...
 
@@ -154,7 +158,8 @@ def interpolate(
 
     Args:
         autoencoder: Model and guide.
-        batch: Data on the autoencoder's device; of an odd number the last is not used.
+        batch: The data; see :func:`pyrovae.exploration.traversal.traverse`. Of an odd number the
+            last is not used.
         pairs: Most pairs to use.
         steps: Points on each path, the ends included.
 
@@ -166,11 +171,12 @@ def interpolate(
         Shoemake (1985), *Animating Rotation with Quaternion Curves*; White (2016), *Sampling
         Generative Networks*, arXiv:1609.04468.
     """
-    if len(batch) < 2:
-        raise DataError(f"{len(batch)} data: at least 2 are needed, to move from one to the other")
-    if pairs < 1 or steps < 3:
-        raise SpecError(f"pairs = {pairs} and steps = {steps}: at least 1 and 3 are needed")
-    batch = Batch.of(batch)[: 2 * min(pairs, len(batch) // 2)]
+    data = batch_of("interpolate(vae, data)", autoencoder, batch)
+    if len(data) < 2:
+        raise DataError(f"{len(data)} data: at least 2 are needed, to move from one to the other")
+    pairs = as_count("interpolate", pairs, "pairs")
+    steps = as_count("interpolate", steps, "steps", least=3)
+    batch = data[: 2 * min(pairs, len(data) // 2)]
     space = LatentSpace(autoencoder, batch)
     z = codes_on(space, batch)
     ways = _ways(space)

@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.data import Batch
 from pyrovae.errors import SpecError
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.results import Number, Variable, percent
 from pyrovae.exploration.decoder_change import changes
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 
 KINGMA = "Kingma and Welling (2014), arXiv:1312.6114, figure 4"
 
@@ -101,7 +103,8 @@ class Manifold(Result):
         }
 
 
-def manifold(autoencoder: Autoencoder, like: Batch | Tensor, *, size: int = 20) -> Manifold:
+@options_checked
+def manifold(autoencoder: Autoencoder, like: Any, *, size: int = 20) -> Manifold:
     r"""Decode a plane of latents.
 
     .. math::
@@ -113,8 +116,8 @@ def manifold(autoencoder: Autoencoder, like: Batch | Tensor, *, size: int = 20) 
 
     Args:
         autoencoder: Model and guide.
-        like: Any observations, ``(data, *shape)``, on the autoencoder's device; only their shape
-            is used.
+        like: Any observations, of which only the shape is used; see
+            :func:`pyrovae.exploration.traversal.traverse`.
         size: :math:`n`.
 
     Raises:
@@ -123,9 +126,8 @@ def manifold(autoencoder: Autoencoder, like: Batch | Tensor, *, size: int = 20) 
     References:
         Kingma and Welling (2014), *Auto-Encoding Variational Bayes*, arXiv:1312.6114, figure 4.
     """
-    if size < 2:
-        raise SpecError(f"size = {size}: a plane needs at least 2 cells in a row")
-    like = Batch.of(like)
+    like = batch_of("manifold(vae, data)", autoencoder, like)
+    size = as_count("manifold", size, "cells in a row", least=2)
     space = LatentSpace(autoencoder, like)
     spherical = space.spherical
     _require_two_dimensions(space.dims - spherical, space.dims)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import Batch, Dataset
+from pyrovae.data import Batch, Dataset, Splits
 from pyrovae.errors import DataError, SpecError
-from pyrovae.evaluation.batches import observations
+from pyrovae.evaluation.batches import batch_of, observations
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.auroc import Array, Separation, separation
 from pyrovae.exploration.result import Result
 from pyrovae.exploration.scores.definitions import SCORES, Definition
 from pyrovae.exploration.scores.inputs import ScoreInputs
+from pyrovae.programs.arguments import options_checked, split_of
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 
 SAMPLES = 500
 # Of Adam for the regret, as many as in the source. Half as many rank images as well.
@@ -156,11 +158,12 @@ class Outliers(Result):
             )
 
 
+@options_checked
 def score_outliers(
     autoencoder: Autoencoder,
-    train: Dataset,
-    inside: Batch | Tensor,
-    outside: Batch | Tensor,
+    train: Dataset | Splits,
+    inside: Any,
+    outside: Any,
     *,
     names: tuple[str, str] = ("inside", "outside"),
     samples: int = SAMPLES,
@@ -174,9 +177,9 @@ def score_outliers(
 
     Args:
         autoencoder: Model and guide.
-        train: Training data, as loaded or as the model sees them.
-        inside: Held-out data of the same kind, ``(n, *shape)``, likewise, on the model's device.
-        outside: Data of another kind, ``(m, *shape)``, likewise; bits, if the others are.
+        train: Training data, as loaded or as the model sees them; or splits that have them.
+        inside: Held-out data of the same kind; see :func:`pyrovae.exploration.traversal.traverse`.
+        outside: Data of another kind, likewise; bits, if the others are.
         names: Names of the two sets.
         samples: Latents drawn from the guide for each observation.
         steps: Optimiser steps to find the best q for an observation.
@@ -189,15 +192,14 @@ def score_outliers(
         SpecError: The guide is to be refined, and is a point or has no encoder.
         DataError: A set is empty or of another shape, or a density is not finite.
     """
-    train = autoencoder.contract.prepared(train)
-    inside, outside = Batch.of(inside), Batch.of(outside)
-    for name, batch in zip(names, (inside, outside), strict=True):
-        if not len(batch) or batch.x.shape[1:] != train.shape:
-            raise DataError(
-                f"{name} has shape {tuple(batch.x.shape)}, and {train.name}, to which the model "
-                f"was fitted, observations of shape {tuple(train.shape)}: give at least one of "
-                "that shape"
-            )
+    call = "score_outliers(vae, train, inside, outside)"
+    samples = as_count("score_outliers", samples, "samples")
+    steps = as_count("score_outliers", steps, "steps")
+    train = split_of(call, autoencoder, train.train if isinstance(train, Splits) else train)
+    inside, outside = (
+        batch_of(f"score_outliers, {name}", autoencoder, data)
+        for name, data in zip(names, (inside, outside), strict=True)
+    )
     both = Batch.cat([inside, outside])
     seen = _seen(autoencoder, train, both, samples, steps, refine_steps, progress)
     scored, left_out = [], {}

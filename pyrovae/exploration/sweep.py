@@ -19,7 +19,14 @@ from pyrovae.exploration.ablation import MOST_CODES
 from pyrovae.exploration.rate_distortion import Mean, rate_and_distortion
 from pyrovae.exploration.result import Result
 from pyrovae.parts.distributions.kl import Kind
+from pyrovae.programs.arguments import (
+    options_checked,
+    require_inference,
+    require_models,
+    require_splits,
+)
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import all_numbers
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.guides import DeltaGuideSpec
 from pyrovae.specs.inference import ConstantBetaSpec
@@ -167,13 +174,14 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[float,
         >>> variants(InferenceSpec(), [1.0, 4.0])[4.0].beta
         ConstantBetaSpec(kind='constant', value=4.0)
     """
+    require_inference("variants(inference)", spec)
     if isinstance(spec.guide, DeltaGuideSpec):
         raise SpecError(
             "inference.guide.kind = 'delta' is a point, whose rate has no bound: choose "
             "inference.guide.kind 'diagonal'"
         )
-    if not betas or not all(0 <= beta < math.inf for beta in betas):
-        raise SpecError(f"betas = {list(betas)} must be numbers from 0 up, such as 0.1, 1, 10")
+    if not all_numbers(betas) or not betas or not all(0 <= beta < math.inf for beta in betas):
+        raise SpecError(f"betas = {betas!r} must be numbers from 0 up, such as 0.1, 1, 10")
     if len(set(betas)) < len(betas):
         raise SpecError(f"betas = {list(betas)} names a β twice: name each once")
     return {
@@ -184,6 +192,7 @@ def variants(spec: InferenceSpec, betas: Sequence[float] = BETAS) -> dict[float,
     }
 
 
+@options_checked
 def sweep(
     models: Mapping[float, Autoencoder],
     data: Splits,
@@ -207,14 +216,14 @@ def sweep(
     Raises:
         DataError: There are fewer than 20 test data.
         SpecError: A guide is a point, which has no rate, there is no model, or ``mig`` has a β
-            that no model has.
+            that no model has; or the first argument is no dictionary of models.
 
     References:
         Alemi et al. (2018), *Fixing a Broken ELBO*, arXiv:1711.00464; Higgins et al. (2017),
         *β-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework*, ICLR.
     """
-    if not models:
-        raise SpecError("there is no model to compare: give one or more by β")
+    require_models("sweep(models, data)", models)
+    require_splits("sweep(models, data)", data)
     unknown = sorted(set(mig or ()) - set(models))
     if unknown:
         raise SpecError(f"mig is given for β = {unknown[0]:g}, of which there is no model")

@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrovae.data import Batch
-from pyrovae.errors import DataError, SpecError
+from pyrovae.errors import DataError
+from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.latent_use import LatentUse, latent_use
 from pyrovae.evaluation.results import Number, Variable
 from pyrovae.exploration.decoder_change import changes
 from pyrovae.exploration.latent_paths import codes_on
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 
 # Of more rows nobody sees anything, and each is decoded.
 MOST_DIMENSIONS = 32
@@ -152,8 +154,9 @@ class Traversals(Result):
 _ACTIVE = "dimensions whose mean varies with the data and, where it is known, has KL"
 
 
+@options_checked
 def traverse(
-    autoencoder: Autoencoder, batch: Batch | Tensor, *, datum: int = 0, steps: int = 11
+    autoencoder: Autoencoder, batch: Any, *, datum: int = 0, steps: int = 11
 ) -> Traversals:
     r"""Move one latent dimension of an observation at a time through the quantiles of the prior.
 
@@ -168,7 +171,8 @@ def traverse(
 
     Args:
         autoencoder: Model and guide.
-        batch: The data on the autoencoder's device, over which KL is averaged.
+        batch: The data over which KL is averaged: a batch or a tensor of values as the model sees
+            them, a split, splits, of which the test data are taken, an array or a DataFrame.
         datum: Index of the observation to move.
         steps: Number of quantiles.
 
@@ -180,11 +184,10 @@ def traverse(
         Higgins et al. (2017), *β-VAE: Learning Basic Visual Concepts with a Constrained
         Variational Framework*, section 4.
     """
-    if not 0 <= datum < len(batch):
-        raise DataError(f"datum = {datum}: there are {len(batch)} data, the first is 0")
-    if steps < 2:
-        raise SpecError(f"steps = {steps}: a traversal needs at least 2")
-    batch = Batch.of(batch)
+    batch = batch_of("traverse(vae, data)", autoencoder, batch)
+    if not isinstance(datum, int) or not 0 <= datum < len(batch):
+        raise DataError(f"datum = {datum!r}: there are {len(batch)} data, the first is 0")
+    steps = as_count("traverse", steps, "steps", least=2)
     space = LatentSpace(autoencoder, batch)
     code = codes_on(space, batch[datum : datum + 1])[0]
     use = latent_use(autoencoder, batch)

@@ -19,6 +19,7 @@ from pyrovae.data import Batch, Dataset
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
 from pyrovae.data.tables import is_frame
+from pyrovae.errors import SpecError
 from pyrovae.programs.given_values import check_scale
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, role
@@ -133,6 +134,17 @@ class Autoencoder(nn.Module, ABC):
     def conditions(self) -> tuple[str, ...]:
         """Names of the variables that p(x) is given, such as labels."""
         return ()
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        """Refuse a call of the module itself, of which there is no one meaning.
+
+        Raises:
+            SpecError: Names the methods that there are.
+        """
+        raise SpecError(
+            "vae(x) has no one meaning: vae.encode(x) is q(z | x), vae.decode(z) is p(x | z), and "
+            "vae.reconstruct(x) goes through both"
+        )
 
     def traces(self, batch: Batch | Tensor) -> Traces:
         """Run both programs on a batch, or on the observations alone, in their present mode."""

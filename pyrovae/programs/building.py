@@ -75,6 +75,8 @@ def build(
         'Normal(loc(x), L(x) L(x)ᵀ)'
     """
     require_part_names(parts)
+    _require_kind("model", model, (str, Path, ModelSpec, ProgramSpec))
+    _require_kind("inference", inference, (str, Path, InferenceSpec))
     with in_python():
         settings = require_settings(settings)
         if isinstance(model, (str, Path)):
@@ -95,6 +97,19 @@ def build(
     if "model.latent_dim" not in settings:  # then that of a part of one's own
         model = _in_length(model, own)
     return _made_of_parts(model, inference, data, own)
+
+
+def _require_kind(name: str, given: Any, kinds: tuple[type, ...]) -> None:
+    """Refuse a model or an inference that is something else, such as data.
+
+    Raises:
+        SpecError: Says the order of the arguments.
+    """
+    if not isinstance(given, kinds):
+        raise SpecError(
+            f"build(model, inference, data): the {name} is of type {type(given).__name__}: give "
+            "its name, file or specification, as in build('vae', 'svi', data)"
+        )
 
 
 def _in_length(model: ModelSpec, parts: Parts) -> ModelSpec:

@@ -120,14 +120,19 @@ def check_scale(x: Tensor, support: Any, levels: float | None) -> None:
         )
 
 
-def as_count(where: str, count: Any, of: str = "observations") -> int:
+def as_count(where: str, count: Any, of: str = "observations", least: int = 1) -> int:
     """A number of observations or others.
 
     Raises:
-        SpecError: It is no whole number, or less than 1.
+        SpecError: It is no whole number, or less than ``least``.
     """
-    if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 1:
+    if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < least:
         raise SpecError(
-            f"{where}: the number of {of} is {count!r}: give a whole number, 1 or more"
+            f"{where}: the number of {of} is {count!r}: give a whole number, {least} or more"
         )
     return int(count)
+
+
+def all_numbers(values: Any) -> bool:
+    """True for a list, or another sequence, of real numbers alone."""
+    return isinstance(values, Sequence) and all(isinstance(v, numbers.Real) for v in values)

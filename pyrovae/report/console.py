@@ -103,9 +103,13 @@ def caution(warning: FitWarning) -> str:
 
 def how_to_resume(training: Training, folder: str) -> str:
     """The line to type after an interruption."""
+    return interrupted(folder, f" after step {training.step} of {training.budget.steps}")
+
+
+def interrupted(folder: str, when: str = "") -> str:
+    """The line to type after an interruption, of the steps or of what comes after them."""
     return (
-        f"interrupted after step {training.step} of {training.budget.steps}; go on with\n"
-        f"  python -m pyrovae.train --resume {shlex.quote(folder)}"
+        f"interrupted{when}; go on with\n  python -m pyrovae.train --resume {shlex.quote(folder)}"
     )
 
 

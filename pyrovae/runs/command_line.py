@@ -20,13 +20,16 @@ from pyrovae.version import __version__
 # soon as anything else runs on the machine.
 SPINS, SPINS_WHEN_BUSY = 30_000, 2000
 
+SAVED = "interrupted; whatever was saved is still there"
 
-def run(program: Callable[[], int]) -> int:
+
+def run(program: Callable[[], int], interrupted: str = SAVED) -> int:
     """Run a command; report a user's error in one sentence on stderr.
 
     Args:
         program: Returns an exit status. It imports torch itself, so that mistakes in the
             arguments are reported before.
+        interrupted: The line to show after an interruption that has none of its own.
 
     Returns:
         The program's exit status, or 2 for an input that cannot work, or 130 if interrupted.
@@ -44,8 +47,8 @@ def run(program: Callable[[], int]) -> int:
     except OSError as error:  # a full disk, a deleted folder
         sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; whatever was saved is still there\n")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"{str(stop) or interrupted}\n")
         return 130
 
 

@@ -98,7 +98,7 @@ class RunFacts(_Facts):
         inference: Name of the inference.
         versions: Versions of the packages.
         data: The data.
-        command: Command line that began the run.
+        command: Command line that began the run, and those that changed its budget.
         seed: Seed of the inference.
         device: Device of the training.
         computation: Mode of the computation.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyrovae.data.prepared import as_dataset
 from pyrovae.data.tables import is_frame
@@ -12,7 +13,9 @@ from pyrovae.data.values import Array
 from pyrovae.diagnosis.diagnosis import Diagnosis, diagnose
 from pyrovae.evaluation.semi_amortised import improved_sites, means_of
 from pyrovae.exploration.result import Result
+from pyrovae.programs.arguments import options_checked
 from pyrovae.programs.autoencoder import Autoencoder
+from pyrovae.programs.given_values import as_count
 from pyrovae.report.display import Display
 from pyrovae.runs.diagnose import folder_of, report
 from pyrovae.runs.explore import explore
@@ -25,6 +28,16 @@ from pyrovae.specs.local_inference import LocalInference, Resample
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
+
+Asked = TypeVar("Asked")
+
+# Options that are counts, and what they count.
+COUNTS = {
+    "num": "observations",
+    "draws": "draws",
+    "samples": "samples",
+    "epochs": "epochs",
+}
 
 
 class OpenRun(Run):
@@ -55,6 +68,7 @@ class OpenRun(Run):
         """Bound on the test data, in nats; None if the run is not finished."""
         return self.facts.test
 
+    @options_checked
     def embed(
         self, data: Any = None, *, refine_steps: int = 0, resample: Resample | None = None
     ) -> Any:
@@ -79,6 +93,7 @@ class OpenRun(Run):
         names = [f"{name}[{i}]" for name, s in sites.items() for i in range(s.mean.shape[1])]
         return pd.DataFrame(found, index=data.index, columns=names)
 
+    @options_checked
     def reconstruct(self, data: Any = None) -> Any:
         """Means of p(x | z) at the means of q(z | x).
 
@@ -112,8 +127,11 @@ class OpenRun(Run):
             others: Variables that p(x) is given, such as labels, by name.
 
         Raises:
-            SpecError: One of those is missing, or no site observes ``x``.
+            SpecError: One of those is missing, no site observes ``x``, or ``count`` or ``seed`` is
+                no whole number.
         """
+        count = as_count("sample", count, "draws")
+        seed = as_count("sample", seed, "the seed", least=0)
         return sampled(self.model, count, seed, **others)
 
     def diagnose(self, **options: Any) -> Diagnosis:
@@ -133,7 +151,7 @@ class OpenRun(Run):
         Returns:
             The page; by default ``RUN/diagnosis/report.html``.
         """
-        asked = DiagnoseOptions(run=self.folder, data=self.chosen, **options)
+        asked = self._asked("report", DiagnoseOptions, options)
         report(self, asked, self._command("diagnose", options), Display())
         return folder_of(asked, self) / "report.html"
 
@@ -144,8 +162,19 @@ class OpenRun(Run):
             what: Names of the analyses; by default the usual ones.
             options: Those of :class:`pyrovae.runs.options.ExploreOptions`.
         """
-        asked = ExploreOptions(run=self.folder, what=what, data=self.chosen, **options)
+        asked = self._asked("explore", ExploreOptions, options | {"what": what})
         return explore(self, asked, self._command("explore", options, *what), Display())
+
+    def _asked(self, name: str, kind: Callable[..., Asked], options: dict[str, Any]) -> Asked:
+        """Options of a command as given in Python, where nothing has parsed them.
+
+        Raises:
+            SpecError: There is no such option, or a count is none.
+        """
+        for option, of in COUNTS.items():
+            if options.get(option) is not None:
+                as_count(name, options[option], of)
+        return options_checked(kind, name)(run=self.folder, data=self.chosen, **options)
 
     def _command(self, name: str, options: dict[str, Any], *what: str) -> str:
         """Command line that does the same."""

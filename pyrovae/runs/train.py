@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,13 +30,15 @@ from pyrovae.programs.starting import start_from
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.agreements import facts_of
-from pyrovae.runs.facts import FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.facts import CHECKPOINT, FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.further_epochs import go_further, require_epochs_left
 from pyrovae.runs.loading import load_model
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.weights import save
 from pyrovae.runs.writing import (
     Identity,
     RunWriter,
+    Saved,
     declarations,
     locked,
     new_folder,
@@ -92,18 +95,37 @@ def train(
     folder = request.resume or new_folder(
         request.output, request.model_name, request.inference_name
     )
-    with locked(folder):
+    with locked(folder), leaving_a_run(folder, begun=request.resume is not None):
         return _train_into(folder, request, training, command, display)
+
+
+@contextmanager
+def leaving_a_run(folder: Path, *, begun: bool) -> Iterator[None]:
+    """Interrupted outside of the steps, leave a run that can be resumed, or nothing.
+
+    Raises:
+        KeyboardInterrupt: Says how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / CHECKPOINT).is_file():
+            raise KeyboardInterrupt(console.interrupted(str(folder))) from None
+        if not begun:  # else it was not ours
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _train_into(
     folder: Path, request: RunSpec, training: Training, command: str, display: Display
 ) -> TrainedRun:
-    run, state = begin_or_resume(folder, request, training, command)
+    run, saved = begin_or_resume(folder, request, training, command)
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
-        if state is not None:
-            restore(training, state, run.folder)
+        if saved is not None:
+            restore(training, saved.state, run.folder)
+            if note := go_further(run, training, saved.inference, command):
+                display.say(note)
         fit(training, run, [*goals(request), *display.callbacks()])
     if training.interrupted:
         run.update(status="interrupted")
@@ -134,8 +156,8 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
 
 def begin_or_resume(
     folder: Path, request: RunSpec, training: Training, command: str
-) -> tuple[RunWriter, dict[str, Any] | None]:
-    """A new run in the folder, or the run to resume and its state.
+) -> tuple[RunWriter, Saved | None]:
+    """A new run in the folder, or the run to resume and what it has saved.
 
     Raises:
         PyrovaeError: The run to resume is another one, or the folder has a run by now.
@@ -143,9 +165,10 @@ def begin_or_resume(
     identity = Identity.of(training)
     run = RunWriter(folder, identity)
     if request.resume is not None:
-        state = read_checkpoint(folder, identity)
+        saved = read_checkpoint(folder, identity)
+        require_epochs_left(folder, training, saved)
         run.update(status="running")
-        return run, state
+        return run, saved
     if (folder / FACTS).exists():
         raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
     begin(run, request, training, command)

@@ -33,13 +33,20 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
 
     Raises:
         SpecError: The first argument is no autoencoder.
+        CheckpointError: The path is a folder, or its folder is not there.
     """
     require_autoencoder("save(vae, path)", autoencoder)
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise CheckpointError(
+            f"save(vae, path): {path} {'is a folder' if path.is_dir() else 'is in no folder'}: "
+            "give the path of a file in a folder that is there, such as vae.safetensors"
+        )
     # Copies, because safetensors refuses a parameter that has two names.
     weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
-    write_atomically(Path(path), to_bytes(weights, metadata))
+    write_atomically(path, to_bytes(weights, metadata))
 
 
 def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
@@ -53,22 +60,21 @@ def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
     Raises:
         CheckpointError: The file is missing, damaged, or holds weights without a declaration.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / WEIGHTS
+    path = _in_folder(path)
     vae = declared(_declaration(path))
     load_weights(vae, path)
     return vae.to(device).eval()
 
 
 def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
-    """Load the weights of a file into an autoencoder made of the same parts.
+    """Load the weights of a file or of a run's folder into an autoencoder of the same parts.
 
     Raises:
         CheckpointError: The file is missing or damaged, or holds other parameters.
     """
     require_autoencoder("load_weights(vae, path)", autoencoder)
-    with _opened(Path(path)) as file:
+    path = _in_folder(path)
+    with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, part in autoencoder.named_modules():
         if isinstance(part, Guide):
@@ -94,6 +100,11 @@ def _as_they_are(autoencoder: Autoencoder) -> dict[str, Tensor]:
         if isinstance(module, Standardisation)
         for key, value in Standardisation(module.loc.shape, module.unit).state_dict().items()
     }
+
+
+def _in_folder(path: str | Path) -> Path:
+    """The file, of a run's folder that of its kept weights."""
+    return Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
 
 
 def _declaration(path: Path) -> Declaration:

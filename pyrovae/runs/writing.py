@@ -43,9 +43,12 @@ from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
 from pyrovae.version import __version__
 
+# Keys of an inference with which a run may go on otherwise than it was begun.
+MAY_CHANGE = ("epochs ", "early_stopping")
+
 
 class Identity(NamedTuple):
-    """Identity of a run: all that must agree for it to be resumed.
+    """Identity of a run: all that must agree for it to be resumed, but for the budget.
 
     Attributes:
         declarations: Text of the resolved specifications, by file name.
@@ -72,6 +75,18 @@ def declarations(training: Training) -> dict[str, str]:
     if declaration is None:
         return {INFERENCE: training.spec.to_toml()}
     return {MODEL: declaration.model.to_toml(), INFERENCE: declaration.inference.to_toml()}
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        state: State of the training, for :meth:`pyrovae.Training.load_state_dict`.
+        inference: The inference that it was saved under.
+    """
+
+    state: dict[str, Any]
+    inference: InferenceSpec
 
 
 class RunWriter(Callback):
@@ -192,8 +207,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
-    """State in ``checkpoint.pt``, for :meth:`pyrovae.Training.load_state_dict`.
+def read_checkpoint(folder: Path, identity: Identity) -> Saved:
+    """Content of ``checkpoint.pt``.
 
     Raises:
         CheckpointError: The file is missing, damaged or truncated, or belongs to another run.
@@ -204,11 +219,13 @@ def read_checkpoint(folder: Path, identity: Identity) -> dict[str, Any]:
         if changed:
             raise CheckpointError(
                 f"--resume {folder}: the run was begun with another {name}: {changed}; "
-                "start a new run for that"
+                "begin a new run for that: only inference.epochs and inference.early_stopping may "
+                "change"
             )
     if saved["fingerprint"] != identity.fingerprint:
         raise CheckpointError(f"--resume {folder}: the run was begun on other data")
-    return saved["state"]
+    text = saved["declarations"][INFERENCE]
+    return Saved(saved["state"], validate(tomllib.loads(text), InferenceSpec, INFERENCE))
 
 
 def _load_checkpoint(path: Path) -> dict[str, Any]:
@@ -243,13 +260,14 @@ def _completed(name: str, saved: str) -> str:
 
 
 def _differences(saved: str, text: str) -> str:
-    """Differences of two files, key by key where they are TOML."""
+    """Differences of two files, key by key where they are TOML, that a run may not have."""
     if saved == text:
         return ""
     try:
-        return "; ".join(differences(tomllib.loads(saved), tomllib.loads(text)))
+        changed = differences(tomllib.loads(saved), tomllib.loads(text))
     except tomllib.TOMLDecodeError:
         return "the program has changed"
+    return "; ".join(each for each in changed if not each.startswith(MAY_CHANGE))
 
 
 def versions() -> dict[str, str]:

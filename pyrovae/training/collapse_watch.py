@@ -42,23 +42,29 @@ class CollapseWatch:
         budget: Length of the training.
 
     Attributes:
-        nats: Information in the last epochs, ``window`` at most; empty if that of the last epoch
-            was not negligible.
+        nats: Information in the last epochs, as many as the longest window has; empty if that of
+            the last epoch was not negligible.
     """
 
     def __init__(self, budget: Budget) -> None:
-        wanted = min(SHARE * budget.epochs, STEPS / budget.steps_per_epoch)
-        self.window = max(MIN_EPOCHS, math.ceil(wanted))
+        longest = STEPS / budget.steps_per_epoch
+        self.window = max(MIN_EPOCHS, math.ceil(min(SHARE * budget.epochs, longest)))
+        self.longest = max(MIN_EPOCHS, math.ceil(longest))  # a run may go on to more epochs
         self.nats: list[float] = []
 
     @property
     def collapsed(self) -> bool:
         """True if the epochs so far show a collapse."""
-        return len(self.nats) == self.window and self.nats[-1] <= 2 * self.nats[0]
+        return len(self.recent) == self.window and self.recent[-1] <= 2 * self.recent[0]
+
+    @property
+    def recent(self) -> list[float]:
+        """Those of the last ``window`` epochs."""
+        return self.nats[-self.window :]
 
     def see(self, nats: float | None) -> None:
         """Take in an epoch's :func:`silent_nats`."""
-        self.nats = [] if nats is None else [*self.nats, abs(nats)][-self.window :]
+        self.nats = [] if nats is None else [*self.nats, abs(nats)][-self.longest :]
 
 
 def silent_nats(autoencoder: Autoencoder, data: Dataset, summary: BoundSummary) -> float | None:

@@ -81,7 +81,7 @@ def fit(
             f"fit(vae, data, {inference!r}): the third argument is an InferenceSpec, as in "
             f"fit(vae, data, InferenceSpec(epochs=3)); {_SET}"
         )
-    callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
+    callbacks = [callbacks] if isinstance(callbacks, Callback | str) else callbacks
     declaration = autoencoder.declaration
     declared = autoencoder.inference if declaration is None else declaration.inference
     spec = inference or declared or InferenceSpec()
@@ -91,6 +91,10 @@ def fit(
                 f"{callback!r} is no callback: give an object of a subclass of "
                 "pyrovae.Callback, with on_step or on_epoch_end"
             )
+    if computation is not None and not isinstance(computation, Computation):
+        raise SpecError(
+            f"computation = {computation!r}: give pyrovae.Computation(compile='on') or the like"
+        )
     if objective is not None and not isinstance(objective, Objective):
         raise SpecError(
             f"objective = {objective!r} is not an objective: give an instance of a subclass of "

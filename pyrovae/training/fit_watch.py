@@ -105,7 +105,7 @@ class FitWatch:
         self.warnings = [FitWarning(**warning) for warning in state["warnings"]]
 
     def _collapsed(self, epoch: int) -> FitWarning:
-        epochs, nats = self.collapse.window, max(self.collapse.nats)
+        epochs, nats = self.collapse.window, max(self.collapse.recent)
         return posterior_collapse(self.autoencoder, self.spec, epoch, epochs, nats)
 
     def _is_silent(self) -> bool:

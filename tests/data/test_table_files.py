@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pyrovae import load_data
+from pyrovae.data.table_files import PLACES
 from pyrovae.errors import DataError
 from pyrovae.runs.output_files import PARQUET
 
@@ -48,13 +49,29 @@ def test_numbers_of_pandas_are_no_names(tmp_path: Path, index: bool) -> None:
     assert read.train.columns == ()
 
 
+def test_places_of_results_are_no_data_and_columns_of_the_same_names_are(tmp_path: Path) -> None:
+    places = pd.DataFrame({"index": range(30), "row": range(30, 0, -1)})
+    for name, frame, columns in (
+        ("results", pd.concat([places, FRAME], axis=1), ()),
+        ("no place", pd.concat([places.iloc[::-1].reset_index(drop=True), FRAME], axis=1), PLACES),
+        ("behind", pd.concat([FRAME, places], axis=1), PLACES),
+    ):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        found = load_data(tmp_path / f"{name}.csv").train.columns
+        assert {*found} == {"height", "mass", "tall", *columns}, name
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("5.1,3.5\n" * 20, "begins with numbers: put a line with names of the columns first"),
         ("", r"cannot be read \(No columns"),
         ("a,b\n1,2\n1,2,3,4\n", r"cannot be read \(.*line 3"),
-        ("a;b\n" + "1;2\n" * 20, "columns a;b do not hold numbers"),
+        ("a;b\n" + "1;2\n" * 20, "one value for each name: part values by commas"),
+        ("a;b\n" + "1,5;2,5\n" * 20, "one value for each name: .* with points"),
+        ("a\tb\n" + "1.5\t2.5\n" * 20, "one value for each name"),
+        ("a,b\n" + "1,2,3\n" * 20, "one value for each name"),
+        ("a,b\n", "has no rows below its line of names"),
         ("a,town\n" + "1,x\n" * 20, "columns town do not hold numbers"),
         ("a\n1\n", "holds 1 observations"),
         ("label\n" + "1\n" * 20, "is empty"),

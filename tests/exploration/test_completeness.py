@@ -215,9 +215,8 @@ def test_too_few_data_and_impossible_neighbours_are_refused(make_vae: Any) -> No
     vae, x = make_vae(), torch.rand(50, 5).double()
     with pytest.raises(DataError, match=r"49 data are too few .*: 50 are needed"):
         sample_both(vae, x[1:])
-    for neighbours in (0, 25):
-        with pytest.raises(SpecError, match=f"neighbours = {neighbours} .* choose 1 to 24"):
-            sample_both(vae, x, neighbours=neighbours)
+    with pytest.raises(SpecError, match=r"neighbours = 25 .* choose 1 to 24"):
+        sample_both(vae, x, neighbours=25)
     assert sample_both(vae, x, neighbours=24).neighbours == 24
 
 

@@ -100,5 +100,5 @@ def test_other_spheres_have_no_plane(latent_dim: int) -> None:
 
 
 def test_one_cell_is_no_plane(make_vae) -> None:
-    with pytest.raises(SpecError, match=r"size = 1: .* at least 2"):
+    with pytest.raises(SpecError, match=r"row is 1: .* 2 or more"):
         manifold(make_vae(), torch.rand(1, 5).double(), size=1)

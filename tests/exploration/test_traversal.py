@@ -230,5 +230,5 @@ def test_mistakes_are_said_in_a_sentence(make_vae) -> None:
         traverse(vae, x, datum=-1)
     with pytest.raises(DataError, match=r"19 data are too few .* 20 are needed"):
         traverse(vae, x[:19])
-    with pytest.raises(SpecError, match=r"steps = 1: .* at least 2"):
+    with pytest.raises(SpecError, match=r"steps is 1: .* 2 or more"):
         traverse(vae, x, steps=1)

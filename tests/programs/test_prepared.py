@@ -47,7 +47,7 @@ OF_TENSORS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "reconstruct": reconstruct,
     "local posterior": LocalPosterior,
     "traverse": traverse,
-    "interpolate": lambda vae, x: interpolate(vae, x[:4].reshape(2, 2, *x.shape[1:])),
+    "interpolate": lambda vae, x: interpolate(vae, x[:4]),
 }
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ import torch
 from pyrovae.diagnose import main as diagnose
 from pyrovae.diagnosis.bound import Bound
 from pyrovae.train import main as train
-from pyrovae.train import parser, request
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,14 +21,6 @@ PAGES = [
     for folder in (".", "benchmarks", "benchmarks/speed", "docs", "models", "inference")
     for p in (ROOT / folder).glob("*.md")
 ]
-COMMANDS = re.findall(r"^\$ python -m pyrovae\.train ?([^#\n]*)", README, flags=re.MULTILINE)
-OTHERS = re.findall(
-    r"^\$ python -m pyrovae\.(evaluate|diagnose|compare|explore) ([^#\n]*)",
-    README,
-    flags=re.MULTILINE,
-)
-
-
 PYTHON = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", README, flags=re.DOTALL)
 PRINTED = re.findall(r"```text\n(.*?)```", README, flags=re.DOTALL)
 
@@ -90,20 +79,6 @@ def test_a_mistake_is_one_sentence_like_this(tmp_path, monkeypatch, capsys):
     Path("mine.toml").write_text('[prior]\nkind = "vamp"\npseudo_input = 3\n')
     assert train(["mine.toml"]) == 2
     assert capsys.readouterr().err in PRINTED
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "--resume" not in c])
-def test_every_command_is_one_that_the_program_understands(command, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    options = vars(parser().parse_args(shlex.split(command)))
-    options.pop("dry_run", None)
-    assert request(options).inference.epochs > 0
-
-
-@pytest.mark.parametrize(("command", "arguments"), OTHERS)
-def test_so_is_every_command_about_a_run(command, arguments):
-    parser = importlib.import_module(f"pyrovae.{command}").parser()
-    assert parser.parse_args(shlex.split(arguments))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,32 @@ import torch
 
 import pyrovae
 from pyrovae import InferenceSpec, Splits, figures
-from pyrovae.diagnosis import diagnose
+from pyrovae.data import Batch
+from pyrovae.diagnosis import compare, diagnose, evaluate_pointwise
 from pyrovae.errors import PyrovaeError
+from pyrovae.exploration import ablation, sweep
+from pyrovae.exploration.completeness import sample_both
+from pyrovae.exploration.debiasing import debias
+from pyrovae.exploration.factors import disentangle
+from pyrovae.exploration.interpolation import interpolate
+from pyrovae.exploration.manifold import manifold
+from pyrovae.exploration.outliers import score_outliers
+from pyrovae.exploration.traversal import traverse
+from pyrovae.runs.open_run import OpenRun
+from pyrovae.specs.resampling import KernelResamplingSpec
 
 ONE = InferenceSpec(epochs=1)
+# Functions of a model and data, each with a count that it takes.
+OF_A_MODEL: dict[str, tuple[Callable[..., Any], str]] = {
+    "evaluate_pointwise": (evaluate_pointwise, "samples"),
+    "traverse": (traverse, "steps"),
+    "interpolate": (interpolate, "pairs"),
+    "sample_both": (sample_both, "neighbours"),
+    "manifold": (manifold, "size"),
+    "disentangle": (disentangle, "repeats"),
+    "log_evidence": (pyrovae.log_evidence, "samples"),
+    "diagnose": (diagnose, "draws"),
+}
 PYTHON = {
     "fit(data, vae)": (
         lambda p: pyrovae.fit(p.data, p.vae),
@@ -108,8 +131,104 @@ PYTHON = {
         r"^figures.check\(diagnosis, question\): ",
     ),
     "a size": (lambda p: figures.samples(p.vae, p.data, size=5), r"^size = 5: .*size=\(6, 4\)"),
+    "data before the model": (
+        lambda p: pyrovae.build(p.data, "vae", "svi"),
+        r"^build\(model, inference, data\): the model is of type Splits",
+    ),
+    "vae(x)": (lambda p: p.vae(torch.zeros(2, 1, 8, 8)), r"vae.encode\(x\) is q\(z | x\)"),
+    "a folder to save to": (
+        lambda p: pyrovae.save(p.vae, "."),
+        r"path\): . is a folder",
+    ),
+    "a folder that is not there to save to": (
+        lambda p: pyrovae.save(p.vae, "no/vae.safetensors"),
+        "vae.safetensors is in no folder",
+    ),
+    "a model for ArviZ": (lambda p: pyrovae.to_arviz(p.vae), r"of type VAE: .*\.tree\(\)"),
+    "a mode of compilation": (
+        lambda p: pyrovae.Computation(compile="yes"),
+        "^Computation: compile = 'yes'; choose one of: auto, on, off",
+    ),
+    "a computation in a word": (
+        lambda p: pyrovae.fit(p.vae, p.data, ONE, computation="on"),
+        r"^computation = 'on': give pyrovae.Computation\(",
+    ),
+    "a callback in a word": (
+        lambda p: pyrovae.fit(p.vae, p.data, callbacks="tqdm"),
+        "tqdm",
+    ),
+    "models in a list": (lambda p: compare([p.vae, p.vae], p.data), r"^compare\(models, data\): "),
+    "the path of a run among models": (
+        lambda p: compare({"a": p.vae, "b": "runs/b"}, p.data),
+        r"models\['b'\] is of type str",
+    ),
+    "no simulations": (
+        lambda p: compare({"a": p.vae, "b": p.vae}, p.data, simulations=0),
+        "the number of simulations is 0",
+    ),
+    "an observation that is a word": (
+        lambda p: traverse(p.vae, p.data, datum="first"),
+        "^datum = 'first': there are 40 data",
+    ),
+    "one observation without its axis": (
+        lambda p: traverse(p.vae, torch.zeros(1, 8, 8)),
+        r"data of shape \(1, 8, 8\), .* give \(data, 1, 8, 8\)",
+    ),
+    "no observations": (
+        lambda p: interpolate(p.vae, torch.zeros(0, 1, 8, 8)),
+        "there are no data",
+    ),
+    "a test split in place of splits": (
+        lambda p: sweep.sweep({1.0: p.vae}, p.data.test),
+        "data of type Dataset: .*as load_data",
+    ),
+    "models to ablate in a list": (lambda p: ablation.ablate([p.vae], p.data), "of type list"),
+    "a sweep of a name": (lambda p: sweep.variants("svi"), r"type str: give an InferenceSpec"),
+    "βs in words": (lambda p: sweep.variants(ONE, ["1"]), r"betas = \['1'\] must be numbers"),
+    "a single β": (lambda p: ablation.variants(ONE, 4.0), r"betas = 4.0 must be positive"),
+    "a rare class without a list": (
+        lambda p: debias(p.vae, p.vae, p.data, 2, resampling=KernelResamplingSpec()),
+        r"rare = 2: give a list of classes",
+    ),
+    "the path of outliers": (
+        lambda p: score_outliers(p.vae, p.data, p.data, "mnist"),
+        "data of type str: give one split",
+    ),
     "a figure of data": (lambda p: figures.latents(p.data, p.vae), r"^figures take \(vae, data"),
 }
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "ten", True])
+@pytest.mark.parametrize("name", OF_A_MODEL)
+def test_a_count_is_a_whole_number(given: Any, name: str, count: Any) -> None:
+    function, option = OF_A_MODEL[name]
+    with pytest.raises(PyrovaeError, match=rf"^{name}: the number of .* is {count!r}: give a "):
+        function(given.vae, given.data, **{option: count})
+
+
+@pytest.mark.parametrize("name", OF_A_MODEL)
+def test_a_model_comes_first_and_options_have_their_names(given: Any, name: str) -> None:
+    function, option = OF_A_MODEL[name]
+    for other in ([given.vae], "runs/mine", given.data, None):
+        with pytest.raises(PyrovaeError, match=rf"^{name}\(vae, data\): the first argument is"):
+            function(other, given.data)
+    with pytest.raises(PyrovaeError, match=f"^{name} has no option '{option}z'; did you mean"):
+        function(given.vae, given.data, **{option + "z": 3})
+    with pytest.raises(PyrovaeError, match=r"data of type int"):
+        function(given.vae, 3)
+
+
+@pytest.mark.parametrize("function", [traverse, interpolate, evaluate_pointwise])
+def test_any_form_of_the_data_is_taken(given: Any, function: Callable[..., Any]) -> None:
+    seen = given.vae.contract.apply(given.data).test
+    x = seen.batch(torch.arange(len(seen))).x
+    forms = (given.data, given.data.test, x.numpy(), Batch(x))
+    expected = vars(function(given.vae, x))
+    for form in forms:
+        found = vars(function(given.vae, form))
+        for name, value in expected.items():
+            if isinstance(value, torch.Tensor):
+                torch.testing.assert_close(found[name], value)
 
 
 @pytest.fixture
@@ -141,6 +260,37 @@ def test_any_form_of_the_data_has_the_same_evidence(given: Any) -> None:
         torch.testing.assert_close(found, expected)
 
 
+MISTAKES_ABOUT_A_RUN = {
+    "draws in words": (lambda run: run.sample("ten"), "^sample: the number of draws is 'ten'"),
+    "no draws": (lambda run: run.sample(0), "the number of draws is 0"),
+    "a seed in words": (lambda run: run.sample(5, seed="a"), "the seed is 'a': .* 0 or more"),
+    "an option of another": (lambda run: run.embed(num=3), "^embed has no option 'num'"),
+    "a misspelt analysis option": (
+        lambda run: run.explore(epoch=1),
+        "^explore has no option 'epoch'; did you mean 'epochs'",
+    ),
+    "a count in words": (lambda run: run.report(num="ten"), "^report: .* observations is 'ten'"),
+    "half a count": (lambda run: run.explore(num=2.5), "^explore: .* observations is 2.5"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_ABOUT_A_RUN)
+def test_a_mistake_about_a_run_is_one_sentence(given: Any, mistake: str) -> None:
+    facts = SimpleNamespace(status="finished")
+    run = OpenRun(Path("run"), "run", given.vae, given.data, ONE, facts, None, "", 1, ())  # type: ignore[arg-type]
+    call, words = MISTAKES_ABOUT_A_RUN[mistake]
+    with pytest.raises(PyrovaeError, match=words):
+        call(run)
+
+
+def test_weights_are_read_from_the_folder_of_a_run(given: Any, tmp_path: Path) -> None:
+    pyrovae.save(given.vae, tmp_path / "weights.safetensors")
+    other = pyrovae.build("vae", "svi", given.data, {"inference.seed": 5})
+    pyrovae.load_weights(other, tmp_path)
+    for first, second in zip(given.vae.parameters(), other.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
 def test_classes_go_beside_an_array_or_a_list() -> None:
     x, y = np.random.default_rng(0).normal(size=(40, 6)), np.arange(40) % 3
     for data in (pyrovae.load_data(x, labels=y), pyrovae.load_data(x.tolist(), y.tolist())):
@@ -160,6 +310,15 @@ def test_one_callback_needs_no_list(given: Any) -> None:
     counter = Counter()
     pyrovae.fit(given.vae, given.data, InferenceSpec(epochs=2), counter)
     assert counter.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("lod_data", "did you mean 'load_data'"), ("Comparison", "it is pyrovae.diagnosis.Comp")],
+)
+def test_a_name_that_is_none_is_answered_with_one(name: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; {meant}"):
+        getattr(pyrovae, name)
 
 
 def test_every_public_name_is_completed() -> None:

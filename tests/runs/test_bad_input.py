@@ -469,7 +469,7 @@ def test_a_run_cannot_be_resumed_as_another(
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("inference.toml", "epochs = 1", "epochs = 5"),
+        ("inference.toml", "batch_size = 8", "batch_size = 5"),
         ("model.toml", "[\n    16,\n]", "[\n    7,\n]"),
     ],
 )

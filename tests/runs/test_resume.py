@@ -325,6 +325,49 @@ def test_a_folder_named_like_the_data_set_is_not_taken_for_it_on_resuming(
     assert outcome.status == 0, outcome.err
 
 
+def stop(*_: Any, **__: Any) -> None:
+    """In place of a function: the user presses Ctrl-C there."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_ctrl_c_before_anything_is_saved_leaves_nothing(
+    command: Any, counts: Path, overrides: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--data", counts, "--output", "run", *overrides())
+    for place in ("prepare", "begin", "console.plan"):  # before, in and after the first files
+        with monkeypatch.context() as patch:
+            patch.setattr(f"pyrovae.runs.train.{place}", stop)
+            outcome = command(*words)
+        assert outcome.status == 130
+        assert outcome.err.startswith("interrupted before anything was saved: give the same ")
+        assert not Path("run").exists()
+    assert command(*words).status == 0
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_ctrl_c_outside_of_the_steps_names_the_command_that_goes_on(
+    command: Any, counts: Path, overrides: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    words = ("--data", counts, "--output", "run", *overrides())
+    with monkeypatch.context() as patch:
+        patch.setattr("pyrovae.training.loop.Training._prepare", signalled)
+        first = command(*words)
+    assert first.status == 130
+    assert "interrupted after step 0 of 4" in first.out
+    with monkeypatch.context() as patch:
+        patch.setattr("pyrovae.runs.train.evaluate", stop)
+        second = command("--resume", "run")
+    assert second.status == 130
+    for said in (first.out, second.err):
+        assert said.endswith("; go on with\n  python -m pyrovae.train --resume run\n")
+    assert command("--resume", "run").status == 0
+    assert status_of(Path("run")) == "finished"
+
+
 class CrashError(RuntimeError):
     """The process dies here."""
 

@@ -46,6 +46,20 @@ def test_results_have_the_names_of_the_table(run: Path, command_of: Any) -> None
     assert command_of(evaluate.main)(run, "--data", "new.csv").status == 0
 
 
+def test_reconstructions_of_a_table_are_data_again(
+    here: Path, command: Any, command_of: Any, overrides: Any
+) -> None:
+    FRAME.rename(columns={"index": "age"}).assign(label=range(40)).to_csv("t.csv", index=False)
+    assert command("--data", "t.csv", "--output", "run", *overrides(NORMAL)).status == 0
+    means = ["--split", "all", "--output", "means.csv"]
+    assert command_of(reconstruct.main)("run", *means).status == 0
+    again = load_data("means.csv").train
+    assert again.columns == ("height", "mass", "age")
+    assert again.labels is not None
+    outcome = command_of(encode.main)("run", "--data", "means.csv")
+    assert outcome.status == 0, outcome.err
+
+
 def test_other_data_are_matched_by_name(run: Path, command_of: Any) -> None:
     for data in ("table", "backwards"):
         words = ["--data", f"{data}.csv", "--output", f"{data}-z.csv"]

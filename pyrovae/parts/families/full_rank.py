@@ -27,7 +27,7 @@ def lower_triangle(scale: Tensor, below: Tensor) -> Tensor:
 
     Args:
         scale: :math:`\sigma`, ``(*batch, dims)``.
-        below: :math:`B`, of which only what is below the diagonal counts, ``(*batch, dims * dims)``.
+        below: :math:`B`, ``(*batch, dims * dims)``; of it counts what is below the diagonal.
     """
     dims = scale.shape[-1]
     strict = below.unflatten(-1, (dims, dims)).tril(-1)
