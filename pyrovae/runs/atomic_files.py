@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Temporary file that atomically replaces another once it is complete."""
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.writing")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -26,6 +27,12 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what writers that were killed have left."""
+    for file in folder.glob(".*.writing"):
+        file.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -7,9 +7,13 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, get_args
 
 from pyrovae.errors import PyrovaeError
@@ -34,7 +38,8 @@ def run(program: Callable[[], int]) -> int:
     # OpenMP reads this when torch loads it.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS if _is_idle() else SPINS_WHEN_BUSY))
     try:
-        return program()
+        with _terminable():
+            return program()
     except PyrovaeError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -44,9 +49,33 @@ def run(program: Callable[[], int]) -> int:
     except OSError as error:  # a full disk, a deleted folder
         sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         sys.stderr.write("interrupted; whatever was saved is still there\n")
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except SystemExit as stop:  # of a user's program: the command has not done its work
+        sys.stderr.write(f"the program called sys.exit({stop.code!r}): take that out\n")
+        return 2
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: with a sentence, and what it writes made whole."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_idle() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,17 +25,18 @@ from pyrovae.evaluation.reconstruction import why_no_means
 from pyrovae.programs.building import build
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.facts import FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.facts import FIGURES, WEIGHTS, DataFacts, RunFacts, only_begun
+from pyrovae.runs.metrics_file import read_metrics
 from pyrovae.runs.request import RunSpec
-from pyrovae.runs.weights import save
+from pyrovae.runs.weights import file_content
 from pyrovae.runs.writing import (
     Identity,
     RunWriter,
+    clear,
     declarations,
     locked,
     new_folder,
     read_checkpoint,
-    read_metrics,
     versions,
 )
 from pyrovae.training.loop import Callback, Training
@@ -95,6 +96,13 @@ def _train_into(
     folder: Path, request: RunSpec, training: Training, command: str, display: Display
 ) -> TrainedRun:
     run, state = begin_or_resume(folder, request, training, command)
+    with true_status(run):
+        return _train(run, state, training, display)
+
+
+def _train(
+    run: RunWriter, state: dict[str, Any] | None, training: Training, display: Display
+) -> TrainedRun:
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if state is not None:
@@ -130,13 +138,15 @@ def begin_or_resume(
         PyrovaeError: The run to resume is another one, or the folder has a run by now.
     """
     identity = Identity.of(training)
-    run = RunWriter(folder, identity)
     if request.resume is not None:
         state = read_checkpoint(folder, identity)
+        run = RunWriter(folder, identity)
         run.update(status="running")
         return run, state
-    if (folder / FACTS).exists():
+    if not only_begun(folder):
         raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
+    clear(folder)
+    run = RunWriter(folder, identity)
     begin(run, request, training, command)
     return run, None
 
@@ -174,8 +184,6 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
 
 def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
     """Write the specifications and facts of the run before it begins."""
-    for name, text in run.identity.declarations.items():
-        (run.folder / name).write_text(text, encoding="utf-8")
     data = training.splits
     source = request.data if request.data in NAMES else Path(request.data).expanduser().absolute()
     run.describe(
@@ -201,6 +209,21 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
             ),
         )
     )
+    run.write({name: text.encode() for name, text in run.identity.declarations.items()})
+
+
+@contextmanager
+def true_status(run: RunWriter) -> Iterator[None]:
+    """Note in ``run.json`` that a training has ended by an error or a signal."""
+    try:
+        yield
+    except DivergenceError:
+        raise  # noted already
+    except BaseException as error:
+        with suppress(OSError):  # as on a full disk
+            stopped = isinstance(error, KeyboardInterrupt)
+            run.update(status="interrupted" if stopped else "failed")
+        raise
 
 
 @contextmanager
@@ -209,6 +232,8 @@ def interruptible(training: Training) -> Iterator[list[int]]:
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if received:  # the second time: at once
+            raise KeyboardInterrupt
         received.append(number)
         training.interrupted = True
 
@@ -226,7 +251,7 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
 
     autoencoder, test = training.autoencoder, training.splits.test
     training.conclude()
-    save(autoencoder, run.folder / WEIGHTS)
+    run.write({WEIGHTS: file_content(autoencoder)})
     summary = evaluate(autoencoder, test, training.objective)
     means = codes(autoencoder, test)
     active = active_dimensions(means)

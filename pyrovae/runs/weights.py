@@ -19,6 +19,7 @@ from pyrovae.programs.building import declared
 from pyrovae.programs.vae import VAE
 from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import WEIGHTS
+from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
 
@@ -35,11 +36,16 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
         SpecError: The first argument is no autoencoder.
     """
     require_autoencoder("save(vae, path)", autoencoder)
+    write_atomically(Path(path), file_content(autoencoder))
+
+
+def file_content(autoencoder: Autoencoder) -> bytes:
+    """The weights and their declaration, as a safetensors file."""
     # Copies, because safetensors refuses a parameter that has two names.
     weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
-    write_atomically(Path(path), to_bytes(weights, metadata))
+    return to_bytes(weights, metadata)
 
 
 def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
@@ -121,9 +127,14 @@ def _opened(path: Path) -> safe_open:
     if not path.is_file():
         raise CheckpointError(f"there are no weights at {path}")
     try:
-        return safe_open(path, framework="pt")
+        path.open("rb").close()  # safetensors takes a file that may not be read for a missing one
+        opened = safe_open(path, framework="pt")
+    except PermissionError:
+        raise CheckpointError(f"{path} may not be read: ask its owner for permission") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from None
+    verify(path.parent, path.name)
+    return opened
 
 
 def _to_json(declaration: Declaration) -> str:

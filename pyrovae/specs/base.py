@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pyrovae import notebook
-from pyrovae.errors import SpecError
+from pyrovae.errors import SpecError, reason
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        SpecError: It cannot be read as one.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        raise SpecError(f"{file}: not a TOML file: {reason(error)}") from None
 
 
 class Spec(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pyrovae.errors import SpecError, nearest
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Spec, read_toml
 from pyrovae.specs.error_messages import explain
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
@@ -90,10 +90,7 @@ def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnyS
     Raises:
         SpecError: Not TOML, or keys, kinds or values that are not allowed; a sentence each.
     """
-    try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file}: not a TOML file: {error}") from None
+    tree = read_toml(file)
     return _overridden(_merge(_defaults(spec), tree), spec, str(file), overrides or {})
 
 

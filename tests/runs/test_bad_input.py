@@ -488,7 +488,7 @@ def test_a_program_that_has_changed_cannot_be_resumed(
     run = train(write_program(), "svi")
     own = run / "model.py"
     own.write_text(own.read_text().replace("/ 16", "/ 8"))
-    refused("--resume", run, words=["--resume run", "model.py", "changed"])
+    refused("--resume", run, words=["model.py", "manifest.json"])
 
 
 def test_a_run_whose_data_have_changed_cannot_be_resumed(
