@@ -21,6 +21,9 @@ def parser() -> argparse.ArgumentParser:
         "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, finished or not"
     )
     add_data(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write to (RUN/evaluation)"
+    )
     return parser
 
 
@@ -33,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
 
     def program() -> int:
-        from pyrovae.runs.options import HeldOutOptions
+        from pyrovae.runs.options import EvaluateOptions
 
-        asked = HeldOutOptions(**options)
+        asked = EvaluateOptions(**options)
         from pyrovae.report.display import Terminal
         from pyrovae.runs.evaluate import evaluate_runs
 

@@ -16,7 +16,8 @@ from pyrovae.report.display import Display
 from pyrovae.runs.atomic_files import file_name, write_json
 from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, write_csv
 from pyrovae.runs.loading import Observations, Run
-from pyrovae.runs.options import HeldOutOptions
+from pyrovae.runs.options import EvaluateOptions
+from pyrovae.runs.output_files import require_writable
 from pyrovae.specs.computation import Computation
 
 
@@ -39,12 +40,14 @@ class EvaluatedRun:
     file: Path
 
 
-def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> list[EvaluatedRun]:
+def evaluate_runs(options: EvaluateOptions, command: str, display: Display) -> list[EvaluatedRun]:
     """Evaluate each run, show a table, and write ``RUN/evaluation/<data>.csv``, ``.json``.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
     """
+    for folder in options.runs:
+        require_writable(_folder(folder, options))
     opened = load_runs(options)
     observed = [run.first(options.num) for run in opened]
     work = [(run.autoencoder, o.batch) for run, o in zip(opened, observed, strict=True)]
@@ -56,10 +59,10 @@ def evaluate_runs(options: HeldOutOptions, command: str, display: Display) -> li
 
 
 def _evaluate(
-    run: Run, observed: Observations, options: HeldOutOptions, command: str, display: Display
+    run: Run, observed: Observations, options: EvaluateOptions, command: str, display: Display
 ) -> EvaluatedRun:
-    folder = run.folder / "evaluation"
-    folder.mkdir(exist_ok=True)
+    folder = _folder(run.folder, options)
+    folder.mkdir(parents=True, exist_ok=True)
     found = evaluate_pointwise(
         run.autoencoder,
         observed.batch,
@@ -77,6 +80,13 @@ def _evaluate(
     display.say(console.evaluation(str(run.folder), run.data.name, found, bits))
     display.say(console.written(notes, f"{file} and .csv"))
     return EvaluatedRun(run, found, bits, notes, file)
+
+
+def _folder(run: Path, options: EvaluateOptions) -> Path:
+    """Folder of the files of a run."""
+    if options.output is None:
+        return run / "evaluation"
+    return options.output if len(options.runs) == 1 else options.output / run.resolve().name
 
 
 def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:

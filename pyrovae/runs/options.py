@@ -51,6 +51,30 @@ class HeldOutOptions(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(HeldOutOptions):
+    """Options of an evaluation of runs one by one.
+
+    Attributes:
+        output: Folder to write to, with a folder for each of several runs; by default
+            ``RUN/evaluation``.
+
+    Raises:
+        SpecError: Two runs would be written to one folder.
+    """
+
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        names = [folder.resolve().name for folder in self.runs]
+        for name in names:
+            if self.output is not None and names.count(name) > 1:
+                raise SpecError(
+                    f"--output {self.output}: two of the runs are called {name}: evaluate them "
+                    "one by one"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareOptions(HeldOutOptions):
     """Options of a comparison.
 

@@ -114,6 +114,14 @@ SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
         ["handwritten", "--set", "model.latent_dim=3"],
         ["--set model.latent_dim", "handwritten.py"],
     ),
+    "more than the machine holds": (
+        ["--set", "model.decoder.widths=[100000,100000]"],
+        ["2e+10 parameters", "GB", "this machine has", "widths"],
+    ),
+    "more than any machine holds": (
+        ["--set", "model.latent_dim=1000000", "--set", "model.decoder.widths=[1000000]"],
+        ["parameters", "GB", "this machine has"],
+    ),
     "too small for so many widths": (
         ["conv", "--set", "model.decoder.widths=[4,4,4,4]"],
         ["'conv'", "8 x 8", "fewer widths"],
