@@ -272,6 +272,11 @@ def _weights(folder: Path, inference: InferenceSpec, facts: RunFacts) -> Weights
                 f"{inference.epochs}"
             )
             return Weights(file, epoch, (note,))
+    if facts.status == "diverged":
+        raise CheckpointError(
+            f"{folder} has no weights: its training diverged in the first epoch; look at the "
+            "data, and train anew with a lower inference.optimiser.learning_rate"
+        )
     raise CheckpointError(
         f"{folder} has no weights yet: no epoch of it has ended; go on with "
         f"python -m pyrovae.train --resume {shlex.quote(str(folder))}"

@@ -22,6 +22,7 @@ from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.reconstruction import why_no_means
+from pyrovae.evaluation.support_check import invalid_parameter
 from pyrovae.programs.building import build
 from pyrovae.report import console
 from pyrovae.report.display import Display
@@ -259,6 +260,8 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
     metrics = read_metrics(run.folder)
     figures = draw_figures(run.folder / FIGURES, autoencoder, test, metrics, training.kept.epoch)
+    if autoencoder.declaration is None and (found := invalid_parameter(autoencoder, test)):
+        display.say(f"warning     the programs give the {found} a value that it cannot have")
     reason = why_no_means(autoencoder, observations(test, torch.arange(1)).to(training.device))
     run.update(
         status="finished",
