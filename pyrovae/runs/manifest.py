@@ -80,7 +80,14 @@ class Manifest(BaseModel):
 
     @classmethod
     def of(cls, folder: Path) -> Manifest:
-        """The manifest of a run, made from its files if there is none."""
+        """The manifest of a run that is to be written, made from its files if there is none.
+
+        Raises:
+            CheckpointError: It is damaged, or something else is in the place of a file.
+        """
+        for path in (folder / name for name in FILES):
+            if (path.exists() or path.is_symlink()) and not path.is_file():
+                raise CheckpointError(f"{path} is no file, and the run needs its place")
         there = {name: folder / name for name in FILES if (folder / name).is_file()}
         return cls.read(folder) or cls(
             files={name: [Content.of(file.read_bytes())] for name, file in there.items()}

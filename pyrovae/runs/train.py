@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
-from pyrovae.errors import CheckpointError, DivergenceError, reason
+from pyrovae.errors import CheckpointError, DivergenceError, reason, shown
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import active_dimensions, codes
@@ -123,11 +124,25 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
         CheckpointError: The state does not fit the training.
     """
     try:
+        require_place(state, training)
         training.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # what is of another type may raise anything
         raise CheckpointError(
             f"{folder}: the checkpoint was not written by this version of pyrovae: {reason(error)}"
         ) from None
+
+
+def require_place(state: dict[str, Any], training: Training) -> None:
+    """Refuse a state that is at no step of the training.
+
+    Raises:
+        ValueError: It is such a state.
+    """
+    step, seconds = state["step"], state["seconds"]
+    if type(step) is not int or not 0 <= step <= training.budget.steps:
+        raise ValueError(f"step {shown(step)} is none of its {training.budget.steps}")
+    if not isinstance(seconds, float | int) or not 0 <= seconds < math.inf:
+        raise ValueError(f"it took {shown(seconds)} seconds")
 
 
 def begin_or_resume(

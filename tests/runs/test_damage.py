@@ -307,3 +307,62 @@ def test_facts_that_are_nested_beyond_measure_are_damaged(run: Path) -> None:
     text = json.dumps(json.loads((run / "run.json").read_text()))
     (run / "run.json").write_text(f'{text[:-1]}, "more": {"[" * 5000}{"]" * 5000}}}')
     assert_named(lambda: load_run(run), "run.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(step=-1),
+        lambda state: state.update(step=10**6),
+        lambda state: state.update(step=1.0),
+        lambda state: state.update(seconds="long"),
+        lambda state: state.update(seconds=-1.0),
+        lambda state: state.update(random=torch.zeros(3)),
+        lambda state: state.update(tally={"count": 0, "sums": torch.zeros(2, 2)}),
+        lambda state: state.update(best=[]),
+        lambda state: state.pop("weights"),
+    ],
+)
+def test_a_state_at_no_step_of_the_training_is_not_gone_on_from(
+    run: Path, command: Any, change: Any
+) -> None:
+    (run / "manifest.json").unlink()
+    saved = torch.load(run / "checkpoint.pt", weights_only=True)
+    change(saved["state"])
+    torch.save(saved, run / "checkpoint.pt")
+    outcome = command("--resume", run)
+    assert outcome.status == 2
+    assert "checkpoint was not written by this version" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"shape": [1, 8, 8]', b'"shape": ["1", 8]  '),
+        (b'"shape": [1, 8, 8]', b'"shape": [1, 8,-8]'),
+        (b'"shape": [1, 8, 8]', b'"shape": [99999999]'.ljust(18)[:18]),
+        (b'"levels": 16.0', b'"levels": true'),
+        (b'"levels": 16.0', b'"levels": -1.0'),
+        (b'"levels": 16.0', b'"levels": []  '),
+        (b'"dtype":"F32"', b'"dtype":"I32"'),
+    ],
+)
+def test_what_is_wrong_in_weights_of_a_run_without_check_sums_is_named(
+    run: Path, old: bytes, new: bytes
+) -> None:
+    (run / "manifest.json").unlink()
+    file = run / "weights.safetensors"
+    content = file.read_bytes()
+    before = old if old in content else old.replace(b'"', b'\\"')
+    after = new if old in content else new.replace(b'"', b'\\"')
+    assert before in content
+    size = int.from_bytes(content[:8], "little")
+    head = content[8 : 8 + size].replace(before, after)
+    file.write_bytes(len(head).to_bytes(8, "little") + head + content[8 + size :])
+    assert_named(lambda: load(run), "weights.safetensors")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(run: Path, refused: Any) -> None:
+    (run / "weights.safetensors").unlink()
+    (run / "weights.safetensors").mkdir()
+    refused("--resume", run, words=["weights.safetensors is no file"])
