@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -112,7 +111,7 @@ class Manifest(BaseModel):
         write_atomically(folder / MANIFEST, json.dumps(self.model_dump(), indent=1).encode())
 
     def fault(self, folder: Path, name: str) -> str:
-        """What is wrong with a file; empty if nothing is, or the file is not listed.
+        """The fault of a file; empty if it has none, or is not listed.
 
         The lines of the metrics that were added since are not looked at.
         """
@@ -134,17 +133,16 @@ class Manifest(BaseModel):
 
 
 def fault_in(folder: Path, name: str) -> str:
-    """What is wrong with a file of a run, by its manifest; empty if nothing is.
+    """The fault of a file of a run, by its manifest; empty if it has none.
 
     Raises:
         CheckpointError: The manifest is damaged.
     """
-    known: Any = ()
-    while known != (known := Manifest.read(folder)):  # a training may go on meanwhile
-        fault = "" if known is None else known.fault(folder, name)
-        if not fault:
-            return ""
-    return fault
+    known = Manifest.read(folder)
+    while known is not None and (fault := known.fault(folder, name)):
+        if known == (known := Manifest.read(folder)):
+            return fault  # and no training that has gone on meanwhile
+    return ""
 
 
 def verify(folder: Path, *names: str) -> None:

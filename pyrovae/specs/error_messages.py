@@ -104,7 +104,7 @@ def _keys(location: Location, tree: Any, *, missing: bool = False) -> Location:
             if part == tree.get("kind"):
                 continue
             return (*keys, *([part] if missing and place == len(location) else []))
-        items = dict(enumerate(tree)) if isinstance(tree, list) else tree
+        items = dict[Any, Any](enumerate(tree)) if isinstance(tree, list) else tree
         if not isinstance(items, dict) or part not in items:
             break
         keys.append(part)
