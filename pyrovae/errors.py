@@ -49,6 +49,30 @@ def reason(error: BaseException) -> str:
     return " ".join(str(error).replace("\\n", " ").split())[:200] or type(error).__name__
 
 
+def short(text: str, length: int = 300) -> str:
+    """A text without its middle, if it is longer than a sentence may be.
+
+    Example:
+        >>> short("a very long text", 9)
+        'a v...ext'
+    """
+    side = (length - 3) // 2
+    return text if len(text) <= length else f"{text[:side]}...{text[-side:]}"
+
+
+def shown(value: object) -> str:
+    """A value as it is written in Python, in a few words.
+
+    Example:
+        >>> shown(10**400)
+        '1000000000000000000...0000000000000000000'
+    """
+    try:
+        return short(repr(value), 42)
+    except (ValueError, RecursionError):  # a number of 5000 digits, lists within lists
+        return f"a very large {type(value).__name__}"
+
+
 def message(error: PyrovaeError) -> str:
     """Message of an error of ours, without the table of shapes that Pyro's traces add."""
     return str(error).partition("Trace Shapes:")[0].rstrip()
@@ -64,5 +88,5 @@ def nearest(word: str, choices: Iterable[str]) -> str:
         'choose one of: normal, vamp'
     """
     choices = list(choices)
-    close = difflib.get_close_matches(word, choices, n=1)
+    close = difflib.get_close_matches(word[:100], choices, n=1)
     return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"

@@ -22,6 +22,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add_data(parser)
     add_refine_steps(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write to (RUN/evaluation)"
+    )
     return parser
 
 

@@ -33,7 +33,7 @@ from pyrovae.report.figures import traversals as drawing_of_traversals
 from pyrovae.report.figures.checks import picture
 from pyrovae.report.figures.latent_plane import Colour, draw_latents
 from pyrovae.runs.facts import RunFacts
-from pyrovae.runs.writing import read_metrics
+from pyrovae.runs.metrics_file import read_metrics
 from pyrovae.training.records import History, Record
 
 Size = tuple[float, float]

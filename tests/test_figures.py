@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pyrovae import VAE, ModelSpec, Splits, build, figures, load_data
 from pyrovae.diagnosis.diagnosis import diagnose
 from pyrovae.errors import DataError, SpecError
-from pyrovae.runs.writing import read_metrics
+from pyrovae.runs.metrics_file import read_metrics
 
 RUN = Path(__file__).parent / "fixtures/runs/finished"
 SIZE = (6.0, 5.0)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import logging
+import shutil
 import socket
+import urllib.request
+import uuid
 from collections.abc import Iterable, Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -13,6 +18,11 @@ from pyrovae.errors import DataError
 
 PATIENCE = 10.0
 """Time-out of a download in seconds."""
+
+TRIES = 3
+"""Attempts to download a file, of which a connection may give a part only."""
+
+logger = logging.getLogger("pyrovae")
 
 
 def find(name: str, root: Path, files: Iterable[str]) -> Path | None:
@@ -38,6 +48,7 @@ def downloading(name: str, root: Path, files: Iterable[str], *, allowed: bool) -
     """
     if not allowed:
         raise missing(name, root, files, "may not be downloaded")
+    logger.warning("downloads %s to %s", name, root)
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     silence = io.StringIO()
@@ -49,6 +60,34 @@ def downloading(name: str, root: Path, files: Iterable[str], *, allowed: bool) -
         raise missing(name, root, files, f"could not be downloaded ({reason})") from error
     finally:
         socket.setdefaulttimeout(patience)
+
+
+def fetch(address: str, target: Path, md5: str) -> None:
+    """Download a file, which has its name only once it is the one that is wanted.
+
+    Raises:
+        OSError: There is no connection, or it gave another file each time.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    failure: Exception = OSError("no attempt was made")
+    try:
+        for _ in range(TRIES):
+            try:
+                with urllib.request.urlopen(address) as response, partial.open("wb") as file:
+                    shutil.copyfileobj(response, file)
+            except (OSError, HTTPException) as error:
+                failure = error
+                continue
+            with partial.open("rb") as file:
+                found = hashlib.file_digest(file, "md5").hexdigest()
+            if found == md5:
+                partial.replace(target)
+                return
+            failure = OSError(f"its MD5 is {found}, that of the original {md5}")
+    finally:
+        partial.unlink(missing_ok=True)
+    raise failure
 
 
 def missing(name: str, root: Path, files: Iterable[str], why: str) -> DataError:

@@ -7,17 +7,16 @@ References:
 
 from __future__ import annotations
 
-import shutil
-import urllib.request
 from pathlib import Path
 
 from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
-from pyrovae.data.download import downloading, find
+from pyrovae.data.download import downloading, fetch, find
 from pyrovae.data.npz import open_npz, read_member
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 ADDRESS = f"https://github.com/google-deepmind/dsprites-dataset/raw/master/{FILE}"
+MD5 = "7da33b31b13a06f4b04a70402ce90c2e"
 FACTORS = ("shape", "scale", "orientation", "x", "y")
 """Columns of the latent classes, of 3, 6, 40, 32 and 32 values, after the colour, always white."""
 
@@ -35,7 +34,7 @@ def read_dsprites(root: Path, *, download: bool) -> Splits:
     place = find("dsprites", root, [FILE])
     if place is None:
         with downloading("dsprites", root, [FILE], allowed=download):
-            fetch(ADDRESS, root / FILE)
+            fetch(ADDRESS, root / FILE, MD5)
         place = root
     with open_npz(place / FILE) as archive:
         images = read_member(archive, "imgs", place / FILE)
@@ -48,13 +47,3 @@ def read_dsprites(root: Path, *, download: bool) -> Splits:
         name="dsprites",
         maximum=1.0,
     )
-
-
-def fetch(address: str, target: Path) -> None:
-    """Download a file, which has its name only once it is complete."""
-    partial = target.with_suffix(".part")
-    with urllib.request.urlopen(address) as response:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            shutil.copyfileobj(response, file)
-    partial.rename(target)

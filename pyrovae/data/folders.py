@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from pyrovae.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
+logger = logging.getLogger("pyrovae")
+
+ORIENTATION = 0x0112  # a tag of EXIF
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B"})
 
@@ -31,13 +35,15 @@ class Header(NamedTuple):
 def read_folder(folder: Path) -> Splits:
     """Read a folder of equally large images, grey only if all of them are.
 
+    Images are put upright as their EXIF orientation says. GIFs count as coloured.
+
     Args:
         folder: Images as files, or sub-folders of images; then the sorted names of the
             sub-folders are the labels 0, 1, ...
 
     Raises:
-        DataError: If there are fewer than ten images, an image cannot be read, or two images
-            differ in size.
+        DataError: If there are fewer than ten images, an image cannot be read, is transparent or
+            has several frames, or two images differ in size.
     """
     files = image_files(folder)
     if not files:
@@ -54,8 +60,13 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if is_image(file) and not file.name.startswith(".") and file.is_file()
+        if is_image(file) and not is_hidden(file.relative_to(folder)) and file.is_file()
     )
+
+
+def is_hidden(file: Path) -> bool:
+    """True if a file, or a folder that it is in, is hidden, as in ``.git``."""
+    return any(part.startswith(".") for part in file.parts)
 
 
 def is_image(file: Path) -> bool:
@@ -66,7 +77,10 @@ def is_image(file: Path) -> bool:
 def labels_of(files: Sequence[Path], folder: Path) -> Array | None:
     """Rank of every file's sub-folder among all sub-folders, if every file lies in one."""
     insides = [file.relative_to(folder).parts for file in files]
-    if any(len(parts) == 1 for parts in insides):
+    alone = [parts[0] for parts in insides if len(parts) == 1]
+    if alone:
+        if len(alone) < len(files):
+            logger.warning("%s has no classes: %s lies in no sub-folder", folder, alone[0])
         return None
     names = [parts[0] for parts in insides]
     classes = sorted(set(names))
@@ -74,7 +88,7 @@ def labels_of(files: Sequence[Path], folder: Path) -> Array | None:
 
 
 def check_headers(files: Sequence[Path], headers: Sequence[Header]) -> None:
-    """Refuse images of real numbers, and images of different sizes, naming two of them."""
+    """Refuse images of real or 32-bit numbers, and of different sizes, naming two of them."""
     for file, (size, mode) in zip(files, headers, strict=True):
         if size != headers[0].size:
             raise DataError(
@@ -83,18 +97,35 @@ def check_headers(files: Sequence[Path], headers: Sequence[Header]) -> None:
             )
         if mode == "F":
             raise DataError(f"{file} holds real numbers: give such images as one .npy file")
+        if mode == "I" and file.suffix.lower() != ".png":  # of which some readers make I;16
+            raise DataError(f"{file} holds 32-bit numbers: give such images as one .npy file")
 
 
 def header(file: Path) -> Header:
     """Size and mode of an image, without reading its pixels."""
     with opened(file) as image:
-        return Header(image.size, image.mode)
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # a photo and its preview
+            raise DataError(f"{file} holds {frames} images: give each as a file")
+        width, height = image.size
+        lies_on_its_side = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return Header((height, width) if lies_on_its_side else (width, height), image.mode)
 
 
 def pixels(file: Path, mode: str) -> Array:
     """Intensities 0 to 255, ``(height, width)`` in mode L, ``(height, width, 3)`` in mode RGB."""
+    from PIL import ImageOps
+
     with opened(file) as image:
-        return np.asarray(eight_bits(image).convert(mode))
+        require_opaque(image, file)
+        return np.asarray(eight_bits(ImageOps.exif_transpose(image)).convert(mode))
+
+
+def require_opaque(image: Image.Image, file: Path) -> None:
+    """Refuse transparent pixels, whose colour nobody sees."""
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    if has_alpha and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        raise DataError(f"{file} has transparent pixels: give it a background")
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -114,5 +145,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # damage may make the readers of PIL raise anything
         raise DataError(f"{file} cannot be read as an image: replace or remove it") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
 
 from numpy.lib.npyio import NpzFile
@@ -14,6 +16,8 @@ from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError
+
+logger = logging.getLogger("pyrovae")
 
 OBSERVATIONS = "x"
 """Name under which an ``.npz`` file keeps the observations beside further variables."""
@@ -44,6 +48,8 @@ def read_path(source: str | Path) -> Splits:
     path, key = path_and_key(source)
     if path.is_dir():
         return read_folder(path)
+    if not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder: copy the data into a file")
     if is_image(path):
         raise DataError(f"{path} is a single image: give a folder of at least 10")
     match path.suffix.lower():
@@ -62,9 +68,9 @@ def read_path(source: str | Path) -> Splits:
 
 def path_and_key(source: str | Path) -> tuple[Path, str | None]:
     """Take ``file.npz:key`` apart; any other path has no key."""
-    file, _, key = str(source).rpartition(":")
-    if file.lower().endswith(".npz"):
-        return Path(file).expanduser(), key
+    found = re.fullmatch(r"(.*?\.npz):(.*)", str(source), re.IGNORECASE | re.DOTALL)
+    if found:
+        return Path(found[1]).expanduser(), found[2]
     return Path(source).expanduser(), None
 
 
@@ -122,8 +128,24 @@ def labels_beside(x: Array, chosen: str, archive: NpzFile, path: Path) -> Array 
         if key != chosen and key in archive.files:
             labels = read_member(archive, key, path)
             if labels.shape == x.shape[:1] and labels.dtype.kind in "iu":
-                return labels
+                return require_int64(labels, f"{path}:{key}")
+            logger.warning(
+                "%s:%s is not taken as the classes: it has shape %s and type %s, and these would "
+                "be whole numbers of shape %s",
+                path,
+                key,
+                labels.shape,
+                labels.dtype,
+                x.shape[:1],
+            )
     return None
+
+
+def require_int64(labels: Array, where: str) -> Array:
+    """Refuse whole numbers that would wrap round."""
+    if labels.size and int(labels.max()) >= 2**63:
+        raise DataError(f"{where} has the value {labels.max()}: number the classes from 0 on")
+    return labels
 
 
 def factors_beside(

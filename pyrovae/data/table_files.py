@@ -35,7 +35,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             f"{path} cannot be read: pandas needs pyarrow for parquet; pip install pyarrow, or "
             "give a .csv file"
         ) from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # damage may make the readers of pandas raise anything
         why = str(error).strip().partition("\n")[0]
         raise DataError(
             f"{path} cannot be read ({why}): save it again as a table with a line of names"

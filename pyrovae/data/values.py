@@ -45,8 +45,18 @@ def as_numbers(where: str, values: Any) -> Tensor:
     return torch.from_numpy(numeric)
 
 
+LARGEST = 1e18
+"""Largest magnitude, whose square is a number in single precision, also in sums."""
+
+
 def check_finite(values: Array, name: str) -> None:
-    """Refuse values that are not finite, saying how many there are and where the first is."""
+    """Refuse values that are not finite, or whose squares are not, saying where the first is."""
+    if (beyond := np.abs(values) > LARGEST).any() and np.isfinite(values).all():
+        first = tuple(int(i) for i in np.unravel_index(int(beyond.argmax()), beyond.shape))
+        raise DataError(
+            f"{name} has the value {values[first]:g} in observation {first[0]} at {first[1:]}, "
+            f"whose square is beyond single precision: replace it, or choose another unit"
+        )
     finite = np.isfinite(values)
     if finite.all():
         return

@@ -27,4 +27,5 @@ def active_dimensions(codes: Tensor) -> int:
         Burda, Grosse and Salakhutdinov (2016), *Importance Weighted Autoencoders*,
         arXiv:1509.00519.
     """
-    return int((codes.var(0) > ACTIVE_VARIANCE).sum())
+    spread = codes.var(0, correction=min(1, len(codes) - 1))  # of one observation: none
+    return int((spread > ACTIVE_VARIANCE).sum())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -9,7 +12,7 @@ from torch.distributions import constraints
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, reason
 from pyrovae.evaluation.batches import batches
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.observed_values import is_masked, shown
@@ -47,6 +50,24 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
                         f"p(x | z) = {autoencoder.formulas().likelihood} takes "
                         f"{autoencoder.advice}"
                     )
+
+
+def invalid_parameter(autoencoder: Autoencoder, data: Dataset) -> str:
+    """The parameter that a distribution of the programs cannot have, such as a negative scale.
+
+    Training does not look at them. One batch is looked at.
+
+    Returns:
+        Its name and that of the distribution; empty if there is no such parameter.
+    """
+    batch = next(batches(data, autoencoder.device))
+    with evaluating(autoencoder, autoencoder.device), pyro.validation_enabled(True):
+        try:
+            autoencoder.traces(batch)
+        except ValueError as error:
+            found = re.search(r"Expected parameter (\w+) .*of distribution (\w+)", reason(error))
+            return f"{found[1]} of {found[2]}" if found else ""
+    return ""
 
 
 def _observed(autoencoder: Autoencoder, batch: Batch) -> dict[str, Site]:

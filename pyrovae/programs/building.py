@@ -23,6 +23,7 @@ from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Declaration, Seen
 from pyrovae.programs.handwritten import Handwritten
+from pyrovae.programs.memory import require_memory
 from pyrovae.programs.own_parts import (
     DECLARED,
     Parts,
@@ -133,6 +134,9 @@ def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits, par
         seen.levels,
         seen.columns,
     )
+    if not any(parts):
+        sizes = (model.model_dump(), inference.guide.model_dump(), tuple(seen.shape))
+        require_memory(lambda: declared(declaration), sizes)
     with seeded(inference.seed):
         count = model.prior.pseudo_inputs if isinstance(model.prior, VampPriorSpec) else 0
         examples = seen.batch(torch.randint(len(seen), (count,), device=seen.rows.device)).x

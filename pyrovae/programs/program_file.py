@@ -66,7 +66,9 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(definition)
     try:
         definition.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also sys.exit, which would end the command without a word
         raise SpecError(f"{path}: {type(error).__name__}: {reason(error)}") from error
     return module
 

@@ -75,9 +75,11 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
     warnings = "".join(caution(warning) + "\n" for warning in training.warnings)
     kinds = [warning.kind for warning in training.warnings]
     collapsed = ": the posterior has collapsed" if "posterior_collapse" in kinds else ""
+    error, over = f" ± {nats(summary.standard_error)}", f"standard error over {summary.count} data"
+    if summary.count == 1:
+        error, over = "", "a single one, so without a standard error"
     return (
-        f"test ELBO   {nats(summary.elbo)} ± {nats(summary.standard_error)} nats per observation "
-        f"(standard error over {summary.count} data)\n"
+        f"test ELBO   {nats(summary.elbo)}{error} nats per observation ({over})\n"
         f"            reconstruction {nats(summary.reconstruction)}, KL {nats(summary.kl)}\n"
         f"{note}"
         f"active      {active} of {dims} latent dimensions{collapsed}\n"

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,24 @@ if TYPE_CHECKING:
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Temporary file that atomically replaces another once it is complete."""
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.writing")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as on a full disk
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what writers that were killed have left."""
+    for file in folder.glob(".*.writing"):
+        file.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -7,18 +7,26 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, get_args
 
-from pyrovae.errors import PyrovaeError
+from pyrovae.errors import PyrovaeError, reason, short
 from pyrovae.specs.computation import Compile
 from pyrovae.version import __version__
 
 # Threads that spin while they wait start the next operation at once, but compete for the cores as
 # soon as anything else runs on the machine.
 SPINS, SPINS_WHEN_BUSY = 30_000, 2000
+NO_MEMORY = (
+    "there is not enough memory: choose smaller widths, inference.batch_size or particles, or "
+    "fewer data"
+)
 
 SAVED = "interrupted; whatever was saved is still there"
 
@@ -34,22 +42,68 @@ def run(program: Callable[[], int], interrupted: str = SAVED) -> int:
     Returns:
         The program's exit status, or 2 for an input that cannot work, or 130 if interrupted.
     """
+    open_streams()
     # OpenMP reads this when torch loads it.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS if _is_idle() else SPINS_WHEN_BUSY))
     try:
-        return program()
+        with _terminable():
+            return program()
     except PyrovaeError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write("".join(f"{short(line)}\n" for line in str(error).splitlines()))
         return 2
     except BrokenPipeError:  # the reader of the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a deleted folder
-        sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror}\n")
+        sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror or error}\n")
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not re.search("memory", f"{type(error).__name__} {error}", re.IGNORECASE):
+            raise
+        sys.stderr.write(f"{NO_MEMORY} ({short(reason(error), 80)})\n")
         return 2
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{str(stop) or interrupted}\n")
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    except SystemExit as stop:  # of a user's program: the command has not done its work
+        sys.stderr.write(f"the program called sys.exit({stop.code!r}): take that out\n")
+        return 2
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: with a sentence, and what it writes made whole."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def open_streams() -> None:
+    """Make stdout and stderr take any text: β where the encoding has none, closed ones."""
+    for number in range(3):  # else the next file that is opened would take what is written there
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _is_idle() -> bool:
@@ -97,6 +151,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def command_parser(name: str, description: str, epilog: str = "") -> CommandParser:
     """Parser that leaves out options that are not given; their defaults are in the dataclasses."""
+    open_streams()  # for the help
     parser = CommandParser(
         prog=f"python -m pyrovae.{name}",
         description=description,

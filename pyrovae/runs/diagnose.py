@@ -28,6 +28,7 @@ from pyrovae.runs.agreements import agreement_of
 from pyrovae.runs.atomic_files import file_name, save_tree, write_atomically, write_json
 from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import DiagnoseOptions
+from pyrovae.runs.output_files import require_writable
 from pyrovae.runs.writing import versions
 from pyrovae.specs.computation import Computation
 
@@ -80,6 +81,7 @@ def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -
     require_enough(run.data.test.first(num), options.draws)
     observed = run.first(num)
     folder = folder_of(options, run)
+    require_writable(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     reworded = run.autoencoder.reworded
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")

@@ -18,6 +18,7 @@ from pyrovae.runs.atomic_files import file_name, write_json
 from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, write_csv
 from pyrovae.runs.loading import Observations, Run
 from pyrovae.runs.options import EvaluateOptions
+from pyrovae.runs.output_files import require_writable
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.local_inference import LocalInference
 
@@ -47,6 +48,8 @@ def evaluate_runs(options: EvaluateOptions, command: str, display: Display) -> l
     Raises:
         PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
     """
+    for folder in options.runs:
+        require_writable(_folder(folder, options))
     opened = load_runs(options)
     observed = [run.first(options.num) for run in opened]
     work = [(run.autoencoder, o.batch) for run, o in zip(opened, observed, strict=True)]
@@ -63,8 +66,8 @@ def evaluate_runs(options: EvaluateOptions, command: str, display: Display) -> l
 def _evaluate(
     run: Run, observed: Observations, options: EvaluateOptions, command: str, display: Display
 ) -> EvaluatedRun:
-    folder = run.folder / "evaluation"
-    folder.mkdir(exist_ok=True)
+    folder = _folder(run.folder, options)
+    folder.mkdir(parents=True, exist_ok=True)
     found = evaluate_pointwise(
         run.autoencoder,
         observed.batch,
@@ -88,6 +91,13 @@ def _evaluate(
     display.say(console.evaluation(str(run.folder), run.data.name, found, bits))
     display.say(console.written(notes, f"{file} and .csv"))
     return EvaluatedRun(run, found, bits, notes, file)
+
+
+def _folder(run: Path, options: EvaluateOptions) -> Path:
+    """Folder of the files of a run."""
+    if options.output is None:
+        return run / "evaluation"
+    return options.output if len(options.runs) == 1 else options.output / run.resolve().name
 
 
 def _bits_per_dimension(run: Run, found: Evaluation) -> Tensor | None:

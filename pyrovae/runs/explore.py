@@ -17,6 +17,7 @@ from pyrovae.runs.analyses import ANALYSES, CHECKS, FEW, Analysis, AnalysisConte
 from pyrovae.runs.atomic_files import file_name, write_atomically, write_json
 from pyrovae.runs.loading import Run, load_run
 from pyrovae.runs.options import ExploreOptions
+from pyrovae.runs.output_files import require_writable
 from pyrovae.runs.writing import versions
 
 PAGE_DPI = 130  # sharp at the width of the page
@@ -45,6 +46,7 @@ def explore(run: Run, options: ExploreOptions, command: str, display: Display) -
     folder = _folder(options, run)
     asked = AnalysisContext(run, observed, options, folder, display)
     _require_possible(asked)
+    require_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)  # fails before the work if it must
     notes = [*run.notes, *filter(None, [observed.note])]
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")

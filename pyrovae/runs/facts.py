@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +12,7 @@ from typing import Any, Literal
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pyrovae.errors import CheckpointError
+from pyrovae.errors import CheckpointError, reason
 from pyrovae.specs.computation import Computation
 from pyrovae.version import __version__
 
@@ -25,10 +27,13 @@ WEIGHTS = "weights.safetensors"
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 FIGURES = "figures"
+MANIFEST = "manifest.json"
 LOCK = ".lock"
 
-Status = Literal["running", "interrupted", "diverged", "finished"]
+Status = Literal["running", "interrupted", "failed", "diverged", "finished"]
 Goal = Literal["calibrated"] | float
+
+logger = logging.getLogger("pyrovae")
 
 
 class _Facts(BaseModel):
@@ -143,8 +148,8 @@ class RunFacts(_Facts):
             raise CheckpointError(f"{folder} is not the folder of a run: it has no {FACTS}")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} is damaged: {reason(error)}") from None
         if not isinstance(content, dict):
             raise CheckpointError(f"{path} is damaged: it does not describe a run")
         _require_known_version(folder, content)
@@ -169,10 +174,35 @@ def is_run(folder: Path) -> bool:
     return (folder / FACTS).is_file()
 
 
+def only_begun(folder: Path) -> bool:
+    """True if the folder is empty, or holds no more than a run that has saved no state yet."""
+    names = {file.name for file in folder.iterdir()}
+    begun = {FACTS, MODEL, PROGRAM, ARGUMENTS, INFERENCE, METRICS} if FACTS in names else set()
+    others = names - begun - {MANIFEST, LOCK}
+    has_records = METRICS in names and (folder / METRICS).stat().st_size > 0
+    return not has_records and all(re.fullmatch(r"\..*\.writing", name) for name in others)
+
+
+def is_program(folder: Path) -> bool:
+    """True if the run's model is a program: a declared run has ``model.toml``, which decides."""
+    return (folder / PROGRAM).is_file() and not (folder / MODEL).is_file()
+
+
 def model_file(folder: Path) -> Path:
     """File that declares the run's model: a program, or a specification."""
-    program = folder / PROGRAM
-    return program if program.is_file() else folder / MODEL
+    return folder / (PROGRAM if is_program(folder) else MODEL)
+
+
+def announce_program(folder: Path) -> None:
+    """Say that opening the run executes its program."""
+    logger.warning("runs %s, the program of this run", folder / PROGRAM)
+
+
+def announce_data(folder: Path, source: str, root: str | Path) -> None:
+    """Say which data are about to be read because ``run.json`` names them."""
+    where = "" if Path(source).is_absolute() else f" in {root}"
+    if source != "digits":  # these come with scikit-learn
+        logger.warning("reads %s%s, the data of %s", source, where, folder)
 
 
 def _require_known_version(folder: Path, content: Mapping[str, Any]) -> None:

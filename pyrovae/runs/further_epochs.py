@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pyrovae.errors import CheckpointError
 from pyrovae.objectives.schedules import Budget
-from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import INFERENCE, WEIGHTS, RunFacts
 from pyrovae.runs.writing import RunWriter, Saved
 from pyrovae.specs import InferenceSpec
@@ -55,12 +54,12 @@ def go_further(run: RunWriter, training: Training, begun: InferenceSpec, command
     """
     if begun == training.spec:
         return ""
-    write_atomically(run.folder / INFERENCE, training.spec.to_toml().encode())
+    run.write({INFERENCE: training.spec.to_toml().encode()})
     first = RunFacts.read(run.folder).command
     run.update(command=f"{first}; {command}")
     if training.finished:
         return ""
-    (run.folder / WEIGHTS).unlink(missing_ok=True)
+    run.remove(WEIGHTS)
     run.update(test=None, weights=None, figures=[])
     if not _schedule_differs(training, begun.epochs):
         return ""

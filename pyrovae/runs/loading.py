@@ -21,13 +21,26 @@ from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.support_check import check_support
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.runs.facts import ARGUMENTS, BEST, INFERENCE, LAST, PROGRAM, WEIGHTS, RunFacts
+from pyrovae.runs.facts import (
+    ARGUMENTS,
+    BEST,
+    FACTS,
+    INFERENCE,
+    LAST,
+    PROGRAM,
+    WEIGHTS,
+    RunFacts,
+    announce_data,
+    announce_program,
+    is_program,
+)
+from pyrovae.runs.manifest import verify
+from pyrovae.runs.metrics_file import best_epoch, last_epoch, read_metrics
 from pyrovae.runs.weights import load_declared, load_weights
-from pyrovae.runs.writing import read_metrics
+from pyrovae.runs.writing import is_trained
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.program import ProgramSpec, read_arguments
-from pyrovae.training.early_stopping import is_better
 from pyrovae.training.records import History, Record
 
 
@@ -145,7 +158,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Autoencoder:
         DataError: The data of a program by hand are missing.
     """
     folder = Path(path)
-    if not (folder / PROGRAM).is_file():
+    if not is_program(folder):
         return load_declared(folder, device)
     return load_run(folder, device="cpu").autoencoder.to(device)
 
@@ -161,7 +174,7 @@ def load_model(folder: str | Path, device: str = "auto") -> tuple[Autoencoder, t
         PyrovaeError: As :func:`load_run`.
     """
     folder = Path(folder)
-    if (folder / PROGRAM).is_file():
+    if is_program(folder):
         run = load_run(folder, device=device)
         return run.autoencoder, run.notes
     facts, inference = _facts(folder), _inference(folder)
@@ -222,7 +235,10 @@ def load_run(
 def _facts(folder: Path) -> RunFacts:
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}: give the folder of a run")
-    return RunFacts.read(folder)
+    facts = RunFacts.read(folder)
+    verify(folder, FACTS)
+    killed = facts.status == "running" and not is_trained(folder)
+    return facts.with_changes({"status": "interrupted"}) if killed else facts
 
 
 def _inference(folder: Path) -> InferenceSpec:
@@ -230,49 +246,41 @@ def _inference(folder: Path) -> InferenceSpec:
     if not file.is_file():
         raise CheckpointError(f"{folder} is not a whole run: it has no {INFERENCE}")
     try:
-        return read(file, InferenceSpec)
+        spec = read(file, InferenceSpec)
     except SpecError as error:
         first = str(error).partition("\n")[0]
         raise CheckpointError(f"cannot be read by this version: {first}") from None
+    verify(folder, INFERENCE)
+    return spec
 
 
 def _weights(folder: Path, inference: InferenceSpec, facts: RunFacts) -> Weights:
     """Kept weights; for an unfinished run, the last, or the best with early stopping."""
     finished = folder / WEIGHTS
-    if finished.is_file():
-        known = facts.weights or {}
-        return Weights(finished, known.get("epoch", _last_epoch(folder)), ())
+    if not finished.is_file():
+        verify(folder, WEIGHTS)
+    else:
+        epoch = (facts.weights or {}).get("epoch")
+        return Weights(finished, last_epoch(folder) if epoch is None else epoch, ())
     order = (LAST, BEST) if inference.early_stopping is None else (BEST, LAST)
     for name in order:
         file = folder / name
         if file.is_file():
-            epoch = _best_epoch(folder, inference) if name == BEST else _last_epoch(folder)
+            epoch = best_epoch(folder, inference) if name == BEST else last_epoch(folder)
             note = (
                 f"{folder} is unfinished: these are its {file.stem} weights, of epoch {epoch} of "
                 f"{inference.epochs}"
             )
             return Weights(file, epoch, (note,))
+    if facts.status == "diverged":
+        raise CheckpointError(
+            f"{folder} has no weights: its training diverged in the first epoch; look at the "
+            "data, and train anew with a lower inference.optimiser.learning_rate"
+        )
     raise CheckpointError(
         f"{folder} has no weights yet: no epoch of it has ended; go on with "
         f"python -m pyrovae.train --resume {shlex.quote(str(folder))}"
     )
-
-
-def _validation(folder: Path) -> list[dict[str, Any]]:
-    return [record for record in read_metrics(folder) if record["split"] == "validation"]
-
-
-def _last_epoch(folder: Path) -> int:
-    return max((record["epoch"] for record in _validation(folder)), default=0)
-
-
-def _best_epoch(folder: Path, inference: InferenceSpec) -> int:
-    """The best epoch by validation ELBO, with ``min_delta`` as in training."""
-    best, epoch = -float("inf"), 0
-    for record in _validation(folder):
-        if is_better(record["elbo"], best, inference):
-            best, epoch = record["elbo"], record["epoch"]
-    return epoch
 
 
 def _data(
@@ -288,6 +296,8 @@ def _data(
             f"the data of {folder}, {source}, are no longer there: put them back, or name them "
             "with --data"
         )
+    if data is None:
+        announce_data(folder, source, facts.data.root if data_root is None else data_root)
     return _of_its_shape(folder, facts, source, data_root)
 
 
@@ -333,17 +343,22 @@ def open_autoencoder(
         data: Data on which handwritten programs are run once.
         inference: The inference's specification.
     """
-    program = program_of(folder)
     with seeded(inference.seed):
-        if not program.file.is_file():
+        if not is_program(folder):
             return load_declared(weights)
-        autoencoder = Handwritten(program, data)
+        announce_program(folder)
+        autoencoder = Handwritten(program_of(folder), data)
     load_weights(autoencoder, weights)
     return autoencoder
 
 
 def program_of(folder: Path) -> ProgramSpec:
-    """The program in a run's folder, if it has one, with its arguments."""
+    """The program in a run's folder, with its arguments.
+
+    Raises:
+        CheckpointError: It is not as the run wrote it.
+    """
+    verify(folder, PROGRAM, ARGUMENTS)
     return ProgramSpec(folder / PROGRAM, read_arguments(folder / ARGUMENTS))
 
 

@@ -20,9 +20,9 @@ from pyrovae.report.display import Display
 from pyrovae.runs.diagnose import folder_of, report
 from pyrovae.runs.explore import explore
 from pyrovae.runs.loading import Run, load_run
+from pyrovae.runs.metrics_file import read_metrics
 from pyrovae.runs.options import DiagnoseOptions, ExploreOptions
 from pyrovae.runs.results import reconstructed, sampled
-from pyrovae.runs.writing import read_metrics
 from pyrovae.specs.local_inference import LocalInference, Resample
 
 if TYPE_CHECKING:

@@ -58,9 +58,24 @@ class EvaluateOptions(HeldOutOptions):
 
     Attributes:
         refine_steps: Gradient steps on the ELBO of each observation before it is evaluated.
+        output: Folder to write to, with a folder for each of several runs; by default
+            ``RUN/evaluation``.
+
+    Raises:
+        SpecError: Two runs would be written to one folder.
     """
 
     refine_steps: int = 0
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        names = [folder.resolve().name for folder in self.runs]
+        for name in names:
+            if self.output is not None and names.count(name) > 1:
+                raise SpecError(
+                    f"--output {self.output}: two of the runs are called {name}: evaluate them "
+                    "one by one"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

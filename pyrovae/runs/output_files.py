@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -38,6 +39,17 @@ def require_new(output: Path | None) -> None:
             f"--output {output}: pandas needs pyarrow for parquet; pip install pyarrow, or name a "
             ".csv file"
         )
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before the work.
+
+    Raises:
+        SpecError: It is such a folder.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(place, os.W_OK):
+        raise SpecError(f"{place} cannot be written to: name another place with --output")
 
 
 @dataclass(frozen=True)

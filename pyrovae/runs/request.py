@@ -8,7 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from pyrovae.errors import SpecError
-from pyrovae.runs.facts import ARGUMENTS, INFERENCE, RefinedFacts, RunFacts, model_file
+from pyrovae.runs.facts import (
+    ARGUMENTS,
+    FACTS,
+    INFERENCE,
+    PROGRAM,
+    RefinedFacts,
+    RunFacts,
+    announce_data,
+    announce_program,
+    is_program,
+    model_file,
+    only_begun,
+)
+from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find
@@ -71,7 +84,7 @@ class RunSpec:
                 not empty.
             CheckpointError: The folder to resume from is not a run's.
         """
-        require_empty(output)
+        _require_new(output)
         begun = _Usual.for_data(data) if resume is None else _Usual.of(resume)
         model_path = find(model or begun.model_file, "models")
         inference_path = find(inference or begun.inference_file, "inference")
@@ -82,6 +95,8 @@ class RunSpec:
                 "inference.frozen = 'model' fits the guide of a fitted model: name its run with "
                 "--start, or use python -m pyrovae.refine RUN"
             )
+        if resume is not None and data is None:
+            announce_data(resume, begun.data, begun.data_root)
         program = {f"program.{key}": value for key, value in begun.arguments.items()}
         return cls(
             model=set_model(model_path, {**program, **settings}),
@@ -123,11 +138,16 @@ class _Usual:
 
     @classmethod
     def of(cls, folder: Path) -> _Usual:
+        """Values of the resumed run."""
         facts = RunFacts.read(folder)
+        verify(folder, FACTS)
+        if is_program(folder):
+            verify(folder, PROGRAM, ARGUMENTS)
+            announce_program(folder)
         return cls(
             model_file=str(model_file(folder)),
             model=facts.model,
-            arguments=read_arguments(folder / ARGUMENTS),
+            arguments=read_arguments(folder / ARGUMENTS) if is_program(folder) else {},
             inference_file=str(folder / INFERENCE),
             inference=facts.inference,
             data=facts.data.source,
@@ -135,6 +155,12 @@ class _Usual:
             computation=facts.computation,
             refined=facts.refined,
         )
+
+
+def _require_new(output: Path | None) -> None:
+    """As :func:`require_empty`, but a run in which nothing was saved may begin again."""
+    if output is None or not output.is_dir() or not only_begun(output):
+        require_empty(output)
 
 
 def require_empty(output: Path | None) -> None:

@@ -27,7 +27,7 @@ from pyrovae.report.display import Display
 from pyrovae.runs.atomic_files import file_name
 from pyrovae.runs.loading import Run, load_model, load_run
 from pyrovae.runs.options import EncodeOptions, ResultsOptions, SampleOptions
-from pyrovae.runs.output_files import Results
+from pyrovae.runs.output_files import Results, require_writable
 from pyrovae.specs.local_inference import LocalInference
 
 
@@ -91,9 +91,10 @@ def sample_run(options: SampleOptions, display: Display) -> Path:
     Raises:
         PyrovaeError: A run that cannot be opened, or p(x) that is given labels or the like.
     """
+    file = options.run / "results" / "samples.npy"
+    require_writable((options.output or file).parent)
     autoencoder, notes = load_model(options.run, options.device)
     x = sampled(autoencoder, options.num, options.seed)
-    file = options.run / "results" / "samples.npy"
     results = Results(x, {"x": x}, {"x": list(autoencoder.contract.columns)})
     return _written(results, options, file, notes, display)
 
@@ -168,6 +169,7 @@ def _values(found: Mapping[str, EncodedSite]) -> dict[str, list[str]]:
 
 def _opened(options: ResultsOptions, display: Display) -> tuple[Run, Dataset, list[str]]:
     """The run, the data to look at, and notes."""
+    require_writable((options.output or options.run / "results" / "a file").parent)
     run = load_run(
         options.run, data=options.data, data_root=options.data_root, device=options.device
     )

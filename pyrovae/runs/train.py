@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,32 +19,34 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
 from pyrovae.diagnosis.agreement import Until, agreement, likeness
-from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason
+from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason, shown
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.evaluation.latent_means import active_dimensions, codes
 from pyrovae.evaluation.metrics import BoundSummary
 from pyrovae.evaluation.reconstruction import why_no_means
+from pyrovae.evaluation.support_check import invalid_parameter
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.building import build
 from pyrovae.programs.starting import start_from
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.agreements import facts_of
-from pyrovae.runs.facts import CHECKPOINT, FACTS, FIGURES, WEIGHTS, DataFacts, RunFacts
+from pyrovae.runs.facts import CHECKPOINT, FIGURES, WEIGHTS, DataFacts, RunFacts, only_begun
 from pyrovae.runs.further_epochs import go_further, require_epochs_left
 from pyrovae.runs.loading import load_model
+from pyrovae.runs.metrics_file import read_metrics
 from pyrovae.runs.request import RunSpec
-from pyrovae.runs.weights import save
+from pyrovae.runs.weights import file_content
 from pyrovae.runs.writing import (
     Identity,
     RunWriter,
     Saved,
+    clear,
     declarations,
     locked,
     new_folder,
     read_checkpoint,
-    read_metrics,
     versions,
 )
 from pyrovae.training.loop import Callback, Training
@@ -120,6 +123,18 @@ def _train_into(
     folder: Path, request: RunSpec, training: Training, command: str, display: Display
 ) -> TrainedRun:
     run, saved = begin_or_resume(folder, request, training, command)
+    with true_status(run):
+        return _train(run, saved, request, training, command, display)
+
+
+def _train(
+    run: RunWriter,
+    saved: Saved | None,
+    request: RunSpec,
+    training: Training,
+    command: str,
+    display: Display,
+) -> TrainedRun:
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if saved is not None:
@@ -147,11 +162,25 @@ def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
         CheckpointError: The state does not fit the training.
     """
     try:
+        require_place(state, training)
         training.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # what is of another type may raise anything
         raise CheckpointError(
             f"{folder}: the checkpoint was not written by this version of pyrovae: {reason(error)}"
         ) from None
+
+
+def require_place(state: dict[str, Any], training: Training) -> None:
+    """Refuse a state that is at no step of the training.
+
+    Raises:
+        ValueError: It is such a state.
+    """
+    step, seconds = state["step"], state["seconds"]
+    if type(step) is not int or not 0 <= step <= training.budget.steps:
+        raise ValueError(f"step {shown(step)} is none of its {training.budget.steps}")
+    if not isinstance(seconds, float | int) or not 0 <= seconds < math.inf:
+        raise ValueError(f"it took {shown(seconds)} seconds")
 
 
 def begin_or_resume(
@@ -163,14 +192,16 @@ def begin_or_resume(
         PyrovaeError: The run to resume is another one, or the folder has a run by now.
     """
     identity = Identity.of(training)
-    run = RunWriter(folder, identity)
     if request.resume is not None:
         saved = read_checkpoint(folder, identity)
         require_epochs_left(folder, training, saved)
+        run = RunWriter(folder, identity)
         run.update(status="running")
         return run, saved
-    if (folder / FACTS).exists():
+    if not only_begun(folder):
         raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
+    clear(folder)
+    run = RunWriter(folder, identity)
     begin(run, request, training, command)
     return run, None
 
@@ -225,8 +256,6 @@ def _start(autoencoder: Autoencoder, folder: Path) -> str:
 
 def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
     """Write the specifications and facts of the run before it begins."""
-    for name, text in run.identity.declarations.items():
-        (run.folder / name).write_text(text, encoding="utf-8")
     data = training.splits
     source = request.data if request.data in NAMES else Path(request.data).expanduser().absolute()
     run.describe(
@@ -254,6 +283,21 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
             ),
         )
     )
+    run.write({name: text.encode() for name, text in run.identity.declarations.items()})
+
+
+@contextmanager
+def true_status(run: RunWriter) -> Iterator[None]:
+    """Note in ``run.json`` that a training has ended by an error or a signal."""
+    try:
+        yield
+    except DivergenceError:
+        raise  # noted already
+    except BaseException as error:
+        with suppress(OSError):  # as on a full disk
+            stopped = isinstance(error, KeyboardInterrupt)
+            run.update(status="interrupted" if stopped else "failed")
+        raise
 
 
 @contextmanager
@@ -262,6 +306,8 @@ def interruptible(training: Training) -> Iterator[list[int]]:
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if received:  # the second time: at once
+            raise KeyboardInterrupt
         received.append(number)
         training.interrupted = True
 
@@ -279,7 +325,7 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
 
     autoencoder, test = training.autoencoder, training.splits.test
     training.conclude()
-    save(autoencoder, run.folder / WEIGHTS)
+    run.write({WEIGHTS: file_content(autoencoder)})
     _say_agreement(run, training, display)
     summary = evaluate(autoencoder, test, training.objective)
     means = codes(autoencoder, test)
@@ -288,6 +334,8 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
     metrics = read_metrics(run.folder)
     figures = draw_figures(run.folder / FIGURES, autoencoder, test, metrics, training.kept.epoch)
+    if autoencoder.declaration is None and (found := invalid_parameter(autoencoder, test)):
+        display.say(f"warning     the programs give the {found} a value that it cannot have")
     reason = why_no_means(autoencoder, observations(test, torch.arange(1)).to(training.device))
     run.update(
         status="finished",

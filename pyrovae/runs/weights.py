@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from pyrovae.errors import CheckpointError, SpecError
+from pyrovae.errors import CheckpointError, SpecError, reason, shown
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.arguments import require_autoencoder
@@ -19,6 +21,7 @@ from pyrovae.programs.building import declared
 from pyrovae.programs.vae import VAE
 from pyrovae.runs.atomic_files import write_atomically
 from pyrovae.runs.facts import WEIGHTS
+from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
 
@@ -42,11 +45,16 @@ def save(autoencoder: Autoencoder, path: str | Path) -> None:
             f"save(vae, path): {path} {'is a folder' if path.is_dir() else 'is in no folder'}: "
             "give the path of a file in a folder that is there, such as vae.safetensors"
         )
+    write_atomically(path, file_content(autoencoder))
+
+
+def file_content(autoencoder: Autoencoder) -> bytes:
+    """The weights and their declaration, as a safetensors file."""
     # Copies, because safetensors refuses a parameter that has two names.
     weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
-    write_atomically(path, to_bytes(weights, metadata))
+    return to_bytes(weights, metadata)
 
 
 def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
@@ -61,7 +69,11 @@ def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
         CheckpointError: The file is missing, damaged, or holds weights without a declaration.
     """
     path = _in_folder(path)
-    vae = declared(_declaration(path))
+    declaration = _declaration(path)
+    try:
+        vae = declared(declaration)
+    except (RuntimeError, TypeError, ValueError) as error:  # as of a shape beyond all measure
+        raise CheckpointError(f"{path}: cannot be built: {reason(error)}") from None
     load_weights(vae, path)
     return vae.to(device).eval()
 
@@ -81,7 +93,13 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
             part.rename(weights, f"{name}.")
     if not any("standardisation" in name for name in weights):
         weights |= _as_they_are(autoencoder)
-    own = {name: value.shape for name, value in autoencoder.state_dict().items()}
+    state = autoencoder.state_dict()
+    own = {name: value.shape for name, value in state.items()}
+    for name in own.keys() & weights.keys():
+        if weights[name].is_floating_point() != state[name].is_floating_point():
+            raise CheckpointError(
+                f"{path}: parameter '{name}' is of type {weights[name].dtype}: the file is damaged"
+            )
     for name in own.keys() | weights.keys():
         theirs = weights[name].shape if name in weights else None
         if own.get(name) != theirs:
@@ -117,6 +135,7 @@ def _declaration(path: Path) -> Declaration:
         )
     try:
         tree = json.loads(text)
+        _require_shape(tree["shape"], tree["levels"])
         return Declaration(
             validate(tree["model"], ModelSpec, str(path)),
             validate(tree["inference"], InferenceSpec, str(path)),
@@ -124,17 +143,35 @@ def _declaration(path: Path) -> Declaration:
             tree["levels"],
             tuple(tree.get("columns", ())),
         )
-    except (SpecError, KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: cannot be read by this version: {error}") from None
+    except (SpecError, KeyError, ValueError, TypeError, RecursionError) as error:
+        why = reason(error)
+        raise CheckpointError(f"{path}: cannot be read by this version: {why}") from None
+
+
+def _require_shape(shape: Any, levels: Any) -> None:
+    """Refuse what is no shape or no largest value of data.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError(f"shape {shown(shape)}")
+    if levels is not None and not (type(levels) in (int, float) and 0 < levels < math.inf):
+        raise ValueError(f"levels {shown(levels)}")
 
 
 def _opened(path: Path) -> safe_open:
     if not path.is_file():
         raise CheckpointError(f"there are no weights at {path}")
     try:
-        return safe_open(path, framework="pt")
+        path.open("rb").close()  # safetensors takes a file that may not be read for a missing one
+        opened = safe_open(path, framework="pt")
+    except PermissionError:
+        raise CheckpointError(f"{path} may not be read: ask its owner for permission") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from None
+    verify(path.parent, path.name)
+    return opened
 
 
 def _to_json(declaration: Declaration) -> str:

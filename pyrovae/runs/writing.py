@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import logging
+import pickle
 import platform
 import time
 import tomllib
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from pyrovae.errors import CheckpointError, PyrovaeError, SpecError, reason
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.runs.atomic_files import write_atomically
+from pyrovae.runs.atomic_files import remove_temporary
 from pyrovae.runs.facts import (
     ARGUMENTS,
     BEST,
@@ -30,12 +32,15 @@ from pyrovae.runs.facts import (
     INFERENCE,
     LAST,
     LOCK,
+    MANIFEST,
     METRICS,
     MODEL,
     PROGRAM,
     RunFacts,
 )
-from pyrovae.runs.weights import save
+from pyrovae.runs.manifest import Manifest, verify
+from pyrovae.runs.metrics_file import MetricsFile, kept_aside
+from pyrovae.runs.weights import file_content
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import differences, validate
 from pyrovae.training.fit_warnings import FitWarning
@@ -45,6 +50,7 @@ from pyrovae.version import __version__
 
 # Keys of an inference with which a run may go on otherwise than it was begun.
 MAY_CHANGE = ("epochs ", "early_stopping")
+logger = logging.getLogger("pyrovae")
 
 
 class Identity(NamedTuple):
@@ -94,7 +100,8 @@ class RunWriter(Callback):
 
     ``checkpoint.pt`` is the whole state, replaced atomically after each epoch and on
     interruption; the other files are for users and their tools. No file is a pickle that has to
-    be trusted: weights are safetensors, and the state is read with ``weights_only=True``.
+    be trusted: weights are safetensors, and the state is read with ``weights_only=True``. The
+    check sums of all are in ``manifest.json``.
 
     Args:
         folder: Output folder; must exist.
@@ -104,21 +111,25 @@ class RunWriter(Callback):
     def __init__(self, folder: Path, identity: Identity) -> None:
         self.folder = folder
         self.identity = identity
+        self.manifest = Manifest.of(folder)
 
     def on_start(self, training: Training) -> None:
         """Save the state before the first epoch; drop metrics beyond it."""
-        kept = [r for r in read_metrics(self.folder) if r["step"] <= training.step]
-        lines = "".join(json.dumps(record) + "\n" for record in kept if record["split"] != "test")
-        write_atomically(self.folder / METRICS, lines.encode())
-        self._checkpoint(training)
+        remove_temporary(self.folder)
+        found = MetricsFile.read(self.folder)
+        if found.fault and (self.folder / METRICS).exists():
+            copy = kept_aside(self.folder / METRICS)
+            logger.warning("%s; it is kept as %s", found.fault, copy.name)
+        kept = [r for r in found.records if r["step"] <= training.step and r["split"] != "test"]
+        lines = "".join(json.dumps(record) + "\n" for record in kept)
+        self.write({METRICS: lines.encode(), CHECKPOINT: self._state(training)})
 
     def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
         """Write the epoch's records and weights, then the state that refers to them."""
         self.record(records)
-        save(training.autoencoder, self.folder / LAST)
-        if training.best.epoch == training.epoch:
-            save(training.autoencoder, self.folder / BEST)
-        self._checkpoint(training)
+        weights = file_content(training.autoencoder)
+        best = {BEST: weights} if training.best.epoch == training.epoch else {}
+        self.write({LAST: weights, **best, CHECKPOINT: self._state(training)})
 
     def on_warning(self, training: Training, warning: FitWarning) -> None:
         """Write the warnings so far."""
@@ -126,25 +137,34 @@ class RunWriter(Callback):
 
     def on_end(self, training: Training) -> None:
         """Save the state, also in the middle of an epoch."""
-        self._checkpoint(training)
+        self.write({CHECKPOINT: self._state(training)})
 
     def record(self, records: Sequence[Record]) -> None:
         """Add lines to ``metrics.jsonl``."""
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(record)) + "\n" for record in records)
+        self.manifest.note(self.folder, METRICS)
 
     def describe(self, facts: RunFacts) -> None:
         """Write ``run.json``."""
-        write_atomically(self.folder / FACTS, facts.to_json().encode())
+        self.write({FACTS: facts.to_json().encode()})
 
     def update(self, **changes: Any) -> None:
         """Change some of the facts in ``run.json``."""
         self.describe(RunFacts.read(self.folder).with_changes(changes))
 
-    def _checkpoint(self, training: Training) -> None:
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Replace files of the run, one after the other, and their check sums."""
+        self.manifest.replace(self.folder, contents)
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the run, and its check sum."""
+        self.manifest.remove(self.folder, name)
+
+    def _state(self, training: Training) -> bytes:
         buffer = io.BytesIO()
         torch.save({**self.identity._asdict(), "state": training.state_dict()}, buffer)
-        write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
+        return buffer.getvalue()
 
 
 def new_folder(wanted: Path | None, *words: str) -> Path:
@@ -171,7 +191,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: Another process is training into it.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0.2)  # a reader holds it for a moment
     try:
         lock.acquire()
     except Timeout:
@@ -182,8 +202,29 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is gone
+            (folder / LOCK).unlink(missing_ok=True)
         lock.release()
+
+
+def is_trained(folder: Path) -> bool:
+    """True if a process is training into the folder; one that was killed is not."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that cannot be written to: nobody can tell
+        return True
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of a run that has saved no state yet; what makes it one comes last."""
+    for name in (MANIFEST, MODEL, PROGRAM, ARGUMENTS, INFERENCE, METRICS, FACTS):
+        (folder / name).unlink(missing_ok=True)
+    remove_temporary(folder)
 
 
 def _made(folder: Path) -> Path | None:
@@ -195,18 +236,6 @@ def _made(folder: Path) -> Path | None:
     return folder
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Records of ``metrics.jsonl``, without a last line that was cut off."""
-    path = folder / METRICS
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
-
-
 def read_checkpoint(folder: Path, identity: Identity) -> Saved:
     """Content of ``checkpoint.pt``.
 
@@ -214,6 +243,7 @@ def read_checkpoint(folder: Path, identity: Identity) -> Saved:
         CheckpointError: The file is missing, damaged or truncated, or belongs to another run.
     """
     saved = _load_checkpoint(folder / CHECKPOINT)
+    verify(folder, CHECKPOINT)
     for name, text in identity.declarations.items():
         changed = _differences(_completed(name, saved["declarations"].get(name, "")), text)
         if changed:
@@ -230,7 +260,10 @@ def read_checkpoint(folder: Path, identity: Identity) -> Saved:
 
 def _load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"there is no {path} to resume from")
+        raise CheckpointError(
+            f"there is no {path} to resume from: where nothing is trained yet, give the first "
+            "command again"
+        )
     try:
         # torch writes check sums, but does not verify them.
         with zipfile.ZipFile(path) as archive:
@@ -240,6 +273,10 @@ def _load_checkpoint(path: Path) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except PyrovaeError:
         raise
+    except pickle.UnpicklingError:  # torch advises to trust it
+        raise CheckpointError(
+            f"{path} is damaged or truncated, or holds objects that no run writes: it is not read"
+        ) from None
     except Exception as error:  # damage may make zipfile and torch raise anything
         raise CheckpointError(f"{path} is damaged or truncated: {reason(error)}") from None
     if not isinstance(saved, dict) or saved.keys() != {*Identity._fields, "state"}:

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pyrovae import notebook
-from pyrovae.errors import SpecError
+from pyrovae.errors import SpecError, reason
+
+# Bounds within which torch can compute: of the sizes of tensors, of what is made one after the
+# other, of what is counted, and of numbers of float32.
+Size = Annotated[int, Field(gt=0, le=10**6)]
+Few = Annotated[int, Field(gt=0, le=100)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+Positive = Annotated[float, Field(gt=0, le=1e30)]
+NonNegative = Annotated[float, Field(ge=0, le=1e30)]
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        SpecError: It cannot be read as one.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        raise SpecError(f"{file}: not a TOML file: {why_no_toml(error)}") from None
+
+
+def why_no_toml(error: ValueError | RecursionError) -> str:
+    """Reason for which a text cannot be read as TOML."""
+    if isinstance(error, RecursionError):
+        return "lists or tables within each other without end"
+    return "a number has too many digits" if "int_max_str_digits" in str(error) else reason(error)
 
 
 class Spec(BaseModel):

@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pyrovae.errors import SpecError, nearest
-from pyrovae.specs.base import Spec
+from pyrovae.errors import SpecError, nearest, short
+from pyrovae.specs.base import Spec, read_toml, why_no_toml
 from pyrovae.specs.error_messages import explain
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 Tree = dict[str, Any]
+
+DEEPEST = 10
+"""Tables within tables, at most."""
 
 
 def shelf(folder: str) -> Path:
@@ -39,7 +42,7 @@ def find(name: str, folder: str) -> Path:
     """
     if Path(name).suffix in {".toml", ".py"}:
         if not Path(name).is_file():
-            raise SpecError(f"there is no file '{name}'")
+            raise SpecError(f"there is no file '{short(name, 200)}'")
         return Path(name)
     for suffix in (".toml", ".py"):
         if (file := shelf(folder) / f"{name}{suffix}").is_file():
@@ -50,7 +53,9 @@ def find(name: str, folder: str) -> Path:
             f"no file '{name}' is shipped in {folder}/, and one is in {other}/: name the model "
             "first and the inference second, as in vae svi"
         )
-    raise SpecError(f"no file '{name}' is shipped in {folder}/; {nearest(name, shipped(folder))}")
+    raise SpecError(
+        f"no file '{short(name, 80)}' is shipped in {folder}/; {nearest(name, shipped(folder))}"
+    )
 
 
 def described(folder: str) -> dict[str, str]:
@@ -90,10 +95,7 @@ def read(file: Path, spec: type[AnySpec], overrides: Tree | None = None) -> AnyS
     Raises:
         SpecError: Not TOML, or keys, kinds or values that are not allowed; a sentence each.
     """
-    try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file}: not a TOML file: {error}") from None
+    tree = read_toml(file)
     return _overridden(_merge(_defaults(spec), tree), spec, str(file), overrides or {})
 
 
@@ -136,15 +138,21 @@ def parse_override(text: str) -> tuple[str, Any]:
         ('model.prior.kind', 'vamp')
 
     Raises:
-        SpecError: No ``=``.
+        SpecError: No ``=``, or no value that can be read.
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise SpecError(f"--set {text}: expected KEY=VALUE, as in model.prior.kind=vamp")
+        raise SpecError(
+            f"--set {short(text, 80)}: expected KEY=VALUE, as in model.prior.kind=vamp"
+        )
+    if key.count(".") > DEEPEST:
+        raise SpecError(f"--set {short(key, 80)}: no key has so many parts")
     try:
         tree = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return key, value
+    except (ValueError, RecursionError) as error:  # too many digits, lists within lists
+        raise SpecError(f"--set {short(key, 80)}: {why_no_toml(error)}") from None
     return key, tree["value"] if len(tree) == 1 else value
 
 

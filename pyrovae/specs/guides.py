@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Few, Size, Spec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec, Widths
 
 
@@ -35,7 +35,7 @@ class LowRankGuideSpec(Spec):
     """Normal whose covariance is diagonal plus a matrix of some rank."""
 
     kind: Literal["low_rank"] = "low_rank"
-    rank: PositiveInt = 2
+    rank: Size = 2
     encoder: EncoderSpec = MirrorSpec()
 
 
@@ -50,7 +50,7 @@ class MixtureGuideSpec(Spec):
     """Mixture of diagonal normals."""
 
     kind: Literal["mixture"] = "mixture"
-    components: PositiveInt = 4
+    components: Size = 4
     encoder: EncoderSpec = MirrorSpec()
 
 
@@ -58,7 +58,7 @@ class IAFGuideSpec(Spec):
     """Inverse autoregressive flow, behind it an affine map with correlations or without."""
 
     kind: Literal["iaf"] = "iaf"
-    layers: PositiveInt = 3
+    layers: Few = 3
     widths: Widths = (64, 64)
     correlated: bool = False
     encoder: EncoderSpec = MirrorSpec()
@@ -68,7 +68,7 @@ class SplineGuideSpec(Spec):
     """Neural spline flow with coupling layers, behind it an affine map as of ``iaf``."""
 
     kind: Literal["spline"] = "spline"
-    layers: PositiveInt = 3
+    layers: Few = 3
     widths: Widths = (64, 64)
     correlated: bool = False
     encoder: EncoderSpec = MirrorSpec()

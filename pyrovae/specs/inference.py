@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Count, Few, NonNegative, Positive, Size, Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
 from pyrovae.specs.objectives import (
     ELBOSpec,
@@ -29,24 +29,24 @@ class ConstantBetaSpec(Spec):
     """The same β at every step."""
 
     kind: Literal["constant"] = "constant"
-    value: NonNegativeFloat = 1.0
+    value: NonNegative = 1.0
 
 
 class LinearBetaSpec(Spec):
     """From ``start`` to ``value`` over the first ``warmup_epochs``, then constant."""
 
     kind: Literal["linear"] = "linear"
-    start: NonNegativeFloat = 0.0
-    value: NonNegativeFloat = 1.0
-    warmup_epochs: PositiveFloat = 10.0
+    start: NonNegative = 0.0
+    value: NonNegative = 1.0
+    warmup_epochs: Positive = 10.0
 
 
 class CyclicalBetaSpec(Spec):
     """``cycles`` times: from zero to ``value`` over ``rise`` of the cycle, then constant."""
 
     kind: Literal["cyclical"] = "cyclical"
-    value: NonNegativeFloat = 1.0
-    cycles: PositiveInt = 4
+    value: NonNegative = 1.0
+    cycles: Few = 4
     rise: Fraction = 0.5
 
 
@@ -58,10 +58,10 @@ BetaSpec = Annotated[
 class AdamFamilySpec(Spec):
     """Keys common to Adam and its relatives."""
 
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: Positive = 1e-3
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
-    eps: PositiveFloat = 1e-8
-    weight_decay: NonNegativeFloat = 0.0
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.0
 
 
 class AdamSpec(AdamFamilySpec):
@@ -74,14 +74,14 @@ class AdamWSpec(AdamFamilySpec):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
-    weight_decay: NonNegativeFloat = 0.01
+    weight_decay: NonNegative = 0.01
 
 
 class AdamaxSpec(AdamFamilySpec):
     """Adam under the infinity norm (Kingma and Ba 2015)."""
 
     kind: Literal["adamax"] = "adamax"
-    learning_rate: PositiveFloat = 2e-3
+    learning_rate: Positive = 2e-3
 
 
 OptimiserSpec = Annotated[AdamSpec | AdamWSpec | AdamaxSpec, Field(discriminator="kind")]
@@ -104,8 +104,8 @@ class MultiStepRateSpec(Spec):
     """Multiplied by ``factor`` when each of the ``milestones`` (epochs) has passed."""
 
     kind: Literal["multi_step"] = "multi_step"
-    milestones: Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
-    factor: PositiveFloat = 0.1
+    milestones: Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
+    factor: Positive = 0.1
 
 
 RateSpec = Annotated[
@@ -116,8 +116,8 @@ RateSpec = Annotated[
 class EarlyStoppingSpec(Spec):
     """Stop when the validation ELBO (β = 1) has not risen by ``min_delta`` nats in time."""
 
-    patience: PositiveInt = 20
-    min_delta: NonNegativeFloat = 0.0
+    patience: Count = 20
+    min_delta: NonNegative = 0.0
 
 
 class InferenceSpec(Spec):
@@ -125,10 +125,10 @@ class InferenceSpec(Spec):
 
     section: ClassVar[str] = "inference"
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 128
+    epochs: Size = 100
+    batch_size: Count = 128
     seed: Seed = 0
-    clip_norm: PositiveFloat | None = None
+    clip_norm: Positive | None = None
     guide: GuideSpec = DiagonalGuideSpec()
     objective: ObjectiveSpec = ELBOSpec()
     beta: BetaSpec = ConstantBetaSpec()

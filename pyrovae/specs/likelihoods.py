@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Count, Size, Spec
+
+SCALE_FLOOR = 1e-5
+"""Smallest scale of a density, that of :mod:`pyrovae.parts.distributions.positive`."""
 
 Noise = Literal["fixed", "learned", "per_variable", "per_pixel"]
-Scale = PositiveFloat | Literal["data"]
+Scale = Annotated[float, Field(gt=SCALE_FLOOR, le=1e30)] | Literal["data"]
 Interval = Literal["counts", "unit", "open_unit"]
 """Scale that a likelihood needs for intensities 0..m: as they are, [0, 1], or inside (0, 1)."""
 
@@ -36,7 +39,7 @@ class BinomialLikelihoodSpec(Spec):
     interval: ClassVar[Interval] = "counts"
 
     kind: Literal["binomial"] = "binomial"
-    total_count: PositiveInt | Literal["data"] = "data"
+    total_count: Count | Literal["data"] = "data"
 
 
 class ContinuousBernoulliLikelihoodSpec(Spec):
@@ -85,7 +88,7 @@ class CategoricalLikelihoodSpec(Spec):
     interval: ClassVar[Interval] = "counts"
 
     kind: Literal["categorical"] = "categorical"
-    levels: PositiveInt | Literal["data"] = "data"
+    levels: Size | Literal["data"] = "data"
 
 
 class DiscretizedLogisticLikelihoodSpec(Spec):
@@ -97,7 +100,7 @@ class DiscretizedLogisticLikelihoodSpec(Spec):
     interval: ClassVar[Interval] = "counts"
 
     kind: Literal["discretized_logistic"] = "discretized_logistic"
-    levels: PositiveInt | Literal["data"] = "data"
+    levels: Size | Literal["data"] = "data"
     noise: Literal["learned", "per_pixel"] = "learned"
     scale: Scale = "data"
 
@@ -127,7 +130,7 @@ class MultinomialLikelihoodSpec(Spec):
     interval: ClassVar[Interval] = "counts"
 
     kind: Literal["multinomial"] = "multinomial"
-    total_count: PositiveInt | Literal["data"] = "data"
+    total_count: Count | Literal["data"] = "data"
 
 
 LikelihoodSpec = Annotated[

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
-
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Size, Spec
 from pyrovae.specs.likelihoods import AutoLikelihoodSpec, LikelihoodSpec
 from pyrovae.specs.networks import MLPSpec, NetworkSpec
 from pyrovae.specs.priors import NormalPriorSpec, PriorSpec
@@ -23,7 +21,7 @@ class ModelSpec(Spec):
 
     section: ClassVar[str] = "model"
 
-    latent_dim: PositiveInt = 8
+    latent_dim: Size = 8
     binarisation: Binarisation = "none"
     prior: PriorSpec = NormalPriorSpec()
     decoder: NetworkSpec = MLPSpec()

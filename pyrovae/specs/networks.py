@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Few, Size, Spec
 
 Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
 Inputs = Literal["scaled", "log1p"]
-Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)]
-WidthsOrNone = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
+Widths = Annotated[tuple[Size, ...], Field(min_length=1, max_length=100, strict=False)]
+WidthsOrNone = Annotated[tuple[Size, ...], Field(max_length=100, strict=False)]
 
 
 class MLPSpec(Spec):
@@ -37,7 +37,7 @@ class ResidualSpec(Spec):
     kind: Literal["residual"] = "residual"
     widths: Widths = (32, 64)
     activation: Activation = "relu"
-    blocks: PositiveInt = 1
+    blocks: Few = 1
 
 
 class _EncoderSpec(Spec):

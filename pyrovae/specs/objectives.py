@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import NonNegative, Positive, Spec
 
 Gradient = Literal["plain", "stl", "dreg"]
 Groups = Literal["dimensions", "site"]
@@ -15,7 +15,7 @@ Groups = Literal["dimensions", "site"]
 class ParticlesSpec(Spec):
     """Key common to all objectives: the number of latents drawn for each observation."""
 
-    particles: PositiveInt = 1
+    particles: Annotated[int, Field(gt=0, le=10**4)] = 1
 
 
 class ELBOSpec(ParticlesSpec):
@@ -35,7 +35,7 @@ class IWAESpec(ParticlesSpec):
     """Importance-weighted bound (Burda et al. 2016)."""
 
     kind: Literal["iwae"] = "iwae"
-    particles: PositiveInt = 5
+    particles: Annotated[int, Field(gt=0, le=10**4)] = 5
     gradient: Gradient = "plain"
 
 
@@ -43,9 +43,9 @@ class RenyiSpec(ParticlesSpec):
     """Rényi bound of order ``alpha`` (Li and Turner 2016)."""
 
     kind: Literal["renyi"] = "renyi"
-    particles: PositiveInt = 5
+    particles: Annotated[int, Field(gt=0, le=10**4)] = 5
     gradient: Gradient = "plain"
-    alpha: float = 0.5
+    alpha: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.5
 
     @field_validator("alpha")
     @classmethod
@@ -59,7 +59,7 @@ class FreeBitsSpec(ParticlesSpec):
     """ELBO whose KL is free below ``nats`` in each group (Kingma et al. 2016)."""
 
     kind: Literal["free_bits"] = "free_bits"
-    nats: PositiveFloat = 0.5
+    nats: Positive = 0.5
     groups: Groups = "dimensions"
 
 
@@ -67,23 +67,23 @@ class CapacitySpec(ParticlesSpec):
     """Reconstruction with the KL held at ``capacity`` nats (Burgess et al. 2018); β is their γ."""
 
     kind: Literal["capacity"] = "capacity"
-    capacity: NonNegativeFloat = 25.0
-    warmup_epochs: PositiveFloat = 50.0
+    capacity: NonNegative = 25.0
+    warmup_epochs: Positive = 50.0
 
 
 class TotalCorrelationSpec(ParticlesSpec):
     """β on the total correlation, these weights on the rest of the KL (Chen et al. 2018)."""
 
     kind: Literal["tc"] = "tc"
-    mutual_information: NonNegativeFloat = 1.0
-    dimension_wise: NonNegativeFloat = 1.0
+    mutual_information: NonNegative = 1.0
+    dimension_wise: NonNegative = 1.0
 
 
 class MMDSpec(ParticlesSpec):
     """``weight`` times the MMD of q(z) from p(z), beside β KL (Zhao et al. 2019)."""
 
     kind: Literal["mmd"] = "mmd"
-    weight: PositiveFloat = 100.0
+    weight: Positive = 100.0
 
 
 ObjectiveSpec = Annotated[

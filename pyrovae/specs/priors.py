@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Few, Size, Spec
 from pyrovae.specs.networks import Widths
 
 FlowTransform = Literal["spline", "autoregressive"]
@@ -30,7 +30,7 @@ class StudentTPriorSpec(Spec):
     """Independent Student's t variables, standard or with learned location and scale."""
 
     kind: Literal["student_t"] = "student_t"
-    df: PositiveFloat = 5.0
+    df: Annotated[float, Field(ge=1e-3, le=1e6)] = 5.0
     learned: bool = False
 
 
@@ -38,7 +38,7 @@ class MixturePriorSpec(Spec):
     """Learned mixture of diagonal Gaussians."""
 
     kind: Literal["mixture"] = "mixture"
-    components: PositiveInt = 10
+    components: Size = 10
 
 
 class FlowPriorSpec(Spec):
@@ -46,7 +46,7 @@ class FlowPriorSpec(Spec):
 
     kind: Literal["flow"] = "flow"
     transform: FlowTransform = "spline"
-    layers: PositiveInt = 3
+    layers: Few = 3
     widths: Widths = (64, 64)
 
 
@@ -54,7 +54,7 @@ class VampPriorSpec(Spec):
     """Mixture of the guide at learned pseudo-inputs."""
 
     kind: Literal["vamp"] = "vamp"
-    pseudo_inputs: PositiveInt = 100
+    pseudo_inputs: Size = 100
 
 
 class HypersphericalPriorSpec(Spec):

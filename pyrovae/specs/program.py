@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+
+from pyrovae.specs.base import read_toml
 
 
 @dataclass(frozen=True)
@@ -28,5 +29,9 @@ class ProgramSpec:
 
 
 def read_arguments(file: Path) -> dict[str, Any]:
-    """Arguments as written by :meth:`ProgramSpec.to_toml`; none if there is no file."""
-    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """Arguments as written by :meth:`ProgramSpec.to_toml`; none if there is no file.
+
+    Raises:
+        SpecError: It is not a TOML file.
+    """
+    return read_toml(file) if file.is_file() else {}

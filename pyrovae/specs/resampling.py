@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
-from pyrovae.specs.base import Spec
+from pyrovae.specs.base import Positive, Spec
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -20,7 +20,7 @@ class InverseDensitySpec(Spec):
     over the data.
     """
 
-    alpha: PositiveFloat
+    alpha: Positive
     uniform: Share
     importance_weights: bool = False
 
@@ -29,18 +29,18 @@ class HistogramResamplingSpec(InverseDensitySpec):
     """Density of each latent dimension by itself, in ``bins`` (Amini et al. 2019)."""
 
     kind: Literal["histogram"] = "histogram"
-    alpha: PositiveFloat = 0.01
+    alpha: Positive = 0.01
     uniform: Share = 0.0
-    bins: Annotated[int, Field(ge=2)] = 10
+    bins: Annotated[int, Field(ge=2, le=10**6)] = 10
 
 
 class KernelResamplingSpec(InverseDensitySpec):
     """Joint density of the latents, by normal kernels of ``bandwidth`` times their scale."""
 
     kind: Literal["kernel"] = "kernel"
-    alpha: PositiveFloat = 0.0005
+    alpha: Positive = 0.0005
     uniform: Share = 0.8
-    bandwidth: PositiveFloat = 1.0
+    bandwidth: Positive = 1.0
 
 
 ResamplingSpec = HistogramResamplingSpec | KernelResamplingSpec

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyrovae.errors import SpecError
+from pyrovae.errors import SpecError, short, shown
 from pyrovae.specs.files import keys_named, override, read
 from pyrovae.specs.inference import InferenceSpec
 from pyrovae.specs.model import ModelSpec
@@ -51,9 +51,10 @@ def of_section(settings: Settings, section: str) -> dict[str, Any]:
     """
     for key, value in settings.items():
         if key.partition(".")[0] not in SECTIONS or "." not in key:
+            example = next(iter(keys_named(key)), "model.prior.kind")
             raise SpecError(
-                f"--set {key}={value}: the key starts with 'model.', 'inference.' or "
-                f"'program.', as in {next(iter(keys_named(key)), 'model.prior.kind')}"
+                f"--set {short(key, 80)}={shown(value)}: the key starts with 'model.', "
+                f"'inference.' or 'program.', as in {example}"
             )
     return {
         key.partition(".")[2]: value

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import pyro
 
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import load_data
@@ -104,18 +107,32 @@ def fit(
     require_shape(autoencoder, data)
     device = autoencoder.device
     bars = [ProgressBar()] if progress and is_watched() else []
-    with seeded(spec.seed, device):
+    with seeded(spec.seed, device), not_in_store(autoencoder):
         training = Training(autoencoder, data, spec, computation, objective, optimiser)
         try:
             history = training.run([*callbacks, *bars])
         finally:  # also where the loss is not finite
             for bar in bars:
                 bar.close()
-    training.conclude()
+        training.conclude()
     history.kept = training.kept.epoch
     for warning in training.warnings:
         logger.warning("%s; %s", warning.finding, warning.advice)
     return history
+
+
+@contextmanager
+def not_in_store(autoencoder: Autoencoder) -> Iterator[None]:
+    """Take the parameters out of Pyro's store again, which would keep them for ever."""
+    store = pyro.get_param_store()
+    before = set(store.keys())
+    try:
+        yield
+    finally:
+        own = {id(parameter) for parameter in autoencoder.parameters()}
+        for name, value in list(store.named_parameters()):
+            if name not in before and id(value) in own:
+                del store[name]
 
 
 _SET = 'or build(..., {"inference.epochs": 3}) and fit(vae, data)'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,8 @@ from pyrovae.training.weight_comparison import Judgement, judged
 RESIDENT = 2**32
 # Number of steps between checks for non-finite values.
 CHECK_EVERY = 100
+
+logger = logging.getLogger("pyrovae")
 
 
 class Callback:
@@ -108,14 +111,9 @@ class Training:
         if autoencoder.declaration is None:
             require_same_sites(autoencoder, self.splits.train, spec.batch_size)
         require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
+        train, precision = self.splits.train, self.computation.precision
         self.take_step = Step(
-            autoencoder,
-            self.objective,
-            self.splits.train,
-            spec,
-            layout,
-            self.computation.precision,
-            optimiser,
+            autoencoder, self.objective, train, spec, layout, precision, optimiser
         )
         self.tally = self.take_step.tally
         steps_per_epoch = -(-len(self.splits.train) // spec.batch_size)
@@ -184,6 +182,7 @@ class Training:
                     if good is None:
                         culprit = find_parameter(self.autoencoder)
                         raise self._divergence(self.step, "update", culprit)
+                    logger.warning("epoch %d is not finite, and is repeated", self.epoch + 1)
                     self.load_state_dict(good)
                     self.anomaly_mode, good = True, None
                 elif self.step % self.budget.steps_per_epoch == 0:

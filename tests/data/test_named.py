@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from pyrovae.data import load_data
+from pyrovae.data import dsprites, load_data
 from pyrovae.data.dsprites import FILE
 from pyrovae.data.named import NAMES
 from pyrovae.errors import DataError
@@ -89,8 +94,46 @@ def test_dsprites_are_bits_labelled_by_shape(tmp_path: Path, place: str) -> None
     assert torch.equal(known.classes, torch.arange(180).reshape(30, 6)[:, 1:])
 
 
-def test_dsprites_are_downloaded_once(tmp_path: Path, serve: object) -> None:
+@pytest.fixture
+def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The file in the network."""
     save_dsprites(tmp_path / "network" / FILE)
+    content = (tmp_path / "network" / FILE).read_bytes()
+    monkeypatch.setattr(dsprites, "MD5", hashlib.md5(content).hexdigest())
+    return content
+
+
+def test_a_download_that_was_cut_is_repeated(
+    tmp_path: Path, original: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: Iterator[Any] = iter([original[:-9], OSError("cut"), original])
+
+    def urlopen(address: str) -> io.BytesIO:
+        assert address.startswith("https://")
+        if isinstance(answer := next(answers), OSError):
+            raise answer
+        return io.BytesIO(answer)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    load_data("dsprites", root=tmp_path / "data")
+    assert [file.name for file in (tmp_path / "data").iterdir()] == [FILE]
+    assert (tmp_path / "data" / FILE).read_bytes() == original
+
+
+@pytest.mark.usefixtures("original")
+def test_another_file_than_the_one_that_is_wanted_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = b"<html>sign in</html>"
+    monkeypatch.setattr(urllib.request, "urlopen", lambda _: io.BytesIO(page))
+    with pytest.raises(DataError, match=r"could not be downloaded \(its MD5 is .*: put dsprites"):
+        load_data("dsprites", root=tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+    assert f"downloads dsprites to {tmp_path / 'data'}" in caplog.text
+
+
+@pytest.mark.usefixtures("original")
+def test_dsprites_are_downloaded_once(tmp_path: Path, serve: object) -> None:
     serve(tmp_path / "network")  # type: ignore[operator]
     downloaded = load_data("dsprites", root=tmp_path / "data")
     assert [file.name for file in (tmp_path / "data").iterdir()] == [FILE]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,9 +59,26 @@ def test_integers_beside_the_observations_are_their_labels(tmp_path: Path, key: 
 @pytest.mark.parametrize(
     "beside", [np.arange(19), np.arange(20) / 2, np.arange(40).reshape(20, 2)]
 )
-def test_other_arrays_beside_the_observations_are_not(tmp_path: Path, beside: np.ndarray) -> None:
+def test_other_arrays_beside_the_observations_are_not(
+    tmp_path: Path, beside: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
     np.savez(tmp_path / "x.npz", x=IMAGES, y=beside)
     assert load_data(f"{tmp_path / 'x.npz'}:x").train.labels is None
+    assert "x.npz:y is not taken as the classes" in caplog.text
+
+
+def test_an_array_may_have_a_colon_in_its_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{"a:b": IMAGES, "b": IMAGES[:10]})
+    assert len(load_data(f"{tmp_path / 'x.npz'}:a:b").train.x) == 20
+
+
+def test_an_array_beyond_the_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "x.npz", x=IMAGES)
+    monkeypatch.setattr("os.sysconf", lambda _: 8)
+    with pytest.raises(DataError, match=r"x\.npz:x takes 0 GB, and this machine has 0"):
+        load_data(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".gif", ".webp", ".PNG"])
@@ -94,6 +114,46 @@ def test_sixteen_bits_are_rescaled_to_eight(tmp_path: Path) -> None:
     assert torch.equal(load_data(tmp_path).train.x[:, 0], torch.from_numpy(IMAGES[:10]))
 
 
+def test_opaque_images_are_what_they_show(tmp_path: Path) -> None:
+    for number, image in enumerate(IMAGES[:10]):
+        opaque = np.dstack([image] * 3 + [np.full((5, 4), 255, np.uint8)])
+        Image.fromarray(opaque).save(tmp_path / f"{number}.png")
+    seen = load_data(tmp_path).train.x
+    assert torch.equal(seen, torch.from_numpy(IMAGES[:10])[:, None].expand(-1, 3, -1, -1))
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_photographs_are_put_upright(tmp_path: Path, orientation: int, turns: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for number, image in enumerate(IMAGES[:10]):
+        Image.fromarray(image).save(tmp_path / f"{number}.png", exif=exif)
+    upright = np.rot90(IMAGES[:10], turns, axes=(1, 2)).copy()
+    assert torch.equal(load_data(tmp_path).train.x[:, 0], torch.from_numpy(upright))
+
+
+def test_an_image_beside_the_folders_of_the_classes_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ant", "cat"):
+        save_images(tmp_path / name, IMAGES[:10])
+    assert load_data(tmp_path).train.labels is not None
+    assert caplog.text == ""
+    Image.fromarray(IMAGES[0]).save(tmp_path / "stray.png")
+    assert load_data(tmp_path).train.labels is None
+    assert "has no classes: stray.png lies in no sub-folder" in caplog.text
+
+
+@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", ".git/objects", "ant/.thumbnails"])
+def test_hidden_folders_are_neither_data_nor_classes(tmp_path: Path, hidden: str) -> None:
+    for name in ("ant", "cat", hidden):
+        save_images(tmp_path / name, IMAGES[:10])
+    splits = load_data(tmp_path)
+    assert len(splits.train.x) == 20
+    assert splits.train.labels is not None
+    assert splits.train.labels.unique().tolist() == [0, 1]
+
+
 def test_sorted_sub_folders_are_the_labels(tmp_path: Path) -> None:
     for name, n in (("dog", 4), ("ant", 5), ("cat", 6)):
         save_images(tmp_path / name, IMAGES[:n])
@@ -119,7 +179,37 @@ def damaged(folder: Path) -> None:
     (folder / "005.png").write_bytes((folder / "005.png").read_bytes()[:60])
 
 
+def with_another(name: str, image: Image.Image, **options: Any) -> Callable[[Path], None]:
+    """Ten images, and one more."""
+
+    def prepare(folder: Path) -> None:
+        save_images(folder, IMAGES[:10])
+        image.save(folder / name, **options)
+
+    return prepare
+
+
+CLEAR = Image.fromarray(np.dstack([IMAGES[0]] * 3 + [np.zeros((5, 4), np.uint8)]))
+FRAMES = {"save_all": True, "append_images": [Image.fromarray(x) for x in IMAGES[1:3]]}
+WIDE = np.arange(20).reshape(5, 4).astype(np.int32) * 9000
 WRONG_FOLDERS = {
+    "32-bit numbers": (
+        with_another("z.tif", Image.fromarray(WIDE)),
+        r"z.tif holds 32-bit numbers: give such images as one \.npy file",
+    ),
+    "transparent": (with_another("z.png", CLEAR), "z.png has transparent pixels"),
+    "half transparent": (
+        with_another("z.webp", CLEAR.convert("RGBA"), lossless=True, exact=True),
+        "z.webp has transparent pixels",
+    ),
+    "an animation": (
+        with_another("z.gif", Image.fromarray(IMAGES[0]), **FRAMES),
+        "z.gif holds 3 images: give each as a file",
+    ),
+    "pages": (
+        with_another("z.tif", Image.fromarray(IMAGES[0]), **FRAMES),
+        "z.tif holds 3 images",
+    ),
     "real numbers": (
         lambda folder: save_images(folder, IMAGES[:10] / np.float32(255), ".tif"),
         "000.tif holds real numbers: give such images as one .npy file",
@@ -158,6 +248,30 @@ def renamed_npy(file: Path) -> None:
     file.with_suffix(".npy").rename(file)
 
 
+def encrypted(file: Path) -> None:
+    """The flag alone is enough for a reader to ask for the password."""
+    np.savez(file, x=IMAGES)
+    content = bytearray(file.read_bytes())
+    for start, flags in ((content.index(b"PK\x03\x04"), 6), (content.index(b"PK\x01\x02"), 8)):
+        content[start + flags] |= 1
+    file.write_bytes(content)
+
+
+def compressed_otherwise(file: Path) -> None:
+    np.savez(file, x=IMAGES)
+    content = bytearray(file.read_bytes())
+    for start, method in ((content.index(b"PK\x03\x04"), 8), (content.index(b"PK\x01\x02"), 10)):
+        content[start + method] = 99
+    file.write_bytes(content)
+
+
+def with_header(text: str) -> Callable[[Path], object]:
+    """An ``.npy`` file whose header is this text."""
+    head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    return lambda file: file.write_bytes(head + bytes(80))
+
+
+ABSURD = "{'descr': '|u1', 'fortran_order': False, 'shape': (%s,)}\n"
 OBJECTS = np.full((20, 3), None)
 WRONG_FILES = {
     "a.npy": (lambda file: file.write_bytes(b""), "a.npy cannot be read"),
@@ -170,6 +284,17 @@ WRONG_FILES = {
     "h.npz": (renamed_npy, "h.npz is not an .npz file"),
     "i.npz": (lambda file: np.savez(file), "i.npz holds 0 arrays"),
     "j.npy": (lambda file: np.save(file, IMAGES[:1]), "j.npy holds 1 observations"),
+    "m.npy": (with_header(ABSURD % 10**15), "m.npy cannot be read"),
+    "n.npy": (with_header(ABSURD % 10**30), "n.npy cannot be read"),
+    "o.npy": (with_header("{'descr': (((\n"), "o.npy cannot be read"),
+    "p.npz": (encrypted, "p.npz:x cannot be read .*encrypted"),
+    "q.npz": (compressed_otherwise, "q.npz:x cannot be read"),
+    "r.npy": (os.mkfifo, "r.npy is neither a file nor a folder"),
+    "s.npz": (
+        lambda file: np.savez(file, x=IMAGES, y=np.full(20, 2**64 - 1, np.uint64)),
+        "s.npz:y has the value 18446744073709551615",
+    ),
+    "t.csv": (lambda file: file.write_bytes(bytes(range(256))), "t.csv cannot be read"),
     "k.png": (lambda file: Image.fromarray(IMAGES[0]).save(file), "is a single image"),
     "l.txt": (lambda file: file.write_text("1,2"), "l.txt cannot be read as data: give an .npy"),
 }

@@ -114,6 +114,14 @@ SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
         ["handwritten", "--set", "model.latent_dim=3"],
         ["--set model.latent_dim", "handwritten.py"],
     ),
+    "more than the machine holds": (
+        ["--set", "model.decoder.widths=[100000,100000]"],
+        ["2e+10 parameters", "GB", "this machine has", "widths"],
+    ),
+    "more than any machine holds": (
+        ["--set", "model.latent_dim=1000000", "--set", "model.decoder.widths=[1000000]"],
+        ["parameters", "GB", "this machine has"],
+    ),
     "too small for so many widths": (
         ["conv", "--set", "model.decoder.widths=[4,4,4,4]"],
         ["'conv'", "8 x 8", "fewer widths"],
@@ -488,7 +496,7 @@ def test_a_program_that_has_changed_cannot_be_resumed(
     run = train(write_program(), "svi")
     own = run / "model.py"
     own.write_text(own.read_text().replace("/ 16", "/ 8"))
-    refused("--resume", run, words=["--resume run", "model.py", "changed"])
+    refused("--resume", run, words=["model.py", "manifest.json"])
 
 
 def test_a_run_whose_data_have_changed_cannot_be_resumed(

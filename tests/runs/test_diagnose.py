@@ -165,7 +165,8 @@ def test_what_does_not_apply_says_why(fitted: Any, diagnosed: Any) -> None:
 def test_an_unfinished_run_and_fewer_data_than_asked_for_are_said(
     run: Path, diagnosed: Any
 ) -> None:
-    (run / "weights.safetensors").unlink()
+    for name in ("weights.safetensors", "manifest.json"):
+        (run / name).unlink()
     outcome = diagnosed(run, "--draws", "100", "--num", "5000")
     assert outcome.status == 0, outcome.err
     page = (run / "diagnosis" / "report.html").read_text(encoding="utf-8")
@@ -204,6 +205,7 @@ def test_weights_that_are_not_finite_name_the_data(run: Path, diagnosed: Any) ->
     with torch.no_grad():
         vae.decoder.last.bias.fill_(torch.nan)
     save(vae, run / "weights.safetensors")
+    (run / "manifest.json").unlink()
     outcome = diagnosed(run)
     assert outcome.status == 2
     assert "not finite for 60 data (number 0, 1, 2, 3, 4, ...)" in outcome.err

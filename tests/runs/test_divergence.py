@@ -106,7 +106,7 @@ def test_a_divergence_names_step_site_and_parameter(
 
 @pytest.mark.usefixtures("watch")
 @pytest.mark.parametrize("batch", [8, 16])  # one or two steps an epoch
-@pytest.mark.parametrize("rate", ["1e30", "1e300"])
+@pytest.mark.parametrize("rate", ["1e20", "1e30"])
 def test_a_huge_learning_rate_leaves_finite_weights_on_disk(
     command: Any, counts: Path, overrides: Any, rate: str, batch: int
 ) -> None:

@@ -142,7 +142,8 @@ def test_several_runs_on_other_data_have_a_table_each(
 
 def test_notes_are_said_and_kept(train: Any, evaluated: Any) -> None:
     run = train()
-    (run / "weights.safetensors").unlink()
+    for name in ("weights.safetensors", "manifest.json"):
+        (run / name).unlink()
     outcome = evaluated(run, "--samples", "5", "--num", "7")
     assert outcome.status == 0, outcome.err
     unfinished, fewer = summary(run)["notes"]
@@ -230,7 +231,7 @@ def test_what_cannot_be_evaluated_is_refused(train: Any, refused: Any, here: Pat
     refused(run, "--data", "real.npy", words=("real.npy has the value",))
     refused(run, "--data", "digitz", words=("did you mean 'digits'?",))
     refused(run, "--device", "cuda", words=("no GPU",))
-    for file in run.glob("*.safetensors"):
+    for file in (*run.glob("*.safetensors"), run / "manifest.json"):
         file.unlink()
     refused(run, words=("no weights yet",))
 
@@ -241,6 +242,7 @@ def test_weights_that_are_no_numbers_are_refused(train: Any, evaluated: Any) -> 
     with torch.no_grad():
         vae.decoder.last.bias.fill_(torch.nan)
     save(vae, run / "weights.safetensors")
+    (run / "manifest.json").unlink()
     outcome = evaluated(run, "--samples", "5")
     assert outcome.status == 2
     assert "not finite for 2 data (number 0, 1)" in outcome.err
@@ -259,3 +261,22 @@ def test_a_mistake_in_the_arguments_is_refused(evaluated: Any, arguments: list[s
 def test_a_folder_that_is_moved_is_still_a_run(train: Any, evaluated: Any) -> None:
     run = Path(shutil.move(train(), "moved"))
     assert evaluated(run, "--samples", "5").status == 0
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated_elsewhere(
+    train: Any, evaluated: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train()
+    before = sorted(run.rglob("*"))
+    monkeypatch.setattr("os.access", lambda place, _: "run" not in Path(place).parts)
+    refused(run, "--samples", "5", words=["run cannot be written to", "--output"])
+    assert evaluated(run, "--samples", "5", "--output", "other").status == 0
+    assert sorted(file.name for file in Path("other").iterdir()) == [
+        "counts.npy.csv",
+        "counts.npy.json",
+    ]
+    assert sorted(run.rglob("*")) == before
+
+
+def test_runs_of_one_name_are_not_written_to_one_folder(refused: Any) -> None:
+    refused("a/run", "b/run", "--output", "other", words=["--output other", "called run"])

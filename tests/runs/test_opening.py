@@ -105,7 +105,8 @@ def test_an_unfinished_run_has_the_weights_it_would_have_had_and_a_note(
     train: Any, stopping: tuple[str, ...]
 ) -> None:
     run = train(settings=("inference.epochs=3", *stopping))
-    (run / "weights.safetensors").unlink()
+    for name in ("weights.safetensors", "manifest.json"):
+        (run / name).unlink()
     # Epochs two and three were worse than the first, and last.safetensors is of the third.
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
@@ -126,7 +127,7 @@ def test_an_unfinished_run_has_the_weights_it_would_have_had_and_a_note(
 
 def test_a_run_without_any_weights_says_how_to_go_on(train: Any) -> None:
     run = train()
-    for file in run.glob("*.safetensors"):
+    for file in (*run.glob("*.safetensors"), run / "manifest.json"):
         file.unlink()
     with pytest.raises(CheckpointError, match=r"no weights yet.*--resume run"):
         load_run(run)
@@ -163,6 +164,7 @@ def test_a_damaged_description_is_refused(train: Any, change: Any) -> None:
 
 def test_a_run_of_a_newer_version_is_refused(train: Any) -> None:
     run = train()
+    (run / "manifest.json").unlink()
     edit(run, lambda facts: facts["versions"].update(pyrovae="0.0.9"))
     assert load_run(run).notes == ()  # of an older one it is not
     edit(run, lambda facts: facts["versions"].update(pyrovae="0.10.0"))

@@ -27,7 +27,8 @@ from pyrovae.training.records import Record
 RECORD_KEYS = [field.name for field in dataclasses.fields(Record)]
 FIGURES = {"reconstructions.png", "samples.png", "latent.png", "curves.png"}
 WEIGHTS = ("last.safetensors", "best.safetensors", "weights.safetensors")
-FILES = {"inference.toml", "run.json", "metrics.jsonl", "checkpoint.pt", "figures", *WEIGHTS}
+TEXTS = {"inference.toml", "run.json", "manifest.json", "metrics.jsonl"}
+FILES = {*TEXTS, "checkpoint.pt", "figures", *WEIGHTS}
 PROGRAMS = {name for name in shipped("models") if find(name, "models").suffix == ".py"}
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pyrovae.errors import SpecError
+from pyrovae.parts.distributions import positive
 from pyrovae.runs.request import RunSpec
-from pyrovae.specs import InferenceSpec, ModelSpec
+from pyrovae.specs import InferenceSpec, ModelSpec, likelihoods
 from pyrovae.specs.base import Spec
 from pyrovae.specs.files import parse_override, read
 
@@ -50,7 +51,30 @@ IN_MODEL: dict[str, tuple[str, list[str]]] = {
     "no items": ('[decoder]\nkind = "conv"\nwidths = []', ["decoder.widths = []", "at least 1"]),
     "item": ("[decoder]\nwidths = [16, 0]", ["decoder.widths.1 = 0", "greater than 0"]),
     "only item": ("[decoder]\nwidths = [0]", ["decoder.widths.0 = 0", "greater than 0"]),
-    "no list": ("[decoder]\nwidths = 16", ["decoder.widths = 16"]),
+    "no list": ("[decoder]\nwidths = 16", ["decoder.widths = 16", "must be a list"]),
+    "a list for a number or a word": (
+        "[likelihood]\nkind = 'binomial'\ntotal_count = [16]",
+        ["likelihood.total_count = [16]: must be a valid integer; or", "data"],
+    ),
+    "a table for a number or a word": (
+        "[likelihood]\nkind = 'binomial'\ntotal_count = {a = 1}",
+        ["likelihood.total_count = {'a': 1}: must be a valid integer; or", "data"],
+    ),
+    "a scale that is none": (
+        "[likelihood]\nkind = 'normal'\nscale = 1e-6",
+        ["likelihood.scale = 1e-06", "greater than 0.00001"],
+    ),
+    "more than can be built": ("latent_dim = 1000000000000", ["latent_dim", "1000000"]),
+    "more than can be counted": (f"latent_dim = {10**400}", ["latent_dim = 1000", "...0000"]),
+    "more digits than are read": (f"latent_dim = {'9' * 5000}", ["too many digits"]),
+    "a long word": (f"latent_dim = '{'x' * 100_000}'", ["latent_dim = 'xxx", "...xxx"]),
+    "a long key": (f"{'x' * 100_000} = 1", ["no key 'xxx", "...xxx"]),
+    "lists within lists": (f"latent_dim = {'[' * 900}", ["within each other without end"]),
+    "many layers": (f"[decoder]\nwidths = {[1] * 5000}", ["decoder.widths", "at most 100 items"]),
+    "hardly a freedom": (
+        "[prior]\nkind = 'student_t'\ndf = 1e-300",
+        ["prior.df = 1e-300", "0.001"],
+    ),
     "no table": ('prior = "vamp"', ["prior = 'vamp'", "[prior]"]),
     "list of tables": ('[[prior]]\nkind = "vamp"', ["prior = ", "[prior]"]),
     "no TOML": ("latent_dim =", ["not a TOML file"]),
@@ -63,6 +87,10 @@ IN_INFERENCE: dict[str, tuple[str, list[str]]] = {
     "negative": ("[beta]\nvalue = -1.0", ["beta.value = -1.0", "greater than or equal to 0"]),
     "infinite": ("[beta]\nvalue = inf", ["beta.value = inf", "finite"]),
     "rate": ("[optimiser]\nlearning_rate = 0", ["optimiser.learning_rate = 0", "than 0"]),
+    "half a pair": ("[optimiser]\nbetas = [0.9]", ["optimiser.betas = [0.9]", "too few"]),
+    "no pair": ("[optimiser]\nbetas = []", ["optimiser.betas = []", "too few"]),
+    "one wrong one of a pair": ("[optimiser]\nbetas = [2]", ["optimiser.betas.0 = 2", "less"]),
+    "more than a pair": ("[optimiser]\nbetas = [0.9, 0.9, 0.9]", ["at most 2 items, not 3"]),
     "pair": ("[optimiser]\nbetas = [0.9, 1.0]", ["optimiser.betas.1 = 1.0", "less than 1"]),
     "optional kind": ("[resampling]\nalpha = 0.1", ["resampling.kind is missing", "kernel"]),
     "optional kind's key": ("[resampling]\nkind = 'kernel'\nbins = 3", ["no key 'bins'"]),
@@ -109,6 +137,8 @@ OVERRIDES: dict[str, tuple[list[str], list[str]]] = {
     "no kind": (["model.prior={components = 3}"], ["--set model.prior", "kind"]),
     "no equals sign": (["model.latent_dim"], ["--set model.latent_dim", "KEY=VALUE"]),
     "no section": (["latent_dim=3"], ["--set latent_dim=3", "'model.'", "'inference.'"]),
+    "long": (["x" * 10_000], ["--set xxx", "...xxx", "KEY=VALUE"]),
+    "many parts": ([f"model{'.a' * 1000}=1"], ["--set model.a", "so many parts"]),
     "no key": (["model.=3"], ["--set model.", "''"]),
 }
 
@@ -124,6 +154,7 @@ def mistakes(tmp_path: Path, text: str, spec: type[Spec]) -> list[str]:
 
 def assert_says(sentences: list[str], words: list[str]) -> None:
     assert len(sentences) == 1, sentences
+    assert len(sentences[0]) < 400  # with a long path
     missing = [word for word in words if word not in sentences[0]]
     assert missing == [], sentences[0]
 
@@ -175,3 +206,14 @@ def test_a_file_that_is_no_text_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="not a TOML file") as error:
         read(file, ModelSpec)
     assert "\n" not in str(error.value)
+
+
+def test_of_very_many_mistakes_the_first_are_said(tmp_path: Path) -> None:
+    text = "\n".join(f"key{number} = 1" for number in range(20_000))
+    sentences = mistakes(tmp_path, text, ModelSpec)
+    named = [f"no key 'key{number}'" in said for number, said in enumerate(sentences)]
+    assert named == [True] * 10
+
+
+def test_the_smallest_scale_of_a_specification_is_that_of_the_densities() -> None:
+    assert likelihoods.SCALE_FLOOR == positive.SCALE_FLOOR

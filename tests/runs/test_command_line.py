@@ -1,0 +1,90 @@
+"""What all commands share: streams of any kind, signals, memory."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pyrovae.compare import main as compare
+from pyrovae.runs.command_line import run
+from pyrovae.runs.train import interruptible
+from pyrovae.train import main
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_any_encoding_takes_the_plan_and_the_help(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding))
+    assert main(["vae", "svi", "--dry-run"]) == 0
+    with pytest.raises(SystemExit):
+        compare(["--help"])
+    sys.stdout.flush()
+    assert b"latent_dim = 8" in out.getvalue()
+    assert b"usage" in out.getvalue()
+
+
+def test_streams_that_are_closed_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["vae", "svi", "--dry-run"]) == 0
+    assert main(["vea"]) == 2
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()  # what took their place
+
+
+def raising(error: BaseException) -> Any:
+    def program() -> int:
+        raise error
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (SystemExit(0), 2, ["sys.exit(0)"]),
+        (MemoryError(), 2, ["not enough memory", "batch_size"]),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, ["not enough memory"]),
+        (OSError(28, "No space left on device", "run/last"), 2, ["run/last", "No space left"]),
+        (OSError("of another library"), 2, ["of another library"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+    ],
+)
+def test_ends_that_are_no_mistakes_of_the_package_are_said(
+    capsys: Any, error: BaseException, status: int, words: list[str]
+) -> None:
+    assert run(raising(error)) == status
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert [word for word in words if word not in said] == []
+
+
+def test_a_mistake_of_the_package_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(raising(RuntimeError("shapes do not fit")))
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    from pyrovae.runs.atomic_files import replaced
+
+    with pytest.raises(OSError, match="No space") as error, replaced(tmp_path / "file"):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(tmp_path / "file")
+
+
+def test_the_first_signal_ends_a_step_and_the_second_all(make_training: Any) -> None:
+    training = make_training()
+    with interruptible(training) as received:
+        signal.raise_signal(signal.SIGINT)
+        assert training.interrupted
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert received == [signal.SIGINT]
