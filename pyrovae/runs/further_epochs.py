@@ -25,7 +25,10 @@ def require_epochs_left(folder: Path, training: Training, saved: Saved) -> None:
         CheckpointError: Says how far the run has come.
     """
     epochs, each = training.budget
-    step, best = saved.state["step"], saved.state["best"]["epoch"]
+    try:
+        step, best = int(saved.state["step"]), int(saved.state["best"]["epoch"])
+    except (KeyError, TypeError, ValueError):
+        return  # a state of something else, which is refused when it is restored
     done = step // each
     if step > training.budget.steps:
         raise CheckpointError(

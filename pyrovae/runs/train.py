@@ -111,9 +111,9 @@ def leaving_a_run(folder: Path, *, begun: bool) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if (folder / CHECKPOINT).is_file():
-            raise KeyboardInterrupt(console.interrupted(str(folder))) from None
+            raise type(stop)(console.interrupted(str(folder))) from None
         if not begun:  # else it was not ours
             shutil.rmtree(folder, ignore_errors=True)
         raise
