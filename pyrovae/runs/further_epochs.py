@@ -30,7 +30,7 @@ def require_epochs_left(folder: Path, training: Training, saved: Saved) -> None:
     except (KeyError, TypeError, ValueError):
         return  # a state of something else, which is refused when it is restored
     done = step // each
-    if step > training.budget.steps:
+    if training.budget.steps < step <= saved.inference.epochs * each:
         raise CheckpointError(
             f"--resume {folder}: inference.epochs = {epochs}, and {done} are done already: "
             "give more"
