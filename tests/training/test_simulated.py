@@ -7,10 +7,11 @@ from typing import Any
 import pyro
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from pyrovae import InferenceSpec, Splits, Training
+from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, fit
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Dataset
 from pyrovae.errors import SpecError
 from pyrovae.objectives import SampledELBO
@@ -163,3 +164,45 @@ def test_a_step_on_draws_can_be_captured(make_linear_gaussian: Any) -> None:
         torch.manual_seed(1)
         for got, wanted in zip(captured(*inputs), expected, strict=True):
             torch.testing.assert_close(got, wanted)
+
+
+class Square(nn.Module):
+    """x = z² and noise: a posterior of two modes, as far from zero."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.square()
+
+
+def mass_of_the_smaller_mode(share: float | None) -> float:
+    x = torch.full((400, 1), 2.0) + 0.1 * torch.randn(400, 1)
+    settings: dict[str, Any] = {
+        "model.latent_dim": 1,
+        "model.likelihood": {"kind": "normal", "noise": "fixed", "scale": 0.3},
+        "inference.guide.kind": "mixture",
+        "inference.guide.components": 2,
+    }
+    with seeded(0):
+        vae = build(ModelSpec(), InferenceSpec(), x, settings, decoder=Square())
+        for standardisation in {
+            vae.likelihood.standardisation,
+            vae.posterior.encoder.standardisation,
+        }:
+            standardisation.loc.zero_()
+            standardisation.scale.fill_(1.0)
+        with torch.no_grad():  # both components begin at one mode
+            vae.posterior.family.loc.bias.fill_(1.4)
+    simulated = None if share is None else {"share": share}
+    spec = InferenceSpec(
+        epochs=80,
+        frozen="model",
+        simulated=simulated,
+        optimiser={"kind": "adam", "learning_rate": 3e-2},
+    )
+    fit(vae, x, spec, progress=False)
+    z = vae.encode(torch.full((1, 1), 2.0)).sample((4000,))
+    return min((z > 0).double().mean().item(), (z < 0).double().mean().item())
+
+
+def test_the_forward_kl_finds_the_mode_that_the_elbo_misses() -> None:
+    assert mass_of_the_smaller_mode(None) < 0.01
+    assert mass_of_the_smaller_mode(1.0) > 0.3
