@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyrovae.errors import SpecError
 from pyrovae.runs.command_line import add_compile, add_device, command_parser, run, spelled
@@ -48,10 +48,12 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def goal(text: str) -> float | str | None:
+def goal(text: str) -> float | Literal["calibrated"] | None:
     """A goal, as an option's ``type``."""
-    if text in ("calibrated", "never"):
-        return text if text == "calibrated" else None
+    if text == "calibrated":
+        return "calibrated"
+    if text == "never":
+        return None
     try:
         nats = float(text)
     except ValueError:

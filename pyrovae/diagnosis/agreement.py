@@ -74,7 +74,7 @@ class Until(Callback):
     """
 
     def __init__(self, goal: float | Literal["calibrated"]) -> None:
-        self.goal = goal
+        self.goal: float | Literal["calibrated"] = goal
 
     def on_epoch_end(self, training: Training, records: Sequence[Record]) -> None:
         """End the training if the goal is reached; looked at after each tenth of the budget."""
