@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pyrovae import Splits, train
+from pyrovae import Splits, refine, train
 from pyrovae.__main__ import main
 from pyrovae.data.arrays import from_arrays
 from pyrovae.report.figures.checks import CaptionedFigure
@@ -30,11 +30,11 @@ LINE = re.compile(r"^(?:\$ )?(?:python -m pyrovae\.|pyrovae )(\w+) ?([^#\n]*)", 
 PROSE = re.compile(r"`(?:python -m pyrovae\.|pyrovae )(\w+) ([^`]+)`")
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 OPTIONS = {
-    "evaluate": options.HeldOutOptions,
+    "evaluate": options.EvaluateOptions,
     "compare": options.CompareOptions,
     "diagnose": options.DiagnoseOptions,
     "explore": options.ExploreOptions,
-    "encode": options.ResultsOptions,
+    "encode": options.EncodeOptions,
     "reconstruct": options.ResultsOptions,
     "sample": options.SampleOptions,
 }
@@ -53,6 +53,7 @@ GUIDES = {
     "docs/explore.md": True,
     "docs/notebooks.md": True,
     "docs/programs.md": False,  # writes a file
+    "docs/refine.md": True,
 }
 
 
@@ -89,7 +90,9 @@ def test_every_command_is_one_that_the_program_understands(page: str, shelf: Pat
             continue
         parser = importlib.import_module(f"pyrovae.{name}").parser()
         given = vars(parser.parse_args(named_runs(words)))
-        if name != "train":
+        if name == "refine":
+            assert refine.request(given).minutes > 0
+        elif name != "train":
             assert OPTIONS[name](**given)
         elif "resume" not in given:
             given.pop("dry_run", None)
