@@ -32,6 +32,8 @@ def refine_run(options: RefineOptions, command: str, display: Display) -> Traine
     """
     frozen(set_inference(_file(options), options.settings), None)  # named before data are loaded
     run = load_run(options.run, data_root=options.data_root, device=options.device)
+    for note in run.notes:
+        display.say(f"note        {note}")
     inference = _inference(run, options)
     request = _request(run, inference, options)
     before = _before(run)
