@@ -7,12 +7,11 @@ import shlex
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor, nn
 
-from pyrovae.diagnosis.agreement import Agreement
-from pyrovae.diagnosis.calibration import INTERVAL
 from pyrovae.diagnosis.comparison import Comparison
 from pyrovae.diagnosis.ranks import span
 from pyrovae.evaluation.importance import standard_error
@@ -28,6 +27,9 @@ from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec, NetworkSpec
 from pyrovae.training.fit_warnings import FitWarning, nats
 from pyrovae.training.loop import Training
+
+if TYPE_CHECKING:
+    from pyrovae.diagnosis.agreement import Agreement
 
 KL_KINDS: dict[Kind, str] = {
     "exact": "exact",
@@ -90,6 +92,8 @@ def result(training: Training, summary: BoundSummary, active: int, dims: int, fo
 
 def agreement(when: str, found: Agreement) -> str:
     """Return the agreement of a guide with the posterior, on data from the model."""
+    from pyrovae.diagnosis.calibration import INTERVAL  # and SciPy, which training does without
+
     amount, error = found.divergence
     text = f"on data from the model KL(p, q) + KL(q, p) is {amount:.2f} ± {error:.2f} nats"
     if found.coverage:

@@ -27,7 +27,7 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.filename is None:  # as on a full disk
-            raise OSError(error.errno, error.strerror, str(path)) from None
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -112,12 +112,9 @@ def better_guide(run: Run, diagnosis: Diagnosis) -> str:
     if all(verdicts.get(question, "ok") == "ok" for question in OF_THE_GUIDE):
         return ""
     command = f"python -m pyrovae.refine {shlex.quote(str(run.folder))}"
-    if run.facts.refined is not None:
-        return (
-            f"this guide was refined already; {command} --minutes 20 goes on from it, and "
-            "inference.guide.layers and inference.guide.encoder make it richer"
-        )
-    return f"a better guide for this very model: {command}"
+    if run.facts.refined is None:
+        return f"a better guide for this very model: {command}"
+    return f"this guide was refined already, and {command} --minutes 20 goes on from it"
 
 
 def write(found: Examination, folder: Path, started: float) -> Examination:

@@ -18,7 +18,6 @@ from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
-from pyrovae.diagnosis.agreement import Until, agreement, likeness
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason, shown
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.bound import evaluate
@@ -31,7 +30,6 @@ from pyrovae.programs.building import build
 from pyrovae.programs.starting import start_from
 from pyrovae.report import console
 from pyrovae.report.display import Display
-from pyrovae.runs.agreements import facts_of
 from pyrovae.runs.facts import CHECKPOINT, FIGURES, WEIGHTS, DataFacts, RunFacts, only_begun
 from pyrovae.runs.further_epochs import go_further, require_epochs_left
 from pyrovae.runs.loading import load_model
@@ -152,7 +150,11 @@ def _train(
 def goals(request: RunSpec) -> list[Callback]:
     """The goal of a refinement, if there is one."""
     refined = request.refined
-    return [] if refined is None or refined.until is None else [Until(refined.until)]
+    if refined is None or refined.until is None:
+        return []
+    from pyrovae.diagnosis.agreement import Until  # and SciPy, which training does without
+
+    return [Until(refined.until)]
 
 
 def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
@@ -353,10 +355,15 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
 def _say_agreement(run: RunWriter, training: Training, display: Display) -> None:
     """Judge the guide of a refinement, and write and show the result."""
     refined = RunFacts.read(run.folder).refined
-    if refined is not None:
-        after = agreement(training.autoencoder, likeness(training.splits.train, training.device))
-        run.update(refined=refined.model_copy(update={"after": facts_of(after)}))
-        display.say(console.agreement("after", after))
+    if refined is None:
+        return
+    from pyrovae.diagnosis.agreement import agreement, likeness
+    from pyrovae.runs.agreements import facts_of
+
+    like = likeness(training.splits.train, training.device)
+    after = agreement(training.autoencoder, like)
+    run.update(refined=refined.model_copy(update={"after": facts_of(after)}))
+    display.say(console.agreement("after", after))
 
 
 def weights(training: Training) -> dict[str, Any]:

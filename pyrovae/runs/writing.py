@@ -50,6 +50,8 @@ from pyrovae.version import __version__
 
 # Keys of an inference with which a run may go on otherwise than it was begun.
 MAY_CHANGE = ("epochs ", "early_stopping")
+# Most differences that a message names.
+SHOWN = 3
 logger = logging.getLogger("pyrovae")
 
 
@@ -304,7 +306,10 @@ def _differences(saved: str, text: str) -> str:
         changed = differences(tomllib.loads(saved), tomllib.loads(text))
     except tomllib.TOMLDecodeError:
         return "the program has changed"
-    return "; ".join(each for each in changed if not each.startswith(MAY_CHANGE))
+    kept = [each for each in changed if not each.startswith(MAY_CHANGE)]
+    kept.sort(key=lambda each: ".kind " not in each)  # a new kind changes the keys beside it
+    more = [f"and {len(kept) - SHOWN} more"] if len(kept) > SHOWN else []
+    return "; ".join([*kept[:SHOWN], *more])
 
 
 def versions() -> dict[str, str]:

@@ -144,7 +144,7 @@ PYTHON = {
         lambda p: pyrovae.save(p.vae, "no/vae.safetensors"),
         "vae.safetensors is in no folder",
     ),
-    "a model for ArviZ": (lambda p: pyrovae.to_arviz(p.vae), r"of type VAE: .*\.tree\(\)"),
+    "a model for ArviZ": (lambda p: pyrovae.to_arviz(p.vae), "there are no data: give those"),
     "a mode of compilation": (
         lambda p: pyrovae.Computation(compile="yes"),
         "^Computation: compile = 'yes'; choose one of: auto, on, off",

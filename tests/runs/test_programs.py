@@ -235,7 +235,7 @@ def test_sites_for_parts_of_the_data_are_shown_together(
     explored = command_of(pyrovae.explore.main)("run")
     for outcome in (diagnosed, explored):
         assert outcome.status == 0, outcome.err
-        assert "note" not in outcome.out
+        assert "no pictures" not in outcome.out
     assert "model." not in diagnosed.out  # keys that a program has not
     assert "inference.guide" not in diagnosed.out
     tree = az.from_netcdf(here / "run" / "diagnosis" / "posterior.nc")
