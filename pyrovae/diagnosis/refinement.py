@@ -13,7 +13,7 @@ from pyrovae.programs.autoencoder import Autoencoder, Declaration
 from pyrovae.programs.building import build
 from pyrovae.programs.starting import start_from
 from pyrovae.specs import InferenceSpec
-from pyrovae.training.fit import fit
+from pyrovae.training.fit import fit, not_in_store
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import History
 from pyrovae.training.refinement import epochs_within, frozen, proposed, refinable, to_measure
@@ -91,8 +91,9 @@ def refine(
     if minutes is not None:
         measured = to_measure(spec, len(data.train))
         other = _with_guide(autoencoder, declaration, measured, data)
-        training = Training(other, data, measured)
-        spec = spec.model_copy(update={"epochs": epochs_within(training, 60 * minutes)})
+        with not_in_store(other):
+            epochs = epochs_within(Training(other, data, measured), 60 * minutes)
+        spec = spec.model_copy(update={"epochs": epochs})
     refined = _with_guide(autoencoder, declaration, spec, data)
     like = likeness(refined.contract.apply(data).train, refined.device)
     before = None if is_point(autoencoder, like) else agreement(autoencoder, like)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from pyrovae.errors import SpecError
 from pyrovae.parts.distributions.positive import raw_positive
-from pyrovae.parts.priors import MixturePrior, Prior, VampPrior
+from pyrovae.parts.priors import VampPrior
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
 
@@ -23,10 +27,8 @@ def start_from(autoencoder: Autoencoder, other: Autoencoder) -> list[str]:
     Raises:
         SpecError: There is none to be copied.
     """
-    theirs = other.state_dict()
+    theirs = other.state_dict() | _as_mixture(other)
     left = []
-    if isinstance(autoencoder, VAE) and isinstance(other, VAE):
-        _start_mixture(autoencoder.prior, other)
     for name, value in autoencoder.state_dict().items():
         found = theirs.get(name)
         if found is None or found.shape != value.shape:
@@ -38,9 +40,16 @@ def start_from(autoencoder: Autoencoder, other: Autoencoder) -> list[str]:
     return left
 
 
-def _start_mixture(prior: Prior, other: VAE) -> None:
-    if isinstance(prior, MixturePrior) and isinstance(other.prior, VampPrior):
-        components = other.posterior(other.prior.data()).base_dist
-        prior.logits.copy_(other.prior.weights.log())
-        prior.loc.copy_(components.loc)
-        prior.raw_scale.copy_(raw_positive(components.scale))
+def _as_mixture(other: Autoencoder) -> dict[str, Tensor]:
+    """Parameters of the mixture of diagonal normals that a VampPrior is, by name in a VAE."""
+    if not isinstance(other, VAE) or not isinstance(other.prior, VampPrior):
+        return {}
+    components: Any = other.posterior(other.prior.data())
+    if not isinstance(components, Independent) or not isinstance(components.base_dist, Normal):
+        return {}
+    loc, scale = components.base_dist.loc, components.base_dist.scale
+    return {
+        "prior.logits": other.prior.weights.log(),
+        "prior.loc": loc,
+        "prior.raw_scale": raw_positive(scale),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from pyrovae.compute.randomness import seeded
 from pyrovae.errors import SpecError
 from pyrovae.programs.autoencoder import Declaration
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -108,7 +109,8 @@ def epochs_within(training: Training, seconds: float) -> int:
         seconds: The time, that of the measurement included.
     """
     watch = _Stopwatch(TO_MEASURE * seconds)
-    training.run([watch])
+    with seeded(training.spec.seed, training.device):
+        training.run([watch])
     return max(1, int((1 - TO_MEASURE) * seconds / watch.seconds_per_epoch(training)))
 
 

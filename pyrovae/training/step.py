@@ -62,13 +62,14 @@ class Step:
         self.precision: Precision = precision
         self.networks = autoencoder.networks()
         self.device = autoencoder.device
-        few = data.batch(torch.arange(2)).to(self.device)
-        self.parameters = trained_parameters(autoencoder, few, spec)
-        self.simulated = (
-            None
-            if spec.simulated is None
-            else SimulatedLoss(autoencoder, objective, few, spec.simulated)
-        )
+        self.parameters = [p for p in autoencoder.parameters() if p.requires_grad]
+        self.simulated: SimulatedLoss | None = None
+        if spec.frozen == "model" or spec.simulated is not None:
+            with seeded(0, data.x.device):  # bits may be drawn
+                few = data.batch(torch.arange(2)).to(self.device)
+            self.parameters = trained_parameters(autoencoder, few, spec)
+            if spec.simulated is not None:
+                self.simulated = SimulatedLoss(autoencoder, objective, few, spec.simulated)
         rate = spec.optimiser.learning_rate
         self.optimiser = (
             Optimiser(spec.optimiser, self.parameters)

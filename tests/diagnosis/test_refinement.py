@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyro
 import pytest
 import torch
 
@@ -38,6 +39,18 @@ def test_the_divergence_falls_and_the_model_stays(fitted: Any) -> None:
     theirs = found.autoencoder.state_dict()
     of_model = [name for name in before if not name.startswith("posterior.")]
     assert all(torch.equal(before[name], theirs[name]) for name in of_model)
+
+
+def test_measuring_a_budget_in_minutes_leaves_nothing_behind(fitted: Any) -> None:
+    vae, data = fitted
+    stream = torch.get_rng_state()
+    pyro.clear_param_store()
+    found = refine(vae, data, until=None, minutes=0.01)
+    assert torch.equal(torch.get_rng_state(), stream)
+    # The two that are judged, and not the one whose steps were measured.
+    stored = {id(value) for _, value in pyro.get_param_store().named_parameters()}
+    judged = [*vae.parameters(), *found.autoencoder.parameters()]
+    assert stored <= {id(parameter) for parameter in judged}
 
 
 def test_an_exact_guide_agrees(make_linear_gaussian: Any) -> None:

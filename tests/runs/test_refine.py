@@ -98,6 +98,7 @@ def test_a_vamp_prior_becomes_the_mixture_that_it_is(refine: Any, train: Any) ->
     run = train("vamp", "svi", settings=("model.prior.pseudo_inputs=5",))
     outcome = refine(run, "--output", "better", *QUICK)
     assert outcome.status == 0, outcome.err
+    assert "prior" not in outcome.out.split("starts at")[1].splitlines()[0]
     old, new = pyrovae.load(run), pyrovae.load("better")
     z = torch.randn(9, old.prior.latent_dim)
     torch.testing.assert_close(
@@ -106,6 +107,14 @@ def test_a_vamp_prior_becomes_the_mixture_that_it_is(refine: Any, train: Any) ->
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("guide", ["diagonal", "full_rank"])
+def test_a_mixture_of_another_size_does_not_start_at_a_vamp_prior(train: Any, guide: str) -> None:
+    kind = f"inference.guide.kind={guide}"
+    run = train("vamp", "svi", settings=("model.prior.pseudo_inputs=5", kind))
+    other = train("mixture", "svi", "--start", run, output="other", settings=(kind,))
+    assert facts(other)["status"] == "finished"
 
 
 def test_a_program_keeps_its_model(refine: Any, train: Any, write_program: Any) -> None:
