@@ -69,7 +69,7 @@ IN_MODEL: dict[str, tuple[str, list[str]]] = {
     "more digits than are read": (f"latent_dim = {'9' * 5000}", ["too many digits"]),
     "a long word": (f"latent_dim = '{'x' * 100_000}'", ["latent_dim = 'xxx", "...xxx"]),
     "a long key": (f"{'x' * 100_000} = 1", ["no key 'xxx", "...xxx"]),
-    "lists within lists": (f"latent_dim = {'[' * 900}", ["within each other without end"]),
+    "lists within lists": (f"latent_dim = {'[' * 20_000}", ["within each other without end"]),
     "many layers": (f"[decoder]\nwidths = {[1] * 5000}", ["decoder.widths", "at most 100 items"]),
     "hardly a freedom": (
         "[prior]\nkind = 'student_t'\ndf = 1e-300",
