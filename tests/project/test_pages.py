@@ -44,6 +44,7 @@ STAND_INS = {"MODEL": "vae", "INFERENCE": "svi", "cuda": "cpu"}
 NOT_RUN = {"RUN", "runs/...", "--full", "--ais", "ablation", "sweep", "debias", "outliers"}
 SHORT = {
     "train": ["--set", "inference.epochs=1"],
+    "refine": ["--set", "inference.epochs=1"],
     "compare": ["--num", "20", "--samples", "20"],
     "conv": ["--dry-run"],
 }
