@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pyrovae.diagnosis.agreement import Agreement, agreement, is_point, likeness
 from pyrovae.report import console
@@ -13,7 +14,8 @@ from pyrovae.runs.facts import RefinedFacts
 from pyrovae.runs.loading import Run, load_run, program_of
 from pyrovae.runs.options import RefineOptions
 from pyrovae.runs.request import RunSpec
-from pyrovae.runs.train import TrainedRun, prepare, train
+from pyrovae.runs.train import TrainedRun, begin, prepare, train
+from pyrovae.runs.writing import Identity, RunWriter
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.files import find
@@ -40,8 +42,7 @@ def refine_run(options: RefineOptions, command: str, display: Display) -> Traine
     if before is not None:
         display.say(console.agreement("before", before))
     if "inference.epochs" not in options.settings:
-        measured = replace(request, inference=to_measure(inference, len(run.data.train)))
-        epochs = epochs_within(prepare(measured, run.data), 60 * options.minutes)
+        epochs = _epochs(run, request, 60 * options.minutes, command)
         request = replace(request, inference=inference.model_copy(update={"epochs": epochs}))
     refined = RefinedFacts(
         run=str(options.run.absolute()),
@@ -49,6 +50,17 @@ def refine_run(options: RefineOptions, command: str, display: Display) -> Traine
         before=None if before is None else facts_of(before),
     )
     return train(replace(request, refined=refined), command, display, run.data)
+
+
+def _epochs(run: Run, request: RunSpec, seconds: float, command: str) -> int:
+    """Number of epochs that fit into a time, the writing of a run included."""
+    inference = to_measure(request.inference, len(run.data.train))
+    measured = replace(request, inference=inference)
+    training = prepare(measured, run.data)
+    with TemporaryDirectory() as folder:
+        writer = RunWriter(Path(folder), Identity.of(training))
+        begin(writer, measured, training, command)
+        return epochs_within(training, seconds, [writer])
 
 
 def _before(run: Run) -> Agreement | None:

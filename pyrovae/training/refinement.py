@@ -101,16 +101,19 @@ def to_measure(inference: InferenceSpec, data: int) -> InferenceSpec:
     return inference.model_copy(update={"epochs": -(-CAPTURING_PAYS // steps_per_epoch)})
 
 
-def epochs_within(training: Training, seconds: float) -> int:
+def epochs_within(
+    training: Training, seconds: float, callbacks: Sequence[Callback] = ()
+) -> int:
     """Number of epochs, at least one, that fit into a time, as measured in a part of it.
 
     Args:
         training: A training by :func:`to_measure`, which is not to be used any further.
         seconds: The time, that of the measurement included.
+        callbacks: Hooks whose time counts, such as the writing of a run.
     """
     watch = _Stopwatch(TO_MEASURE * seconds)
     with seeded(training.spec.seed, training.device):
-        training.run([watch])
+        training.run([*callbacks, watch])
     return max(1, int((1 - TO_MEASURE) * seconds / watch.seconds_per_epoch(training)))
 
 
