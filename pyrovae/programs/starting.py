@@ -13,16 +13,19 @@ from pyrovae.parts.distributions.positive import raw_positive
 from pyrovae.parts.priors import VampPrior
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
+from pyrovae.programs.widening import widen
 
 
 @torch.no_grad()
 def start_from(autoencoder: Autoencoder, other: Autoencoder) -> list[str]:
     """Copy each parameter and buffer for which another autoencoder has one of its name and shape.
 
-    A mixture prior becomes the mixture that a VampPrior is with its own guide.
+    A wider network is the same function as the narrower one of the other
+    (:func:`~pyrovae.programs.widening.widen`). A mixture prior becomes the mixture that a
+    VampPrior is with its own guide.
 
     Returns:
-        The names of those that were not copied.
+        The names of those that start afresh.
 
     Raises:
         SpecError: There is none to be copied.
@@ -35,6 +38,8 @@ def start_from(autoencoder: Autoencoder, other: Autoencoder) -> list[str]:
             left.append(name)
         else:
             value.copy_(found)
+    held = set(widen(autoencoder, theirs))
+    left = [name for name in left if name not in held]
     if len(left) == len(autoencoder.state_dict()):
         raise SpecError("no parameter has the name and the shape of one of the other autoencoder")
     return left

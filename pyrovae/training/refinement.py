@@ -101,9 +101,7 @@ def to_measure(inference: InferenceSpec, data: int) -> InferenceSpec:
     return inference.model_copy(update={"epochs": -(-CAPTURING_PAYS // steps_per_epoch)})
 
 
-def epochs_within(
-    training: Training, seconds: float, callbacks: Sequence[Callback] = ()
-) -> int:
+def epochs_within(training: Training, seconds: float, callbacks: Sequence[Callback] = ()) -> int:
     """Number of epochs, at least one, that fit into a time, as measured in a part of it.
 
     Args:
