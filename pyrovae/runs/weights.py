@@ -58,7 +58,17 @@ def file_content(autoencoder: Autoencoder) -> bytes:
     weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
-    return to_bytes(weights, metadata | {CHECK_SUM: _check_sum(weights, metadata)})
+    return _in_order(to_bytes(weights, metadata | {CHECK_SUM: _check_sum(weights, metadata)}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in one order: the library's differs each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the values are aligned
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def _check_sum(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -66,7 +76,7 @@ def _check_sum(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> st
     found = hashlib.sha256(metadata.get("declaration", "").encode())
     for name, value in sorted(weights.items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -70,11 +70,20 @@ def test_a_flipped_bit_in_the_weights_is_named(run: Path, place: float) -> None:
 def test_a_flipped_bit_in_a_file_of_weights_alone_is_named(few: Splits, here: Path) -> None:
     vae = build("vae", "svi", few, {"model.decoder.widths": [4]})
     file = here / "vae.safetensors"
-    for place in torch.linspace(0, 1, 30).tolist():
+    for place in torch.linspace(0, 1, 30).tolist():  # none is in the name of the check sum
         save(vae, file)
         flip(file, place)
         assert_named(lambda: load(file), file.name)
         assert_named(lambda: load_weights(vae, file), file.name)
+
+
+def test_the_same_weights_are_the_same_file(few: Splits, here: Path) -> None:
+    vae = build("vae", "svi", few, {"model.decoder.widths": [4]})
+    found = set()
+    for _ in range(10):
+        save(vae, "vae.safetensors")
+        found.add((here / "vae.safetensors").read_bytes())
+    assert len(found) == 1
 
 
 def test_a_file_of_weights_without_a_check_sum_opens_as_it_did(few: Splits, here: Path) -> None:
