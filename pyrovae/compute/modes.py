@@ -1,4 +1,4 @@
-"""Evaluation mode, which leaves programs unchanged."""
+"""Evaluation mode, which leaves programs and Pyro's parameter store unchanged."""
 
 from __future__ import annotations
 
@@ -39,9 +39,24 @@ def evaluation_mode(*programs: Any) -> AbstractContextManager[None]:
 def evaluating(autoencoder: nn.Module, device: torch.device | str = "cpu") -> Iterator[None]:
     """Evaluation mode, no gradients, a random stream of its own; all undone at the end."""
     with (
+        not_in_store(autoencoder),
         evaluation_mode(autoencoder),
         torch.no_grad(),
         seeded(EVALUATION_SEED, device),
         pyro.validation_enabled(False),
     ):
         yield
+
+
+@contextmanager
+def not_in_store(autoencoder: nn.Module) -> Iterator[None]:
+    """Take the parameters out of Pyro's store again, which would keep them for ever."""
+    store = pyro.get_param_store()
+    before = set(store.keys())
+    try:
+        yield
+    finally:
+        own = {id(parameter) for parameter in autoencoder.parameters()}
+        for name, value in list(store.named_parameters()):
+            if name not in before and id(value) in own:
+                del store[name]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pyrovae.data.dataset import Splits
-from pyrovae.data.download import downloading, find
+from pyrovae.data.download import downloading, fetch, find
 from pyrovae.data.splitting import official_rows, split
 from pyrovae.data.torchvision_sets import IMAGE_SETS, Half, ImageSet
 from pyrovae.errors import DataError
@@ -49,6 +49,9 @@ def read_halves(name: str, described: ImageSet, root: Path, *, download: bool) -
     if place := find(name, root, described.archives):
         return read_archives(described, place)
     with downloading(name, root, described.archives, allowed=download):
+        for file, md5 in described.archives.items():
+            if not (root / file).exists():
+                fetch(f"{described.address}/{Path(file).name}", root / file, md5)
         return both_halves(described, root, unpack=True)
 
 
@@ -73,7 +76,7 @@ def read_archives(described: ImageSet, place: Path) -> Halves:
 
 
 def both_halves(described: ImageSet, place: Path, *, unpack: bool) -> Halves:
-    """Read both halves by torchvision, which unpacks or downloads them if needed."""
+    """Read both halves by torchvision, which unpacks them if needed."""
     train, test = (described.read(str(place), train, unpack) for train in (True, False))
     return Halves(train, test)
 

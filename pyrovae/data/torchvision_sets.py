@@ -34,18 +34,20 @@ class ImageSet(NamedTuple):
     """One data set of torchvision.
 
     Args:
+        address: Folder of the archives in the network; https, where torchvision has http for some.
         archives: Downloaded files, as paths below the root, with their MD5.
         unpacked: Files that torchvision unpacks from them; empty if it reads the archives.
         read: Function of ``root, train, download`` that returns one half; with ``download`` it
-            unpacks archives, and fetches them first if they are not there.
+            unpacks archives.
     """
 
+    address: str
     archives: dict[str, str]
     unpacked: tuple[str, ...]
     read: Callable[[str, bool, bool], Half]
 
 
-def idx_set(kind: str) -> ImageSet:
+def idx_set(kind: str, address: str) -> ImageSet:
     """MNIST and the sets that share its file format, ``kind`` being torchvision's class."""
     from torchvision import datasets
 
@@ -56,7 +58,8 @@ def idx_set(kind: str) -> ImageSet:
         half = constructor(root, train=train, download=download)
         return Half(half.data[:, None], half.targets)
 
-    return ImageSet(archives, tuple(file.removesuffix(".gz") for file in archives), read)
+    unpacked = tuple(file.removesuffix(".gz") for file in archives)
+    return ImageSet(address, archives, unpacked, read)
 
 
 def emnist() -> ImageSet:
@@ -72,7 +75,8 @@ def emnist() -> ImageSet:
         for half in ("train", "test")
         for content in ("images-idx3", "labels-idx1")
     )
-    return ImageSet({"EMNIST/raw/gzip.zip": EMNIST.md5}, unpacked, read)
+    address = "https://biometrics.nist.gov/cs_links/EMNIST"
+    return ImageSet(address, {"EMNIST/raw/gzip.zip": EMNIST.md5}, unpacked, read)
 
 
 def omniglot() -> ImageSet:
@@ -98,7 +102,8 @@ def omniglot() -> ImageSet:
 
     archives = {f"omniglot-py/{half}.zip": md5 for half, md5 in Omniglot.zips_md5.items()}
     folders = tuple(archive.removesuffix(".zip") for archive in archives)
-    return ImageSet(archives, (*archives, *folders), read)
+    address = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+    return ImageSet(address, archives, (*archives, *folders), read)
 
 
 def ink(file: Path) -> Tensor:
@@ -122,7 +127,8 @@ def cifar10() -> ImageSet:
 
     batches = [*CIFAR10.train_list, *CIFAR10.test_list, [CIFAR10.meta["filename"]]]
     unpacked = tuple(f"{CIFAR10.base_folder}/{batch[0]}" for batch in batches)
-    return ImageSet({CIFAR10.filename: CIFAR10.tgz_md5}, unpacked, read)
+    archives = {CIFAR10.filename: CIFAR10.tgz_md5}
+    return ImageSet("https://www.cs.toronto.edu/~kriz", archives, unpacked, read)
 
 
 def svhn() -> ImageSet:
@@ -136,13 +142,17 @@ def svhn() -> ImageSet:
     archives = {
         file: md5 for _, file, md5 in (SVHN.split_list[half] for half in ("train", "test"))
     }
-    return ImageSet(archives, (), read)
+    return ImageSet("https://ufldl.stanford.edu/housenumbers", archives, (), read)
 
 
 IMAGE_SETS: dict[str, Callable[[], ImageSet]] = {
-    "mnist": partial(idx_set, "MNIST"),
-    "fashion_mnist": partial(idx_set, "FashionMNIST"),
-    "kmnist": partial(idx_set, "KMNIST"),
+    "mnist": partial(idx_set, "MNIST", "https://ossci-datasets.s3.amazonaws.com/mnist"),
+    "fashion_mnist": partial(
+        idx_set,
+        "FashionMNIST",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+    ),
+    "kmnist": partial(idx_set, "KMNIST", "https://codh.rois.ac.jp/kmnist/dataset/kmnist"),
     "emnist": emnist,
     "omniglot": omniglot,
     "cifar10": cifar10,

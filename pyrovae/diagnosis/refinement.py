@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from pyrovae.compute.modes import not_in_store
 from pyrovae.data import Splits, load_data
 from pyrovae.diagnosis.agreement import Agreement, Until, agreement, is_point, likeness
 from pyrovae.errors import SpecError
@@ -13,7 +14,7 @@ from pyrovae.programs.autoencoder import Autoencoder, Declaration
 from pyrovae.programs.building import build
 from pyrovae.programs.starting import start_from
 from pyrovae.specs import InferenceSpec
-from pyrovae.training.fit import fit, not_in_store
+from pyrovae.training.fit import fit
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import History
 from pyrovae.training.refinement import epochs_within, frozen, proposed, refinable, to_measure

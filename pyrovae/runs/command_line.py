@@ -46,7 +46,8 @@ def run(program: Callable[[], int], interrupted: str = SAVED) -> int:
     # OpenMP reads this when torch loads it.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS if _is_idle() else SPINS_WHEN_BUSY))
     try:
-        with _terminable():
+        with _stoppable():
+            _require_working_directory()
             return program()
     except PyrovaeError as error:
         sys.stderr.write("".join(f"{short(line)}\n" for line in str(error).splitlines()))
@@ -75,20 +76,47 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: with a sentence, and what it writes made whole."""
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: with a sentence, and what it writes made whole.
+
+    Either kills the process the second time, wherever it is, as in the middle of an import.
+    """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except (KeyboardInterrupt, PyrovaeError):
+        raise
+    except Exception as error:
+        if _interruption(error):  # an import gives it another type
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interruption(error: BaseException | None) -> bool:
+    """True if an error comes from Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _require_working_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise PyrovaeError(
+            "the working directory has been deleted: change to one that is there, as by cd"
+        ) from None
 
 
 def open_streams() -> None:

@@ -304,11 +304,15 @@ def true_status(run: RunWriter) -> Iterator[None]:
 
 @contextmanager
 def interruptible(training: Training) -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM finish the current step; the list holds received signals."""
+    """Let SIGINT and SIGTERM finish the current step; the list holds received signals.
+
+    The second raises KeyboardInterrupt, as in the middle of compiling; a third kills the process.
+    """
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if received:  # the second time: at once
+        if received:
+            signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
         received.append(number)
         training.interrupted = True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from pyrovae.runs.facts import WEIGHTS
 from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
+
+CHECK_SUM = "sha256"  # in the metadata of the file; older files have none
 
 
 def save(autoencoder: Autoencoder, path: str | Path) -> None:
@@ -54,7 +58,26 @@ def file_content(autoencoder: Autoencoder) -> bytes:
     weights = {n: value.contiguous().clone() for n, value in autoencoder.state_dict().items()}
     declaration = autoencoder.declaration
     metadata = {} if declaration is None else {"declaration": _to_json(declaration)}
-    return to_bytes(weights, metadata)
+    return _in_order(to_bytes(weights, metadata | {CHECK_SUM: _check_sum(weights, metadata)}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in one order: the library's differs each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the values are aligned
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def _check_sum(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of the declaration and of names, types, shapes and values of the weights."""
+    found = hashlib.sha256(metadata.get("declaration", "").encode())
+    for name, value in sorted(weights.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
@@ -88,6 +111,12 @@ def load_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     path = _in_folder(path)
     with _opened(path) as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    if metadata.get(CHECK_SUM, known := _check_sum(weights, metadata)) != known:
+        raise CheckpointError(
+            f"{path} is damaged: its content has another SHA-256 than when it was saved; restore "
+            "it from a copy"
+        )
     for name, part in autoencoder.named_modules():
         if isinstance(part, Guide):
             part.rename(weights, f"{name}.")

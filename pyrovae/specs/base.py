@@ -15,6 +15,7 @@ from pyrovae.errors import SpecError, reason
 # Bounds within which torch can compute: of the sizes of tensors, of what is made one after the
 # other, of what is counted, and of numbers of float32.
 Size = Annotated[int, Field(gt=0, le=10**6)]
+Latents = Annotated[int, Field(gt=0, le=10**5)]
 Few = Annotated[int, Field(gt=0, le=100)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 Positive = Annotated[float, Field(gt=0, le=1e30)]

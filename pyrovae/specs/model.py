@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pyrovae.specs.base import Size, Spec
+from pyrovae.specs.base import Latents, Spec
 from pyrovae.specs.likelihoods import AutoLikelihoodSpec, LikelihoodSpec
 from pyrovae.specs.networks import MLPSpec, NetworkSpec
 from pyrovae.specs.priors import NormalPriorSpec, PriorSpec
@@ -21,7 +21,7 @@ class ModelSpec(Spec):
 
     section: ClassVar[str] = "model"
 
-    latent_dim: Size = 8
+    latent_dim: Latents = 8
     binarisation: Binarisation = "none"
     prior: PriorSpec = NormalPriorSpec()
     decoder: NetworkSpec = MLPSpec()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import pyro
-
+from pyrovae.compute.modes import not_in_store
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import load_data
 from pyrovae.errors import SpecError, nearest
@@ -119,20 +117,6 @@ def fit(
     for warning in training.warnings:
         logger.warning("%s; %s", warning.finding, warning.advice)
     return history
-
-
-@contextmanager
-def not_in_store(autoencoder: Autoencoder) -> Iterator[None]:
-    """Take the parameters out of Pyro's store again, which would keep them for ever."""
-    store = pyro.get_param_store()
-    before = set(store.keys())
-    try:
-        yield
-    finally:
-        own = {id(parameter) for parameter in autoencoder.parameters()}
-        for name, value in list(store.named_parameters()):
-            if name not in before and id(value) in own:
-                del store[name]
 
 
 _SET = 'or build(..., {"inference.epochs": 3}) and fit(vae, data)'

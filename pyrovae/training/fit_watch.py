@@ -125,4 +125,5 @@ def _exploded(train: BoundSummary, untrained: Judgement) -> bool:
 
 
 def _far_below(elbo: float, before: float) -> bool:
-    return before - elbo > ABSURD * (1 + abs(before))
+    """True also of an ELBO that is no number."""
+    return not before - elbo <= ABSURD * (1 + abs(before))

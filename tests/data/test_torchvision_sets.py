@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,27 @@ def test_a_download_is_silent_and_needed_only_once(
     before = files_below(root)
     assert load_data(name, root=root, download=False).fingerprint() == downloaded
     assert files_below(root) == before
+
+
+@pytest.mark.parametrize("name", IMAGE_SETS)
+def test_everything_is_downloaded_by_https(
+    name: str,
+    small: Callable[[str], Path],
+    serve: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = small(name)
+    serve(network)
+    answer, asked = urllib.request.urlopen, []
+
+    def watched(request: str | urllib.request.Request, **options: object) -> object:
+        asked.append(request if isinstance(request, str) else request.full_url)
+        return answer(request, **options)
+
+    monkeypatch.setattr(urllib.request, "urlopen", watched)
+    load_data(name, root=network / "data")
+    assert len(asked) == len(IMAGE_SETS[name]().archives)
+    assert [address for address in asked if not address.startswith("https://")] == []
 
 
 @pytest.mark.parametrize("name", IMAGE_SETS)

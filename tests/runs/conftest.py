@@ -349,3 +349,18 @@ def metrics() -> Callable[[Path], list[dict[str, Any]]]:
         return records
 
     return read
+
+
+@pytest.fixture
+def assert_same_runs(metrics: Any, same: Any) -> Callable[[Path, Path], None]:
+    """Two runs are bit for bit the same, but for seconds."""
+
+    def check(first: Path, second: Path) -> None:
+        assert metrics(first) == metrics(second)
+        states = [torch.load(run / "checkpoint.pt", weights_only=True) for run in (first, second)]
+        assert same(*(saved["state"] for saved in states))
+        for name in ("last", "best", "weights"):
+            file = f"{name}.safetensors"
+            assert (first / file).read_bytes() == (second / file).read_bytes()
+
+    return check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from pathlib import Path
@@ -67,6 +68,48 @@ def test_ends_that_are_no_mistakes_of_the_package_are_said(
     assert [word for word in words if word not in said] == []
 
 
+def test_ctrl_c_is_one_also_where_an_import_gives_it_another_type(capsys: Any) -> None:
+    def importing() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("an extension failed") from error
+        return 0
+
+    assert run(importing) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_ends_a_command_wherever_it_is(number: signal.Signals) -> None:
+    def busy() -> int:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:  # as where it is lost in an import
+            signal.raise_signal(number)
+        return 0
+
+    child = os.fork()
+    if child == 0:
+        run(busy)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_a_working_directory_that_is_gone_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gone").mkdir()
+    os.chdir("gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["vae", "svi", "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.startswith("the working directory has been deleted: change to")
+    os.chdir(tmp_path)
+
+
 def test_a_mistake_of_the_package_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         run(raising(RuntimeError("shapes do not fit")))
@@ -87,4 +130,5 @@ def test_the_first_signal_ends_a_step_and_the_second_all(make_training: Any) -> 
         assert training.interrupted
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # the third kills the process
     assert received == [signal.SIGINT]

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import pyrovae.report.figures
-from pyrovae import load, load_data
+from pyrovae import Splits, build, load, load_data, load_weights, save
 from pyrovae.errors import CheckpointError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.runs.atomic_files import write_atomically
@@ -63,6 +65,36 @@ def test_a_flipped_bit_in_the_weights_is_named(run: Path, place: float) -> None:
     assert_named(lambda: load_run(run), "weights.safetensors")
     assert_named(lambda: load(run), "weights.safetensors")
     assert_named(lambda: load(run / "weights.safetensors"), "weights.safetensors")
+
+
+def test_a_flipped_bit_in_a_file_of_weights_alone_is_named(few: Splits, here: Path) -> None:
+    vae = build("vae", "svi", few, {"model.decoder.widths": [4]})
+    file = here / "vae.safetensors"
+    for place in torch.linspace(0, 1, 30).tolist():  # none is in the name of the check sum
+        save(vae, file)
+        flip(file, place)
+        assert_named(lambda: load(file), file.name)
+        assert_named(lambda: load_weights(vae, file), file.name)
+
+
+def test_the_same_weights_are_the_same_file(few: Splits, here: Path) -> None:
+    vae = build("vae", "svi", few, {"model.decoder.widths": [4]})
+    found = set()
+    for _ in range(10):
+        save(vae, "vae.safetensors")
+        found.add((here / "vae.safetensors").read_bytes())
+    assert len(found) == 1
+
+
+def test_a_file_of_weights_without_a_check_sum_opens_as_it_did(few: Splits, here: Path) -> None:
+    vae = build("vae", "svi", few, {"model.decoder.widths": [4]})
+    save(vae, "new.safetensors")
+    with safe_open("new.safetensors", "pt") as file:
+        metadata = {"declaration": file.metadata()["declaration"]}
+    weights = {name: value.clone() for name, value in vae.state_dict().items()}
+    save_file(weights, "old.safetensors", metadata)
+    found = [load(f"{name}.safetensors").state_dict() for name in ("old", "new")]
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[1])
 
 
 @pytest.mark.parametrize("name", ["run.json", "inference.toml"])

@@ -1,6 +1,6 @@
 """Any input ends in exit status 0, 1 or 2 and short sentences, and nothing on disk is lost.
 
-Random inputs, always the same: more of them by ``make slow``.
+Random inputs, always the same: each is drawn from its number. ``make slow`` draws more of them.
 """
 
 from __future__ import annotations
@@ -12,28 +12,67 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pyrovae import encode, evaluate, sample, train
+from pyrovae import (
+    compare,
+    diagnose,
+    encode,
+    evaluate,
+    explore,
+    reconstruct,
+    refine,
+    sample,
+    train,
+)
+from pyrovae.errors import PyrovaeError
 from pyrovae.runs.manifest import FILES
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.base import Spec
-from pyrovae.specs.files import shelf
+from pyrovae.specs.files import shelf, shipped
+from pyrovae.specs.guides import GuideSpec
+from pyrovae.specs.inference import BetaSpec, OptimiserSpec, RateSpec
+from pyrovae.specs.likelihoods import LikelihoodSpec
+from pyrovae.specs.networks import NetworkSpec
+from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.specs.priors import PriorSpec
 
 pytestmark = [
     pytest.mark.usefixtures("without_figures"),
     pytest.mark.filterwarnings("ignore"),
 ]
-ROUNDS = [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))]
 LENGTH = 300
+
+
+def cases(quick: int, part: int, parts: int) -> pytest.MarkDecorator:
+    """The numbers of the inputs that a test tries, at once and, in parts, in ``make slow``."""
+    ranges = [range(quick), *(range(part * n, part * (n + 1)) for n in range(parts))]
+    slow = [pytest.param(numbers, marks=pytest.mark.slow) for numbers in ranges[1:]]
+    ids = [f"{numbers.start}-{numbers.stop}" for numbers in ranges]
+    return pytest.mark.parametrize("numbers", [ranges[0], *slow], ids=ids)
+
+
+def assert_each(case: Callable[[random.Random], None], numbers: range) -> None:
+    """A case holds of each number; all that it does not hold of are named."""
+    failed = {}
+    for number in numbers:
+        try:
+            case(random.Random(number))
+        except (KeyboardInterrupt, pytest.exit.Exception):
+            raise
+        except BaseException as error:
+            failed[number] = repr(error)[:1500]
+    assert failed == {}
+
 
 VALUES = (
     "-1", "0", "1", "2", "0.5", "1e300", "1e-300", "nan", "inf", "-inf", "true", "''", "word",
     "[]", "[[]]", "[0]", "[3]", "[-1, 'a']", "{}", "{a = 1}", "{kind = 'normal'}", "{kind = 3}",
+    "3", "7", "64", "0.1", "1e-3", "1.5", "1e18", "100000", "1000000", "[2, 3]", "[8]", "'auto'",
     "1000000000000", str(2**63), "9" * 500, "9" * 5000, "x" * 1000, "[" * 900, "1979-05-27",
     '"\\u0000"', "β", "data", "normal", "vamp", "diagonal", "elbo",
 )  # fmt: skip
@@ -79,16 +118,40 @@ def keys(spec: type[Spec]) -> Iterator[str]:
 
 
 KEYS = [key for spec in (ModelSpec, InferenceSpec) for key in keys(spec)]
+TABLES: dict[str, Any] = {
+    "model.prior": PriorSpec,
+    "model.decoder": NetworkSpec,
+    "model.likelihood": LikelihoodSpec,
+    "inference.guide": GuideSpec,
+    "inference.guide.encoder": NetworkSpec,
+    "inference.objective": ObjectiveSpec,
+    "inference.beta": BetaSpec,
+    "inference.optimiser": OptimiserSpec,
+    "inference.learning_rate_schedule": RateSpec,
+}
 
 
-@pytest.mark.parametrize("seed", ROUNDS)
-def test_settings_of_any_kind(fuzz: Fuzz, counts: Path, seed: int) -> None:
-    draw = random.Random(seed)
-    for _ in range(40):
-        count = draw.choice([1, 1, 2, 3])
-        settings = [f"{draw.choice(KEYS)}={draw.choice(VALUES)}" for _ in range(count)]
-        words = [word for setting in settings for word in ("--set", setting)]
-        fuzz(train.main, "vae", "svi", "--data", counts, "--dry-run", *words)
+def settings(draw: random.Random) -> Iterator[str]:
+    """A kind with some of its own keys, or any keys, and values."""
+    if draw.random() < 0.5:
+        table = draw.choice(list(TABLES))
+        kind = draw.choice(get_args(get_args(TABLES[table])[0]))
+        yield f"{table}.kind={kind.model_fields['kind'].default}"
+        for key in draw.sample(list(kind.model_fields), min(2, len(kind.model_fields))):
+            yield f"{table}.{key}={draw.choice(VALUES)}"
+    for _ in range(draw.choice([1, 1, 2, 3])):
+        yield f"{draw.choice(KEYS)}={draw.choice(VALUES)}"
+
+
+@cases(40, 1000, 4)
+def test_settings_of_any_kind(fuzz: Fuzz, counts: Path, numbers: range) -> None:
+    def case(draw: random.Random) -> None:
+        words = [word for setting in settings(draw) for word in ("--set", setting)]
+        names = draw.choice(shipped("models")), draw.choice(shipped("inference"))
+        names = draw.choice([names, ("vae", "svi")])
+        fuzz(train.main, *names, "--data", counts, "--dry-run", *words)
+
+    assert_each(case, numbers)
 
 
 def damage(content: bytes, draw: random.Random) -> bytes:
@@ -112,14 +175,17 @@ def damage(content: bytes, draw: random.Random) -> bytes:
             return content[:place] + content[place + draw.randrange(1, 40) :]
 
 
-@pytest.mark.parametrize("seed", ROUNDS)
-def test_files_of_specifications_of_any_kind(fuzz: Fuzz, counts: Path, seed: int) -> None:
-    draw = random.Random(seed)
-    models = sorted(shelf("models").glob("*.toml"))
-    for _ in range(20):
-        content = draw.choice(models).read_bytes()
-        Path("mine.toml").write_bytes(damage(content, draw))
-        fuzz(train.main, "mine.toml", "svi", "--data", counts, "--dry-run")
+@cases(5, 1000, 3)
+def test_files_of_specifications_of_any_kind(fuzz: Fuzz, counts: Path, numbers: range) -> None:
+    files = {folder: sorted(shelf(folder).glob("*.toml")) for folder in ("models", "inference")}
+
+    def case(draw: random.Random) -> None:
+        folder = draw.choice(list(files))
+        Path("mine.toml").write_bytes(damage(draw.choice(files[folder]).read_bytes(), draw))
+        names = ("mine.toml", "svi") if folder == "models" else ("vae", "mine.toml")
+        fuzz(train.main, *names, "--data", counts, "--dry-run")
+
+    assert_each(case, numbers)
 
 
 def write_data(draw: random.Random) -> Path:
@@ -149,11 +215,12 @@ def write_data(draw: random.Random) -> Path:
     return file.parent if kind == "png" else file
 
 
-@pytest.mark.parametrize("seed", ROUNDS)
-def test_data_of_any_kind(fuzz: Fuzz, seed: int) -> None:
-    draw = random.Random(seed)
-    for _ in range(30):
+@cases(10, 1000, 3)
+def test_data_of_any_kind(fuzz: Fuzz, numbers: range) -> None:
+    def case(draw: random.Random) -> None:
         fuzz(train.main, "vae", "svi", "--data", write_data(draw), "--dry-run")
+
+    assert_each(case, numbers)
 
 
 ODD = (None, True, -1, 0, 3, 1e300, "", "x" * 1000, [], [[]], {}, {"a": {}}, [1, 2, 3], "nan")
@@ -214,48 +281,86 @@ def lines_of(run: Path) -> set[bytes]:
     return {line for line in lines if b'"test"' not in line}
 
 
-def bound(run: Path) -> Any:
-    """The numbers of an evaluation."""
-    found = json.loads((run / "evaluation" / "counts.npy.json").read_text())
-    return [found[name] for name in ("elbo", "reconstruction", "kl", "log_prob")]
+def found_in(folder: Path) -> dict[str, Any]:
+    """What the commands found, by file, without when and where."""
+    tables = {file.name: file.read_bytes() for file in folder.rglob("*.csv")}
+    arrays = {file.name: file.read_bytes() for file in folder.rglob("*.npy")}
+    bounds = {
+        file.name: [json.loads(file.read_bytes())[name] for name in ("elbo", "kl", "log_prob")]
+        for file in folder.glob("evaluation/*.json")
+    }
+    return tables | arrays | bounds
 
 
-COMMANDS: dict[str, Callable[[Path], tuple[Any, list[str | Path]]]] = {
-    "evaluate": lambda run: (evaluate.main, [run, "--samples", "2", "--num", "1"]),
-    "resume": lambda run: (train.main, ["--resume", run]),
-    "encode": lambda run: (encode.main, [run, "--num", "1"]),
-    "sample": lambda run: (sample.main, [run, "--num", "1"]),
+Words = list[str | Path]
+FEW = ["--num", "1", "--samples", "2"]
+READERS: dict[str, Callable[[Path, Path], tuple[Any, Words]]] = {
+    "evaluate": lambda run, other: (evaluate.main, [run, *FEW]),
+    "encode": lambda run, other: (encode.main, [run, "--num", "1"]),
+    "sample": lambda run, other: (sample.main, [run, "--num", "1"]),
+    "reconstruct": lambda run, other: (reconstruct.main, [run, "--num", "1"]),
+    "compare": lambda run, other: (compare.main, [run, other, *FEW, "--output", "compared"]),
+    "start": lambda run, other: (train.main, ["--start", run, "--dry-run"]),
+    "refine": lambda run, other: (refine.main, [run, "--set", "inference.epochs=1"]),
+    # Both refuse these data, after the run has been opened.
+    "diagnose": lambda run, other: (diagnose.main, [run]),
+    "explore": lambda run, other: (explore.main, [run, "factors"]),
+    # Last, since it makes good what it can.
+    "resume": lambda run, other: (train.main, ["--resume", run]),
 }
 
 
-@pytest.mark.parametrize("seed", ROUNDS)
+@pytest.fixture
+def opened_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison and a refinement end where the runs have been opened."""
+
+    def opened(*_: Any, **__: Any) -> NoReturn:
+        raise PyrovaeError("opened")
+
+    monkeypatch.setattr("pyrovae.runs.compare.require_comparable", opened)
+    monkeypatch.setattr("pyrovae.runs.refine._before", opened)
+
+
+@cases(4, 500, 4)
 def test_run_folders_of_any_kind(
-    fuzz: Fuzz, train: Any, once: Any, kept: Path, here: Path, seed: int
+    fuzz: Fuzz, train: Any, once: Any, kept: Path, here: Path, numbers: range, opened_only: None
 ) -> None:
+    """Every command that reads a run, after every damage: its numbers, or a sentence."""
     once("finished", train)
     whole, other = kept / "finished", kept / "another"
-    main, words = COMMANDS["evaluate"](whole)
-    assert fuzz(main, *words) == 0
     if not other.exists():
         shutil.copytree(train("mixture", "iwae", output="another"), other)
-    draw, known = random.Random(seed), bound(whole)
-    for number in range(30):
-        run = Path(shutil.copytree(whole, here / f"run-{number}"))
-        changed = change(run, other, draw)
-        listed = draw.random() < 0.5
-        if not listed and (run / "manifest.json").is_file():
-            (run / "manifest.json").unlink()
-        main, words = COMMANDS[name := draw.choice([*COMMANDS, "evaluate", "evaluate"])](run)
+
+    def results(run: Path, name: str) -> tuple[int, dict[str, Any]]:
+        main, words = READERS[name](run, other)
         before = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
         lines = lines_of(run)
-        try:
-            status = fuzz(main, *words)
-        except BaseException as error:
-            raise AssertionError(f"{name} after {changed}: {error!r}") from error
-        assert lines <= lines_of(run), (name, changed)
-        if status == 0 and name == "evaluate" and listed:
-            assert bound(run) == known, changed
+        status = fuzz(main, *words)
+        assert lines <= lines_of(run), name
         if status == 2:
             after = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
-            assert after == before, (name, changed)
-        shutil.rmtree(run)
+            assert after == before, name
+        shutil.rmtree("compared", ignore_errors=True)
+        return status, found_in(run)
+
+    def case(draw: random.Random) -> None:
+        for folder in (here / "run-changed", here / "run-known"):
+            shutil.rmtree(folder, ignore_errors=True)
+        run = Path(shutil.copytree(whole, here / "run-changed"))
+        changed = change(run, other, draw)
+        listed = draw.random() < 0.7
+        if not listed and (run / "manifest.json").is_file():
+            (run / "manifest.json").unlink()
+        for name in READERS:
+            try:
+                status, found = results(run, name)
+            except BaseException as error:
+                raise AssertionError(f"{name} after {changed}: {error!r}") from error
+            if status == 0 and listed:
+                assert found.items() <= known.items(), (name, changed)
+
+    known_run = Path(shutil.copytree(whole, here / "run-known"))
+    for name in READERS:
+        results(known_run, name)
+    known = found_in(known_run)
+    assert_each(case, numbers)

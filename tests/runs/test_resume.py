@@ -228,16 +228,6 @@ def status_of(folder: Path) -> str:
     return json.loads((folder / "run.json").read_text())["status"]
 
 
-def assert_same_runs(
-    first: Path, second: Path, metrics: Any, same: Callable[[Any, Any], bool]
-) -> None:
-    assert metrics(first) == metrics(second)
-    assert same(state_of(first), state_of(second))
-    for name in ("last", "best", "weights"):
-        file = f"{name}.safetensors"
-        assert (first / file).read_bytes() == (second / file).read_bytes()
-
-
 BITS = (
     "model.binarisation=dynamic",
     "model.likelihood.kind=bernoulli",
@@ -252,8 +242,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
     train: Any,
     counts: Path,
     overrides: Any,
-    metrics: Any,
-    same: Callable[[Any, Any], bool],
+    assert_same_runs: Any,
     signalled: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     whole = train(settings=BITS, output="whole")
@@ -269,7 +258,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_does(
         assert not (run / "weights.safetensors").exists()
         assert command("--resume", run).status == 0
         assert status_of(run) == "finished"
-        assert_same_runs(whole, run, metrics, same)
+        assert_same_runs(whole, run)
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -406,8 +395,7 @@ def test_a_crash_while_a_file_is_replaced_loses_nothing(
     command: Any,
     counts: Path,
     overrides: Any,
-    metrics: Any,
-    same: Callable[[Any, Any], bool],
+    assert_same_runs: Any,
 ) -> None:
     epochs = "inference.epochs=3"
     whole = train(settings=(epochs,), output="whole")
@@ -417,7 +405,7 @@ def test_a_crash_while_a_file_is_replaced_loses_nothing(
             command("--data", counts, "--output", run, *overrides(epochs))
         outcome = command("--resume", run)
         assert outcome.status == 0, outcome.err
-        assert_same_runs(whole, run, metrics, same)
+        assert_same_runs(whole, run)
         assert list(run.glob(".*")) == []
 
 
@@ -492,8 +480,7 @@ def test_a_process_that_was_killed_and_ended_goes_on_bit_for_bit(
     train: Any,
     counts: Path,
     overrides: Any,
-    metrics: Any,
-    same: Callable[[Any, Any], bool],
+    assert_same_runs: Any,
 ) -> None:
     words = overrides(EPOCHS, declared=False)
     killed = start(slow_program, "svi", "--data", counts, "--output", "run", *words)
@@ -512,7 +499,7 @@ def test_a_process_that_was_killed_and_ended_goes_on_bit_for_bit(
     resumed = command("--resume", "run")
     assert resumed.status == 0, resumed.err
     whole = train(slow_program, "svi", settings=(EPOCHS,), output="whole")
-    assert_same_runs(whole, Path("run"), metrics, same)
+    assert_same_runs(whole, Path("run"))
 
 
 def test_ctrl_c_leaves_the_line_that_goes_on_and_no_traceback(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, fit, load_data
 from pyrovae.compute.randomness import seeded
-from pyrovae.errors import SpecError
+from pyrovae.errors import DivergenceError, SpecError
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives.bound import Bound
 from pyrovae.objectives.schedules import Budget
@@ -240,6 +240,22 @@ def test_an_absurd_end_is_named(
     assert warning.numbers["elbo"] < warning.numbers["elbo_untrained"]
     assert "inference.optimiser.learning_rate than 1000" in warning.advice
     assert "inference.clip_norm = 1" in warning.advice
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("rate", [1e6, 1e18, 1e30])
+def test_no_learning_rate_is_too_large_to_be_named(
+    structure: Splits, caplog: Any, rate: float, epochs: int
+) -> None:
+    """Also where the only epoch ends in an ELBO that is no number."""
+    spec = {"model.decoder.widths": [4], "inference.batch_size": 500, "inference.epochs": epochs}
+    vae = build("vae", "svi", structure, {**spec, "inference.optimiser.learning_rate": rate})
+    try:
+        fit(vae, structure)
+    except DivergenceError as error:
+        assert "not finite" in str(error)  # noqa: PT017
+    else:
+        assert "training has made the model worse" in caplog.text
 
 
 def test_an_absurd_loss_is_named_during_training_once(structure: Splits) -> None:
