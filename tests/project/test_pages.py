@@ -54,6 +54,7 @@ GUIDES = {
     "docs/notebooks.md": True,
     "docs/programs.md": False,  # writes a file
     "docs/refine.md": True,
+    "docs/scikit-learn.md": True,
 }
 
 
