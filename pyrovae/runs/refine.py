@@ -12,7 +12,7 @@ from pyrovae.runs.agreements import facts_of
 from pyrovae.runs.facts import RefinedFacts
 from pyrovae.runs.loading import Run, load_run, program_of
 from pyrovae.runs.options import RefineOptions
-from pyrovae.runs.request import RunSpec
+from pyrovae.runs.request import RunSpec, recorded_split
 from pyrovae.runs.train import TrainedRun, prepare, train
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Computation
@@ -70,6 +70,7 @@ def _request(run: Run, inference: InferenceSpec, options: RefineOptions) -> RunS
         device=options.device,
         computation=Computation(options.compile or run.facts.computation.compile),
         start=options.run,
+        split=recorded_split(run.folder, run.facts),
     )
 
 
