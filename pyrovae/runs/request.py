@@ -25,6 +25,7 @@ from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find
+from pyrovae.specs.own import OwnSpec
 from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.specs.settings import set_inference, set_model
 from pyrovae.specs.split import Split
@@ -99,6 +100,8 @@ class RunSpec:
                 "inference.frozen = 'model' fits the guide of a fitted model: name its run with "
                 "--start, or use python -m pyrovae.refine RUN"
             )
+        if resume is not None and isinstance(chosen.optimiser, OwnSpec):
+            chosen.optimiser.announce(resume)
         if resume is not None and data is None:
             others = () if begun.split is None else begun.split.files
             announce_data(resume, begun.data, begun.data_root, others)
