@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnosis", "exploration"),
     ("report",),
     ("runs",),
-    ("figures",),
+    ("figures", "sklearn"),
     (
         "__init__",
         "__main__",

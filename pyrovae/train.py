@@ -13,6 +13,8 @@ from pyrovae.runs.command_line import add_device, command_parser, run, spelled
 from pyrovae.runs.request import RunSpec
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import described, keys_named, parse_override
+from pyrovae.specs.own import import_from
+from pyrovae.specs.split import parse_split
 
 DESCRIPTION = """\
 Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference
@@ -40,9 +42,14 @@ def parser() -> argparse.ArgumentParser:
     add("inference", nargs="?",
         help="name in inference/, or a TOML file (svi; small_data for the digits)")  # fmt: skip
     add("--data", metavar="NAME|PATH", help="a named data set, an array or a folder (digits)")
+    add("--split", action="append", metavar="KEY=VALUE",
+        help="a split of your own, as in group=patient, column=fold, fractions=0.7,0.1,0.2, "
+        "rows=FILE.npz, or validation=PATH and test=PATH; may be repeated")  # fmt: skip
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie (data)")
     add("--set", action="append", metavar="KEY=VALUE", dest="overrides",
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
+    add("--import-path", type=Path, action="append", metavar="DIR", dest="import_paths",
+        help="a folder with classes of yours, for kind = 'module:Class'")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
     add("--resume", type=Path, metavar="DIR",
         help="go on with a run, to more epochs with --set inference.epochs=N")  # fmt: skip
@@ -85,6 +92,12 @@ def request(options: Mapping[str, Any]) -> RunSpec:
     texts = list(asked.pop("overrides", []))
     if "seed" in asked:
         texts.append(f"inference.seed={asked.pop('seed')}")
+    for folder in asked.pop("import_paths", []):
+        import_from(folder)
+    if "split" in asked:
+        if "resume" in asked:
+            raise SpecError("--split has no use with --resume: a run goes on with its own data")
+        asked["split"] = parse_split(asked["split"])
     if "resume" in asked and "output" in asked:
         raise SpecError("--output has no use with --resume: a run goes on in its own folder")
     if "resume" in asked and "start" in asked:

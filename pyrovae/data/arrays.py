@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.dataset import KnownFactors, Splits
 from pyrovae.data.splitting import permuted_rows, split
-from pyrovae.data.tables import as_table
+from pyrovae.data.tables import as_table, is_frame, without
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.data.variables import as_variables, without_unknown
 from pyrovae.errors import DataError
@@ -23,6 +23,32 @@ if TYPE_CHECKING:
 
 FEWEST = 10
 """Fewest observations that can be split; a tenth of fewer is no validation or test set."""
+
+
+class Content(NamedTuple):
+    """Data that are not split yet.
+
+    Attributes:
+        values: A DataFrame; or arguments of :func:`from_arrays` by name; or splits, as of a folder
+            or a named data set.
+        name: Name of the data in messages and reports.
+    """
+
+    values: Any
+    name: str
+
+    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, dict[str, Array]]:
+        """The data in the usual parts, and columns that are no values, by name.
+
+        Args:
+            apart: Names of such columns of a DataFrame.
+        """
+        if isinstance(self.values, Splits):
+            return self.values, {}
+        if not is_frame(self.values):
+            return from_arrays(**self.values, name=self.name), {}
+        frame, columns = without(self.values, apart, self.name)
+        return from_frame(frame, self.name), columns
 
 
 class Stored(NamedTuple):

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from pyrovae.data import paths
-from pyrovae.data.arrays import from_arrays, from_frame
+from pyrovae.data.arrays import Content
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
-from pyrovae.data.splitting import permuted_rows, split
+from pyrovae.data.own_splits import resplit, three_sources, warn_of_duplicates
+from pyrovae.data.splitting import permuted_rows
+from pyrovae.data.splitting import split as split_rows
 from pyrovae.data.tables import is_frame
 from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
 from pyrovae.data.values import Array, as_numbers, as_numpy
 from pyrovae.errors import DataError, nearest
+from pyrovae.specs.split import Split
 
 NAMES = ("digits", *IMAGE_SETS, "dsprites")
 
@@ -27,6 +30,7 @@ def load_data(
     source: Any = "digits",
     labels: Any = None,
     *,
+    split: Any = None,
     root: str | Path = "data",
     download: bool = True,
 ) -> Splits:
@@ -50,6 +54,9 @@ def load_data(
             ``labels`` is the classes; :func:`~pyrovae.data.arrays.from_arrays` takes more beside
             an array. Splits are returned as they are.
         labels: Integer classes ``(n,)`` of an array.
+        split: A split of your own: shares of training, validation and test data, as in
+            ``(0.7, 0.1, 0.2)``, or a dictionary with keys of :class:`pyrovae.specs.split.Split`,
+            as in ``{"group": "patient"}``.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
 
@@ -58,6 +65,7 @@ def load_data(
 
     Raises:
         DataError: If the data can be neither found nor downloaded, or are not usable.
+        SpecError: The split is none.
 
     Example:
         >>> [len(split) for split in load_data("digits")]
@@ -67,14 +75,41 @@ def load_data(
         raise DataError(
             "labels are given beside data that may have their own: give labels= with an array"
         )
+    if split is not None and isinstance(source, Splits):
+        raise DataError(f"{source.name} is split already: give split= with data that are not")
+    chosen = None if split is None else Split.of(split)
+    if chosen is not None and chosen.validation is not None:
+        if labels is not None:
+            raise DataError(
+                "labels of one array of three: give pyrovae.data.from_splits all three"
+            )
+        sources = (source, chosen.validation, chosen.test)
+        data = three_sources([content(each, None, root, download) for each in sources])
+    else:
+        apart = () if chosen is None else chosen.names
+        data, beside = content(source, labels, root, download).splits(apart)
+        data = data if chosen is None else resplit(data, chosen, beside)
+    if chosen is not None or not (isinstance(source, Splits) or source_is_named(source)):
+        warn_of_duplicates(data)
+    return data
+
+
+def source_is_named(source: Any) -> bool:
+    """True for the name of a data set."""
+    return isinstance(source, str) and source in NAMES
+
+
+def content(source: Any, labels: Any, root: str | Path, download: bool) -> Content:
+    """What a name, a path or an object in memory stands for; arguments of :func:`load_data`."""
     if isinstance(source, Splits):
-        return source
+        return Content(source, source.name)
     if is_frame(source):
-        return from_frame(source, "DataFrame")
+        return Content(source, "DataFrame")
     if not isinstance(source, (str, Path)):
-        return from_arrays(in_memory(source), labels)
+        return Content({"x": in_memory(source), "labels": labels}, "array")
     if source in NAMES:
-        return read_named(str(source), Path(root).expanduser(), download=download)
+        named = read_named(str(source), Path(root).expanduser(), download=download)
+        return Content(named, str(source))
     if paths.exists(source):
         return paths.read_path(source)
     raise DataError(unknown(str(source)))
@@ -119,7 +154,7 @@ def read_digits() -> Splits:
     from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
-    return split(
+    return split_rows(
         "digits",
         torch.from_numpy(digits.images.astype(np.uint8))[:, None],
         torch.from_numpy(digits.target.astype(np.int64)),

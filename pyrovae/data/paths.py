@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from numpy.lib.npyio import NpzFile
 
-from pyrovae.data.arrays import from_arrays, from_frame
+from pyrovae.data.arrays import Content
 from pyrovae.data.batch import KNOWN
-from pyrovae.data.dataset import Splits
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger("pyrovae")
 
@@ -35,7 +38,7 @@ def exists(source: str | Path) -> bool:
     return path.exists()
 
 
-def read_path(source: str | Path) -> Splits:
+def read_path(source: str | Path) -> Content:
     """Read an array, a table or a folder of images.
 
     Args:
@@ -43,22 +46,31 @@ def read_path(source: str | Path) -> Splits:
             the folder.
 
     Raises:
-        DataError: If the path is of another kind, cannot be read, or holds no usable data.
+        DataError: If the path is of another kind, or cannot be read.
     """
     path, key = path_and_key(source)
     if path.is_dir():
-        return read_folder(path)
+        return Content(read_folder(path), path.name)
     if not path.is_file():
         raise DataError(f"{path} is neither a file nor a folder: copy the data into a file")
     if is_image(path):
         raise DataError(f"{path} is a single image: give a folder of at least 10")
+    return Content(read_file(path, key), path.name if key is None else f"{path.name}:{key}")
+
+
+def read_file(path: Path, key: str | None) -> pd.DataFrame | dict[str, Any]:
+    """A table, or arrays as arguments of :func:`~pyrovae.data.arrays.from_arrays`.
+
+    Raises:
+        DataError: The file is of another kind, or cannot be read.
+    """
     match path.suffix.lower():
         case ".npy":
-            return from_arrays(read_npy(path), name=path.name)
+            return {"x": read_npy(path)}
         case ".npz":
             return read_npz(path, key)
         case ".csv" | ".parquet":
-            return from_frame(read_frame(path), path.name)
+            return read_frame(path)
         case _:
             raise DataError(
                 f"{path} cannot be read as data: give an .npy, .npz, .csv or .parquet file or a "
@@ -74,7 +86,7 @@ def path_and_key(source: str | Path) -> tuple[Path, str | None]:
     return Path(source).expanduser(), None
 
 
-def read_npz(path: Path, key: str | None) -> Splits:
+def read_npz(path: Path, key: str | None) -> dict[str, Any]:
     """Read the array ``key``, or ``x``, or the only one, with what is beside it.
 
     Labels and factors are found by their names. Beside ``x`` all other arrays with as many rows
@@ -86,14 +98,13 @@ def read_npz(path: Path, key: str | None) -> Splits:
         labels = labels_beside(x, chosen, archive, path)
         factors, names = factors_beside(chosen, archive, path)
         variables = variables_beside(len(x), archive, path) if chosen == OBSERVATIONS else None
-    return from_arrays(
-        x,
-        labels,
-        factors=factors,
-        factor_names=names,
-        variables=variables,
-        name=path.name if key is None else f"{path.name}:{key}",
-    )
+    return {
+        "x": x,
+        "labels": labels,
+        "factors": factors,
+        "factor_names": names,
+        "variables": variables,
+    }
 
 
 def only_key(archive: NpzFile, path: Path) -> str:

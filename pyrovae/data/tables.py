@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import numpy as np
 
 from pyrovae.data.values import Array
-from pyrovae.errors import DataError
+from pyrovae.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,32 @@ def as_table(frame: pd.DataFrame, name: str) -> Table:
     known = frame.iloc[:, [names.index(key) for key in kept]].notna().to_numpy()
     is_numbered = tuple(kept) == tuple(map(str, range(len(kept))))
     return Table(x, None if known.all() else known, () if is_numbered else tuple(kept), labels)
+
+
+def without(
+    frame: pd.DataFrame, apart: Sequence[str], name: str
+) -> tuple[pd.DataFrame, dict[str, Array]]:
+    """A DataFrame without some columns, and these by name; classes stay where they are.
+
+    Args:
+        frame: A row for each observation.
+        apart: Names of the columns.
+        name: Name of the data in messages.
+
+    Raises:
+        DataError: There is no such column.
+    """
+    names = [str(column) for column in frame.columns]
+    for column in apart:
+        if column not in names:
+            raise DataError(f"split: {name} has no column '{column}'; {nearest(column, names)}")
+    taken = [i for i, key in enumerate(names) if key in apart and key not in LABELS]
+    kept = [i for i in range(len(names)) if i not in taken]
+    columns = {names[i]: frame.iloc[:, i] for i in taken}
+    return frame.iloc[:, kept], {
+        key: column.astype(object).where(column.notna(), None).to_numpy()
+        for key, column in columns.items()
+    }
 
 
 def places(columns: Sequence[str], wanted: Sequence[str], name: str) -> list[int] | slice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class DataFacts(_Facts):
         levels: Largest intensity; None for real values.
         sizes: Number of observations in each split.
         columns: Names of the columns of a table, if they are known.
+        split: The split of one's own, by key, if there is one.
     """
 
     source: str
@@ -60,6 +61,7 @@ class DataFacts(_Facts):
     levels: float | None = None
     sizes: dict[str, int] = {}
     columns: tuple[str, ...] = ()
+    split: dict[str, Any] | None = None
 
 
 class GuideFacts(_Facts):
@@ -198,11 +200,19 @@ def announce_program(folder: Path) -> None:
     logger.warning("runs %s, the program of this run", folder / PROGRAM)
 
 
-def announce_data(folder: Path, source: str, root: str | Path) -> None:
-    """Say which data are about to be read because ``run.json`` names them."""
+def announce_data(folder: Path, source: str, root: str | Path, others: Sequence[str] = ()) -> None:
+    """Say which data are about to be read because ``run.json`` names them.
+
+    Args:
+        folder: Folder of the run.
+        source: Name or path of the data.
+        root: Folder of named data sets.
+        others: Files that split them.
+    """
     where = "" if Path(source).is_absolute() else f" in {root}"
-    if source != "digits":  # these come with scikit-learn
-        logger.warning("reads %s%s, the data of %s", source, where, folder)
+    if source != "digits" or others:  # these come with scikit-learn
+        files = " and ".join([f"{source}{where}", *others])
+        logger.warning("reads %s, the data of %s", files, folder)
 
 
 def _require_known_version(folder: Path, content: Mapping[str, Any]) -> None:

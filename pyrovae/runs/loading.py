@@ -36,11 +36,13 @@ from pyrovae.runs.facts import (
 )
 from pyrovae.runs.manifest import verify
 from pyrovae.runs.metrics_file import best_epoch, last_epoch, read_metrics
+from pyrovae.runs.request import recorded_split
 from pyrovae.runs.weights import load_declared, load_weights
 from pyrovae.runs.writing import is_trained
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.program import ProgramSpec, read_arguments
+from pyrovae.specs.split import Split
 from pyrovae.training.records import History, Record
 
 
@@ -296,9 +298,11 @@ def _data(
             f"the data of {folder}, {source}, are no longer there: put them back, or name them "
             "with --data"
         )
+    split = recorded_split(folder, facts) if data is None else None
     if data is None:
-        announce_data(folder, source, facts.data.root if data_root is None else data_root)
-    return _of_its_shape(folder, facts, source, data_root)
+        root = facts.data.root if data_root is None else data_root
+        announce_data(folder, source, root, () if split is None else split.files)
+    return _of_its_shape(folder, facts, source, data_root, split)
 
 
 def other_data(run: Run, source: str | Path, data_root: str | Path | None = None) -> Splits:
@@ -319,9 +323,14 @@ def other_data(run: Run, source: str | Path, data_root: str | Path | None = None
 
 
 def _of_its_shape(
-    folder: Path, facts: RunFacts, source: str, data_root: str | Path | None
+    folder: Path,
+    facts: RunFacts,
+    source: str,
+    data_root: str | Path | None,
+    split: Split | None = None,
 ) -> Splits:
-    stored = load_data(source, root=facts.data.root if data_root is None else data_root)
+    root = facts.data.root if data_root is None else data_root
+    stored = load_data(source, split=split, root=root)
     splits = matched(stored, facts.data.columns)
     shape, fitted = splits.train.shape, facts.data.shape
     if tuple(shape) != fitted:

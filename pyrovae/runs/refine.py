@@ -13,7 +13,7 @@ from pyrovae.runs.agreements import facts_of
 from pyrovae.runs.facts import RefinedFacts
 from pyrovae.runs.loading import Run, load_run, program_of
 from pyrovae.runs.options import RefineOptions
-from pyrovae.runs.request import RunSpec
+from pyrovae.runs.request import RunSpec, recorded_split
 from pyrovae.runs.train import TrainedRun, begin, prepare, train
 from pyrovae.runs.writing import Identity, RunWriter
 from pyrovae.specs import InferenceSpec, ModelSpec
@@ -82,6 +82,7 @@ def _request(run: Run, inference: InferenceSpec, options: RefineOptions) -> RunS
         device=options.device,
         computation=Computation(options.compile or run.facts.computation.compile),
         start=options.run,
+        split=recorded_split(run.folder, run.facts),
     )
 
 

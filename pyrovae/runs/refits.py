@@ -10,7 +10,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.report.display import Display
 from pyrovae.runs.facts import CHECKPOINT, INFERENCE, WEIGHTS, RunFacts, is_run
 from pyrovae.runs.loading import Run, open_autoencoder, program_of
-from pyrovae.runs.request import RunSpec
+from pyrovae.runs.request import RunSpec, recorded_split
 from pyrovae.runs.train import train
 from pyrovae.specs import InferenceSpec
 
@@ -60,6 +60,7 @@ def refit(
         output=folder,
         resume=folder if (folder / CHECKPOINT).is_file() else None,
         device=str(run.device),
+        split=recorded_split(run.folder, run.facts),
     )
     display.say(f"training {folder}")
     command = f"python -m pyrovae.train --resume {folder}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyrovae.errors import SpecError
+from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.runs.facts import (
     ARGUMENTS,
     FACTS,
@@ -25,8 +25,10 @@ from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find
+from pyrovae.specs.own import OwnSpec
 from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.specs.settings import set_inference, set_model
+from pyrovae.specs.split import Split
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class RunSpec:
         output: Folder to write to, None for a new one under ``runs/``.
         resume: Folder of the run to resume.
         start: Folder of the run whose weights it starts at, where names and shapes agree.
+        split: The split of one's own, if there is one.
         refined: The run whose guide is refined, and the goal, if it is a refinement.
         device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
         computation: Options of compilation and precision.
@@ -59,6 +62,7 @@ class RunSpec:
     device: str
     computation: Computation = field(default_factory=Computation)
     start: Path | None = None
+    split: Split | None = None
     refined: RefinedFacts | None = None
 
     @classmethod
@@ -73,6 +77,7 @@ class RunSpec:
         output: Path | None = None,
         resume: Path | None = None,
         start: Path | None = None,
+        split: Split | None = None,
         device: str = "auto",
         compile: Compile | None = None,
         precision: Precision | None = None,
@@ -95,8 +100,11 @@ class RunSpec:
                 "inference.frozen = 'model' fits the guide of a fitted model: name its run with "
                 "--start, or use python -m pyrovae.refine RUN"
             )
+        if resume is not None and isinstance(chosen.optimiser, OwnSpec):
+            chosen.optimiser.announce(resume)
         if resume is not None and data is None:
-            announce_data(resume, begun.data, begun.data_root)
+            others = () if begun.split is None else begun.split.files
+            announce_data(resume, begun.data, begun.data_root, others)
         program = {f"program.{key}": value for key, value in begun.arguments.items()}
         return cls(
             model=set_model(model_path, {**program, **settings}),
@@ -108,6 +116,7 @@ class RunSpec:
             output=output,
             resume=resume,
             start=start,
+            split=split or begun.split,
             refined=begun.refined,
             device=device,
             computation=Computation(
@@ -127,6 +136,7 @@ class _Usual:
     inference: str | None = None
     data: str = "digits"
     data_root: Path = Path("data")
+    split: Split | None = None
     computation: Computation = field(default_factory=Computation)
     refined: RefinedFacts | None = None
 
@@ -152,9 +162,24 @@ class _Usual:
             inference=facts.inference,
             data=facts.data.source,
             data_root=Path(facts.data.root),
+            split=recorded_split(folder, facts),
             computation=facts.computation,
             refined=facts.refined,
         )
+
+
+def recorded_split(folder: Path, facts: RunFacts) -> Split | None:
+    """The split of a run's data, if it is one of a user's own.
+
+    Raises:
+        CheckpointError: ``run.json`` does not say one.
+    """
+    if facts.data.split is None:
+        return None
+    try:
+        return Split.of(facts.data.split)
+    except SpecError as error:
+        raise CheckpointError(f"{folder / FACTS} is damaged: {error}") from None
 
 
 def _require_new(output: Path | None) -> None:

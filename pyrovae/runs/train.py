@@ -234,7 +234,7 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
     """
     device = choose_device(request.device)
     if data is None:
-        data = load_data(request.data, root=request.data_root)
+        data = load_data(request.data, split=request.split, root=request.data_root)
     autoencoder = build(request.model, request.inference, data)
     if request.start is not None and request.resume is None:
         autoencoder.start = _start(autoencoder, request.start)
@@ -280,6 +280,7 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
                 fingerprint=run.identity.fingerprint,
                 shape=tuple(data.train.shape),
                 columns=data.train.columns,
+                split=None if request.split is None else request.split.recorded(),
                 levels=data.train.levels,
                 sizes={split: len(part) for split, part in data._asdict().items()},
             ),

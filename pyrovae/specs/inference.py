@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, WrapValidator, model_validator
 
 from pyrovae.specs.base import Count, Few, NonNegative, Positive, Size, Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
@@ -17,6 +17,7 @@ from pyrovae.specs.objectives import (
     RenyiSpec,
     TotalCorrelationSpec,
 )
+from pyrovae.specs.own import OwnSpec, or_own
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.specs.simulated import SimulatedSpec
 
@@ -87,6 +88,20 @@ class AdamaxSpec(AdamFamilySpec):
 OptimiserSpec = Annotated[AdamSpec | AdamWSpec | AdamaxSpec, Field(discriminator="kind")]
 
 
+class OwnOptimiserSpec(OwnSpec):
+    """An optimiser of torch's or of a user's own, such as ``torch.optim:SGD``."""
+
+    learning_rate: Positive = 1e-3
+
+
+if TYPE_CHECKING:
+    AnyOptimiserSpec = OptimiserSpec | OwnOptimiserSpec
+else:  # one of the union of kinds, unless the kind names a class
+    AnyOptimiserSpec = SerializeAsAny[
+        Annotated[OptimiserSpec, WrapValidator(or_own(OwnOptimiserSpec))]
+    ]
+
+
 class ConstantRateSpec(Spec):
     """The optimiser's learning rate throughout."""
 
@@ -132,7 +147,7 @@ class InferenceSpec(Spec):
     guide: GuideSpec = DiagonalGuideSpec()
     objective: ObjectiveSpec = ELBOSpec()
     beta: BetaSpec = ConstantBetaSpec()
-    optimiser: OptimiserSpec = AdamSpec()
+    optimiser: AnyOptimiserSpec = AdamSpec()
     learning_rate_schedule: RateSpec = ConstantRateSpec()
     early_stopping: EarlyStoppingSpec | None = None
     resampling: ResamplingSpec | None = Field(default=None, discriminator="kind")

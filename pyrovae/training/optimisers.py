@@ -13,9 +13,33 @@ from torch.optim.adamax import adamax
 from torch.optim.adamw import adamw
 
 from pyrovae.errors import SpecError, reason
-from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
+from pyrovae.specs.inference import (
+    AdamaxSpec,
+    AdamSpec,
+    AdamWSpec,
+    OptimiserSpec,
+    OwnOptimiserSpec,
+)
+from pyrovae.specs.own import own_class
 
 MakeOptimiser = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
+
+
+def build_optimiser(
+    spec: OptimiserSpec | OwnOptimiserSpec, parameters: Sequence[Tensor]
+) -> Optimiser | TorchOptimiser:
+    """Build the optimiser that a specification declares, or the class that it names.
+
+    Raises:
+        SpecError: There is no such class, or it is no optimiser, or refuses its arguments.
+    """
+    if not isinstance(spec, OwnOptimiserSpec):
+        return Optimiser(spec, parameters)
+    make, rate = own_class(spec, "inference.optimiser"), spec.learning_rate
+    try:
+        return TorchOptimiser(lambda p: make(p, lr=rate, **spec.arguments), parameters, rate)
+    except SpecError as error:
+        raise SpecError(f"inference.optimiser.kind = '{spec.kind}': {error}") from None
 
 
 class Optimiser:

@@ -18,7 +18,7 @@ from pyrovae.objectives.schedules import Budget, beta_at, rate_at
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
-from pyrovae.training.optimisers import MakeOptimiser, Optimiser, TorchOptimiser
+from pyrovae.training.optimisers import MakeOptimiser, TorchOptimiser, build_optimiser
 from pyrovae.training.parameters import trained_parameters
 from pyrovae.training.simulated import SimulatedLoss
 
@@ -72,7 +72,7 @@ class Step:
                 self.simulated = SimulatedLoss(autoencoder, objective, few, spec.simulated)
         rate = spec.optimiser.learning_rate
         self.optimiser = (
-            Optimiser(spec.optimiser, self.parameters)
+            build_optimiser(spec.optimiser, self.parameters)
             if optimiser is None
             else TorchOptimiser(optimiser, self.parameters, rate)
         )

@@ -55,6 +55,7 @@ GUIDES = {
     "docs/notebooks.md": True,
     "docs/programs.md": False,  # writes a file
     "docs/refine.md": True,
+    "docs/scikit-learn.md": True,
 }
 
 
