@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from pyrovae.data import paths
 from pyrovae.data.arrays import from_arrays, from_frame
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
+from pyrovae.data.from_reader import from_reader
+from pyrovae.data.readers import ItemRows, MappedRows, SlicedRows
+from pyrovae.data.sources import Reader
 from pyrovae.data.splitting import permuted_rows, split
 from pyrovae.data.tables import is_frame
 from pyrovae.data.torchvision_files import read_image_set
@@ -40,7 +44,8 @@ def load_data(
     Args:
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
-            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
+            ``file.npz:key``, ``file.h5:dataset`` (see
+            :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
             ``file.csv`` or ``file.parquet`` (as a DataFrame, below), or
             to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
@@ -48,7 +53,9 @@ def load_data(
             names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor, a list or a
             DataFrame of numbers, whose column names are kept and whose column ``label`` or
             ``labels`` is the classes; :func:`~pyrovae.data.arrays.from_arrays` takes more beside
-            an array. Splits are returned as they are.
+            an array. Or an object with a length and rows by index, of any size, whose rows stay
+            where they lie: a memory-mapped array, a dataset of h5py or zarr, a map-style dataset
+            of PyTorch. Splits are returned as they are.
         labels: Integer classes ``(n,)`` of an array.
         root: Folder of the named data sets.
         download: Allow the download of a named data set that is missing.
@@ -72,12 +79,35 @@ def load_data(
     if is_frame(source):
         return from_frame(source, "DataFrame")
     if not isinstance(source, (str, Path)):
+        if (reader := reader_of(source)) is not None:
+            return from_reader(reader, labels, name=name_of(source))
         return from_arrays(in_memory(source), labels)
     if source in NAMES:
         return read_named(str(source), Path(root).expanduser(), download=download)
     if paths.exists(source):
         return paths.read_path(source)
     raise DataError(unknown(str(source)))
+
+
+def reader_of(source: Any) -> Reader | None:
+    """Access to rows that are not in memory; None for what is no such object."""
+    if isinstance(source, np.memmap):
+        return MappedRows(source)
+    in_memory = (np.ndarray, np.generic, Tensor, Mapping, list, tuple, str, bytes)
+    if isinstance(source, in_memory) or hasattr(source, "iloc"):
+        return None
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+        return None
+    name = name_of(source)
+    if hasattr(source, "shape") and hasattr(source, "dtype"):
+        return SlicedRows(source, name)
+    return ItemRows(source, name)
+
+
+def name_of(source: Any) -> str:
+    """Name of the file that an array lies in, if it says so, or of its type."""
+    file = getattr(source, "filename", None)  # of memory-mapped arrays
+    return Path(str(file)).name if file else type(source).__name__
 
 
 def in_memory(source: Any) -> Array | Tensor:
@@ -94,8 +124,8 @@ def in_memory(source: Any) -> Array | Tensor:
         raise DataError("a tuple is given: give an array, and its classes by labels=")
     raise DataError(
         f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
-        "DataFrame of numbers, with a row for each observation, or the name or path of data; "
-        "of a DataLoader, give its dataset as one tensor"
+        "DataFrame of numbers, with a row for each observation, the name or path of data, or an "
+        "object with a length and rows by index; of a DataLoader, give its dataset"
     )
 
 

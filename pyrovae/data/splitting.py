@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.dataset import Dataset, KnownFactors, Splits
+from pyrovae.data.sources import Source
 
 SEED = 0
 """Fixed, and independent of a run's seed, so that every run has the same test data."""
@@ -55,7 +56,7 @@ def official_rows(train_labels: Tensor, tests: int) -> Rows:
 
 def split(
     name: str,
-    x: Tensor,
+    x: Tensor | Source,
     labels: Tensor | None,
     *,
     rows: Rows,
