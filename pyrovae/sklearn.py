@@ -102,7 +102,9 @@ class VAE(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         built = build(self.model, self.inference, data, settings)
         self.autoencoder_ = built.to(choose_device(self.device))
         self.history_ = fit(self.autoencoder_, data, progress=False)
-        self._like = replace(data.train, x=data.train.x[:0], variables={})
+        self._like = replace(
+            data.train, x=data.train.x.index_select(0, torch.arange(0)), variables={}
+        )
         widths = encode(self.autoencoder_, data.validation.first(1))
         self._latents = [f"{n}[{i}]" for n, site in widths.items() for i in range(_dims(site))]
         return self

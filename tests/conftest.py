@@ -178,13 +178,14 @@ def kinds(union: Any) -> list[str]:
 
 
 NOISES = [{"noise": noise} for noise in ("fixed", "learned", "per_pixel")]
+GIVEN_THE_TOTAL = ("multinomial", "dirichlet_multinomial")
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "binomial": [{"total_count": TOTAL_COUNT}],
     "normal": NOISES,
     "laplace": NOISES,
     "categorical": [{"levels": TOTAL_COUNT}],
     "discretized_logistic": [{"levels": TOTAL_COUNT, **noise} for noise in NOISES[1:]],
-    "multinomial": [{"total_count": TOTAL_COUNT}],
+    **{kind: [{"total_count": TOTAL_COUNT}] for kind in GIVEN_THE_TOTAL},
 }
 LEVELS = {
     **dict.fromkeys(("bernoulli", "continuous_bernoulli"), 1.0),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import assert_never, get_args
+from typing import Any, assert_never, get_args
 
 import torch
 from torch import Tensor
 
-from pyrovae.data.dataset import CHUNK, Binarisation, Dataset, Splits
+from pyrovae.data.dataset import Binarisation, Dataset, Splits
+from pyrovae.data.sources import CHUNK, Source, chunks_of
 from pyrovae.errors import DataError
 
 SEED = 0
@@ -58,7 +59,7 @@ def binarise(splits: Splits, kind: Binarisation) -> Splits:
 
 
 def with_bits(
-    splits: Splits, kind: Binarisation, to_bits: Callable[[Tensor, float], Tensor]
+    splits: Splits, kind: Binarisation, to_bits: Callable[[Any, float], Tensor | Source]
 ) -> Splits:
     """Replace stores by bits, each store only once however many splits share it."""
     once = functools.cache(to_bits)
@@ -91,21 +92,31 @@ def are_bits(splits: Splits) -> bool:
     """Return True if every stored value is 0 or 1."""
     return all(split.maximum == 1 for split in splits) and all(
         x.dtype == torch.uint8
-        or all(bool(((part == 0) | (part == 1)).all()) for part in torch.split(x, CHUNK))
+        or all(bool(((part == 0) | (part == 1)).all()) for part in chunks_of(x))
         for x in {split.x for split in splits}  # tensors are told apart by identity
     )
 
 
-def threshold(x: Tensor, maximum: float) -> Tensor:
+def threshold(x: Tensor | Source, maximum: float) -> Tensor | Source:
     """Bits ``x >= maximum / 2``, uint8 of the shape of ``x``."""
+    if isinstance(x, Source):
+        return x.changed(lambda rows: (rows >= maximum / 2).to(torch.uint8))
     return in_chunks(lambda chunk: chunk >= maximum / 2, x)
 
 
-def draw(generator: torch.Generator, x: Tensor, maximum: float) -> Tensor:
+def draw(generator: torch.Generator, x: Tensor | Source, maximum: float) -> Tensor:
     """One Bernoulli draw with probability ``x / maximum``, uint8 of the shape of ``x``.
 
     Drawn and compared on the CPU, where the same seed gives the same bits on every machine.
+
+    Raises:
+        DataError: The observations are not in memory, where the bits would have to be kept.
     """
+    if isinstance(x, Source):
+        raise DataError(
+            'binarisation "static" keeps one draw of all data, and these are not in memory: '
+            'choose "dynamic" or "threshold", or save the bits'
+        )
     return in_chunks(
         lambda chunk: torch.rand(chunk.shape, generator=generator) < chunk.cpu() / maximum, x
     )

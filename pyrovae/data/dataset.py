@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,11 +14,12 @@ from torch import Tensor
 from pyrovae import notebook
 from pyrovae.data.batch import X_KNOWN, Batch
 from pyrovae.data.display import IMAGES, ROWS, first_images, first_rows
+from pyrovae.data.sources import Source, chunks_of, rows_at_once
 from pyrovae.data.tables import places
 from pyrovae.specs.model import Binarisation as Binarisation
 
-CHUNK = 4096
-"""Observations per chunk, wherever a pass over all of them must not copy the whole store."""
+Move = Callable[[Any], Any]
+"""From a tensor or a source to one on another device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ class Dataset:
 
     Args:
         name: Name of the data in messages and reports.
-        x: Stored observations, ``(stored, *shape)``, uint8 or float32. Images are
-            ``(channels, height, width)``, tables ``(columns,)``.
+        x: Stored observations, ``(stored, *shape)``, uint8 or float32, in memory or where they
+            lie. Images are ``(channels, height, width)``, tables ``(columns,)``.
         rows: Indices of the stored observations in this split, ``(n,)`` int64.
         labels: Classes of the stored observations, ``(stored,)`` int64.
         maximum: Largest intensity a value can take, such as 255; ``None`` if real-valued.
@@ -59,7 +60,7 @@ class Dataset:
     """
 
     name: str
-    x: Tensor
+    x: Tensor | Source
     rows: Tensor
     labels: Tensor | None
     maximum: float | None
@@ -157,7 +158,7 @@ class Dataset:
         Values that are not known do not count; where none is, the mean is zero.
         """
         total, count = torch.zeros(2, *self.shape, dtype=torch.float64, device=self.x.device)
-        for index in torch.arange(len(self), device=self.rows.device).split(CHUNK):
+        for index in self._in_chunks():
             known = self._known(index)
             total += (self._expected(index) * known).sum(0, dtype=torch.float64)
             count += known.sum(0)
@@ -172,8 +173,7 @@ class Dataset:
         sums = torch.zeros(3, *self.shape, dtype=torch.float64, device=self.x.device)
         total, squares, count = sums
         first = self._first_known()
-        indices = torch.arange(len(self), device=self.rows.device)
-        for index in indices.split(CHUNK // 8):  # eight times a byte
+        for index in self._in_chunks(8):  # eight times a byte
             known = self._known(index)
             distance = (self._expected(index).double() - first) * known
             total += distance.sum(0)
@@ -181,6 +181,11 @@ class Dataset:
             count += known.sum(0)
         count = count.clamp(min=1)
         return (squares / count - (total / count).square()).clamp(min=0).sqrt()
+
+    def read_ahead(self, index: Tensor) -> None:
+        """Begin to read the observations of the next batch, if they are not in memory."""
+        if isinstance(self.x, Source) and len(index):
+            self.x.read_ahead(self._stored(index))
 
     def label(self, index: Tensor) -> Tensor | None:
         """Classes ``(len(index),)`` of the observations ``rows[index]``, if there are any."""
@@ -201,21 +206,27 @@ class Dataset:
             return self
         known = self.variables.get(X_KNOWN)
         moved = {} if known is None or known.ndim == 1 else {X_KNOWN: known[:, order]}
-        return replace(
-            self, x=self.x[:, order], columns=columns, variables={**self.variables, **moved}
-        )
+        x = self.x
+        x = x.changed(lambda rows: rows[:, order]) if isinstance(x, Source) else x[:, order]
+        return replace(self, x=x, columns=columns, variables={**self.variables, **moved})
 
     def to(self, device: str | torch.device) -> Dataset:
         """The same observations with every tensor on ``device``."""
-        return self.changed(lambda tensor: tensor.to(device))
+        return self.changed(moving(device))
 
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Dataset:
-        """The same observations with ``change`` applied to every tensor."""
+    def changed(self, change: Move) -> Dataset:
+        """The same observations with ``change`` applied to every tensor.
+
+        Observations that stay where they lie keep the others at their side.
+        """
+        x = change(self.x)
+        if x is self.x and isinstance(x, Source):
+            return self
         labels = None if self.labels is None else change(self.labels)
         known = self.factors
         return replace(
             self,
-            x=change(self.x),
+            x=x,
             rows=change(self.rows),
             labels=labels,
             factors=None if known is None else replace(known, classes=change(known.classes)),
@@ -243,7 +254,7 @@ class Dataset:
         """The first known value of each kind, float64 ``shape``; zero where none is."""
         first = torch.zeros(self.shape, dtype=torch.float64, device=self.x.device)
         found = torch.zeros_like(first, dtype=torch.bool)
-        for index in torch.arange(len(self), device=self.rows.device).split(CHUNK // 8):
+        for index in self._in_chunks(8):
             known = self._known(index).expand(len(index), *self.shape)
             place = known.int().argmax(0, keepdim=True)
             values = self._expected(index).double().gather(0, place)[0]
@@ -252,6 +263,12 @@ class Dataset:
             if found.all():
                 break
         return first
+
+    def _in_chunks(self, parts: int = 1) -> Iterator[Tensor]:
+        """All indices in order, some at a time."""
+        size = max(1, rows_at_once(self.shape) // parts)
+        for start in range(0, len(self), size):
+            yield torch.arange(start, min(start + size, len(self)), device=self.rows.device)
 
     def _stored(self, index: Tensor) -> Tensor:
         return self.rows[index.to(self.rows.device)]
@@ -287,7 +304,7 @@ class Splits(NamedTuple):
 
     def to(self, device: str | torch.device) -> Splits:
         """The same splits on ``device``; a store that was shared stays shared."""
-        move = functools.cache(lambda tensor: tensor.to(device))
+        move = functools.cache(moving(device))
         return Splits(*(split.changed(move) for split in self))
 
     def fingerprint(self) -> str:
@@ -307,9 +324,15 @@ class Splits(NamedTuple):
         return total.hexdigest()
 
 
-def digest_of(tensor: Tensor) -> bytes:
+def moving(device: str | torch.device) -> Move:
+    """The function that moves a tensor to a device."""
+    target = torch.device(device)
+    return lambda values: values.to(target)
+
+
+def digest_of(values: Tensor | Source) -> bytes:
     """SHA-256 of type, shape and values, read chunk by chunk."""
-    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    for chunk in torch.split(tensor, CHUNK):
+    digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
+    for chunk in chunks_of(values):
         digest.update(chunk.cpu().contiguous().numpy().data)
     return digest.digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from pyrovae.data import paths
 from pyrovae.data.arrays import Content
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
+from pyrovae.data.from_reader import from_reader
 from pyrovae.data.own_splits import resplit, three_sources, warn_of_duplicates
+from pyrovae.data.readers import ItemRows, MappedRows, SlicedRows
+from pyrovae.data.sources import Reader
 from pyrovae.data.splitting import permuted_rows
 from pyrovae.data.splitting import split as split_rows
 from pyrovae.data.tables import is_frame
@@ -44,7 +48,8 @@ def load_data(
     Args:
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
-            ``file.npz:key`` (see :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
+            ``file.npz:key``, ``file.h5:dataset`` (see
+            :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
             ``file.csv`` or ``file.parquet`` (as a DataFrame, below), or
             to a folder of equally large images, whose sub-folders are the labels. Beside the
             observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
@@ -52,7 +57,9 @@ def load_data(
             names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor, a list or a
             DataFrame of numbers, whose column names are kept and whose column ``label`` or
             ``labels`` is the classes; :func:`~pyrovae.data.arrays.from_arrays` takes more beside
-            an array. Splits are returned as they are.
+            an array. Or an object with a length and rows by index, of any size, whose rows stay
+            where they lie: a memory-mapped array, a dataset of h5py or zarr, a map-style dataset
+            of PyTorch. Splits are returned as they are.
         labels: Integer classes ``(n,)`` of an array.
         split: A split of your own: shares of training, validation and test data, as in
             ``(0.7, 0.1, 0.2)``, or a dictionary with keys of :class:`pyrovae.specs.split.Split`,
@@ -106,6 +113,9 @@ def content(source: Any, labels: Any, root: str | Path, download: bool) -> Conte
     if is_frame(source):
         return Content(source, "DataFrame")
     if not isinstance(source, (str, Path)):
+        if (reader := reader_of(source)) is not None:
+            name = name_of(source)
+            return Content(from_reader(reader, labels, name=name), name)
         return Content({"x": in_memory(source), "labels": labels}, "array")
     if source in NAMES:
         named = read_named(str(source), Path(root).expanduser(), download=download)
@@ -113,6 +123,27 @@ def content(source: Any, labels: Any, root: str | Path, download: bool) -> Conte
     if paths.exists(source):
         return paths.read_path(source)
     raise DataError(unknown(str(source)))
+
+
+def reader_of(source: Any) -> Reader | None:
+    """Access to rows that are not in memory; None for what is no such object."""
+    if isinstance(source, np.memmap):
+        return MappedRows(source)
+    in_memory = (np.ndarray, np.generic, Tensor, Mapping, list, tuple, str, bytes)
+    if isinstance(source, in_memory) or hasattr(source, "iloc"):
+        return None
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+        return None
+    name = name_of(source)
+    if hasattr(source, "shape") and hasattr(source, "dtype"):
+        return SlicedRows(source, name)
+    return ItemRows(source, name)
+
+
+def name_of(source: Any) -> str:
+    """Name of the file that an array lies in, if it says so, or of its type."""
+    file = getattr(source, "filename", None)  # of memory-mapped arrays
+    return Path(str(file)).name if file else type(source).__name__
 
 
 def in_memory(source: Any) -> Array | Tensor:
@@ -129,8 +160,8 @@ def in_memory(source: Any) -> Array | Tensor:
         raise DataError("a tuple is given: give an array, and its classes by labels=")
     raise DataError(
         f"data of type {type(source).__name__} cannot be taken: give an array, a tensor or a "
-        "DataFrame of numbers, with a row for each observation, or the name or path of data; "
-        "of a DataLoader, give its dataset as one tensor"
+        "DataFrame of numbers, with a row for each observation, the name or path of data, or an "
+        "object with a length and rows by index; of a DataLoader, give its dataset"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from pyrovae.data.sources import IN_MEMORY
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError, reason
 
@@ -37,8 +38,10 @@ UNREADABLE = (
 
 
 def read_npy(path: Path) -> Array:
-    """Read the array in an ``.npy`` file."""
+    """Read the array in an ``.npy`` file, or map it into memory if it is large."""
     try:
+        if path.stat().st_size > IN_MEMORY:
+            return np.lib.format.open_memmap(path, mode="r")
         with path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except UNREADABLE as error:

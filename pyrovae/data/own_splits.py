@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.arrays import Content
-from pyrovae.data.dataset import CHUNK, Splits
+from pyrovae.data.dataset import Splits
 from pyrovae.data.npz import open_npz, read_member
+from pyrovae.data.sources import CHUNK, Source
 from pyrovae.data.splitting import Rows, balanced_rows, fraction_rows
 from pyrovae.data.tables import LABELS, is_frame
 from pyrovae.data.values import Array, as_numpy
@@ -110,13 +111,17 @@ def in_parts(data: Splits, rows: Rows) -> Splits:
 
 
 def warn_of_duplicates(data: Splits) -> None:
-    """Say which share of the validation and of the test data are training data as well."""
+    """Say which share of the validation and of the test data are training data as well.
+
+    Data that stay where they lie are not compared: all of them would be read.
+    """
+    store = data.train.x
+    if isinstance(store, Source):
+        return
 
     def digests(rows: Tensor) -> list[int]:
         return [
-            hash(x.tobytes())
-            for index in rows.split(CHUNK)
-            for x in data.train.x[index].cpu().numpy()
+            hash(x.tobytes()) for index in rows.split(CHUNK) for x in store[index].cpu().numpy()
         ]
 
     seen = set(digests(data.train.rows))

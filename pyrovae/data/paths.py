@@ -7,12 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from pyrovae.data.arrays import Content
 from pyrovae.data.batch import KNOWN
+from pyrovae.data.dataset import Splits
 from pyrovae.data.folders import is_image, read_folder
+from pyrovae.data.from_reader import from_reader
+from pyrovae.data.h5 import read_h5
 from pyrovae.data.npz import open_npz, read_member, read_npy
+from pyrovae.data.readers import MappedRows
 from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError
@@ -42,8 +47,8 @@ def read_path(source: str | Path) -> Content:
     """Read an array, a table or a folder of images.
 
     Args:
-        source: ``file.npy``, ``file.npz``, ``file.npz:key``, ``file.csv``, ``file.parquet`` or
-            the folder.
+        source: ``file.npy``, ``file.npz``, ``file.npz:key``, ``file.h5``, ``file.h5:dataset``,
+            ``file.csv``, ``file.parquet`` or the folder.
 
     Raises:
         DataError: If the path is of another kind, or cannot be read.
@@ -58,29 +63,34 @@ def read_path(source: str | Path) -> Content:
     return Content(read_file(path, key), path.name if key is None else f"{path.name}:{key}")
 
 
-def read_file(path: Path, key: str | None) -> pd.DataFrame | dict[str, Any]:
-    """A table, or arrays as arguments of :func:`~pyrovae.data.arrays.from_arrays`.
+def read_file(path: Path, key: str | None) -> pd.DataFrame | dict[str, Any] | Splits:
+    """A table; arrays as arguments of :func:`~pyrovae.data.arrays.from_arrays`; or a large source.
 
     Raises:
         DataError: The file is of another kind, or cannot be read.
     """
     match path.suffix.lower():
         case ".npy":
-            return {"x": read_npy(path)}
+            array = read_npy(path)
+            if isinstance(array, np.memmap):
+                return from_reader(MappedRows(array), name=path.name)
+            return {"x": array}
+        case ".h5" | ".hdf5":
+            return read_h5(path, key)
         case ".npz":
             return read_npz(path, key)
         case ".csv" | ".parquet":
             return read_frame(path)
         case _:
             raise DataError(
-                f"{path} cannot be read as data: give an .npy, .npz, .csv or .parquet file or a "
-                "folder of images"
+                f"{path} cannot be read as data: give an .npy, .npz, .h5, .csv or .parquet file "
+                "or a folder of images"
             )
 
 
 def path_and_key(source: str | Path) -> tuple[Path, str | None]:
-    """Take ``file.npz:key`` apart; any other path has no key."""
-    found = re.fullmatch(r"(.*?\.npz):(.*)", str(source), re.IGNORECASE | re.DOTALL)
+    """Take ``file.npz:key`` or ``file.h5:dataset`` apart; any other path has no key."""
+    found = re.fullmatch(r"(.*?\.(?:npz|h5|hdf5)):(.*)", str(source), re.IGNORECASE | re.DOTALL)
     if found:
         return Path(found[1]).expanduser(), found[2]
     return Path(source).expanduser(), None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.data.dataset import Dataset, KnownFactors, Splits
+from pyrovae.data.sources import Source
 from pyrovae.data.values import Array
 
 SEED = 0
@@ -92,7 +93,7 @@ def balanced_rows(
 
 def split(
     name: str,
-    x: Tensor,
+    x: Tensor | Source,
     labels: Tensor | None,
     *,
     rows: Rows,

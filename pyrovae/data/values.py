@@ -49,13 +49,20 @@ LARGEST = 1e18
 """Largest magnitude, whose square is a number in single precision, also in sums."""
 
 
-def check_finite(values: Array, name: str) -> None:
-    """Refuse values that are not finite, or whose squares are not, saying where the first is."""
+def check_finite(values: Array, name: str, start: int = 0) -> None:
+    """Refuse values that are not finite, or whose squares are not, saying where the first is.
+
+    Args:
+        values: A row for each observation.
+        name: Name of the data in messages.
+        start: Number of the first of these observations.
+    """
     if (beyond := np.abs(values) > LARGEST).any() and np.isfinite(values).all():
         first = tuple(int(i) for i in np.unravel_index(int(beyond.argmax()), beyond.shape))
         raise DataError(
-            f"{name} has the value {values[first]:g} in observation {first[0]} at {first[1:]}, "
-            f"whose square is beyond single precision: replace it, or choose another unit"
+            f"{name} has the value {values[first]:g} in observation {start + first[0]} at "
+            f"{first[1:]}, whose square is beyond single precision: replace it, or choose another "
+            "unit"
         )
     finite = np.isfinite(values)
     if finite.all():
@@ -63,7 +70,7 @@ def check_finite(values: Array, name: str) -> None:
     first = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), finite.shape))
     raise DataError(
         f"{name} holds {finite.size - np.count_nonzero(finite)} values that are NaN or infinite "
-        f"in single precision, the first in observation {first[0]} at {first[1:]}: replace them; "
-        "values that are not known may be NaN in a DataFrame or .csv file, or false in an array "
-        "x_known beside x in an .npz file"
+        f"in single precision, the first in observation {start + first[0]} at {first[1:]}: "
+        "replace them; values that are not known may be NaN in a DataFrame or .csv file, or false "
+        "in an array x_known beside x in an .npz file"
     )

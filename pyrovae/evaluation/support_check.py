@@ -12,6 +12,7 @@ from torch.distributions import constraints
 
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
+from pyrovae.data.sources import Source
 from pyrovae.errors import DataError, reason
 from pyrovae.evaluation.batches import batches
 from pyrovae.programs.autoencoder import Autoencoder
@@ -36,6 +37,8 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
     with evaluating(autoencoder, device):
         first = data.batch(torch.zeros(1, dtype=torch.long)).to(device)
         sites = list(_observed(autoencoder, first).values())
+        if isinstance(data.x, Source) and all(map(_is_real, sites)):
+            return  # numbers, as they were found when they were loaded
         if len(sites) == 1 and sites[0]["value"] is first.x and not is_masked(sites[0]):
             # The data themselves: one run gives the support of all of them.
             observed = ({"": {**sites[0], "value": batch.x}} for batch in batches(data, device))
@@ -73,6 +76,14 @@ def invalid_parameter(autoencoder: Autoencoder, data: Dataset) -> str:
 def _observed(autoencoder: Autoencoder, batch: Batch) -> dict[str, Site]:
     """The sites at which the model observes data."""
     return sites_by_role(poutine.trace(autoencoder.model).get_trace(**batch.variables), "observed")
+
+
+def _is_real(site: Site) -> bool:
+    """True if the distribution at a site takes any number."""
+    support = site["fn"].support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support is constraints.real
 
 
 def _outside(site: Site) -> float | None:

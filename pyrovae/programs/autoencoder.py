@@ -199,9 +199,9 @@ class Autoencoder(nn.Module, ABC):
             DataError: As for :meth:`embed`; or an array has values beyond those of p(x | z).
         """
         split = as_dataset(data, self.contract, self.shape)
-        if not isinstance(data, Dataset):
-            self.require_prepared(split.x)
-            check_scale(split.x, self.support(), self.seen.levels)
+        if not isinstance(data, Dataset) and isinstance(x := split.x, Tensor):
+            self.require_prepared(x)
+            check_scale(x, self.support(), self.seen.levels)
         return split
 
     def support(self) -> Any:

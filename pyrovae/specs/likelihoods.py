@@ -133,6 +133,18 @@ class MultinomialLikelihoodSpec(Spec):
     total_count: Count | Literal["data"] = "data"
 
 
+class DirichletMultinomialLikelihoodSpec(Spec):
+    """Rows of counts given their total that vary more than a multinomial, such as cells.
+
+    ``total_count`` as for the multinomial.
+    """
+
+    interval: ClassVar[Interval] = "counts"
+
+    kind: Literal["dirichlet_multinomial"] = "dirichlet_multinomial"
+    total_count: Count | Literal["data"] = "data"
+
+
 LikelihoodSpec = Annotated[
     AutoLikelihoodSpec
     | BernoulliLikelihoodSpec
@@ -145,6 +157,7 @@ LikelihoodSpec = Annotated[
     | DiscretizedLogisticLikelihoodSpec
     | PoissonLikelihoodSpec
     | NegativeBinomialLikelihoodSpec
-    | MultinomialLikelihoodSpec,
+    | MultinomialLikelihoodSpec
+    | DirichletMultinomialLikelihoodSpec,
     Field(discriminator="kind"),
 ]

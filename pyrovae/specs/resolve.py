@@ -12,6 +12,7 @@ from pyrovae.specs.likelihoods import (
     BernoulliLikelihoodSpec,
     BinomialLikelihoodSpec,
     CategoricalLikelihoodSpec,
+    DirichletMultinomialLikelihoodSpec,
     DiscretizedLogisticLikelihoodSpec,
     LikelihoodSpec,
     MultinomialLikelihoodSpec,
@@ -67,8 +68,8 @@ def choose_likelihood(model: ModelSpec, shape: Sequence[int], levels: float | No
     if len(shape) == 1:
         return Choice(
             NegativeBinomialLikelihoodSpec(),
-            "the columns are counts; for what their totals do not say, multinomial; without "
-            "overdispersion, poisson",
+            "the columns are counts; for what their totals do not say, dirichlet_multinomial or "
+            "multinomial; without overdispersion, poisson",
         )
     return Choice(
         DiscretizedLogisticLikelihoodSpec(noise="per_pixel"),
@@ -100,7 +101,10 @@ def resolve_model(
             | DiscretizedLogisticLikelihoodSpec(levels="data")
         ):
             update = {"levels": _largest(model.likelihood, levels)}
-        case MultinomialLikelihoodSpec(total_count="data"):
+        case (
+            MultinomialLikelihoodSpec(total_count="data")
+            | DirichletMultinomialLikelihoodSpec(total_count="data")
+        ):
             update = {"total_count": max(1, round(mean_total()))}
         case _:
             return model
@@ -147,4 +151,5 @@ _COUNTS = (
     PoissonLikelihoodSpec,
     NegativeBinomialLikelihoodSpec,
     MultinomialLikelihoodSpec,
+    DirichletMultinomialLikelihoodSpec,
 )

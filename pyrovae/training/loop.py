@@ -306,7 +306,8 @@ class Training:
             self.step += replay.count
             return replay.data
         self.take_step.set(self.take_step.settings_at(self.step, self.budget))
-        index = order[: self.spec.batch_size]
+        index, rest = order.tensor_split([self.spec.batch_size])
+        self.splits.train.read_ahead(rest[: self.spec.batch_size])
         if self.anomaly_mode:
             self._take_watched_step(index)
         else:

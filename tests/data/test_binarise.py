@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pyrovae.data import Splits, binarise, from_arrays, load_data
-from pyrovae.data.dataset import CHUNK, Binarisation
+from pyrovae.data.dataset import Binarisation
+from pyrovae.data.sources import CHUNK
 from pyrovae.errors import DataError
 
 KINDS: tuple[Binarisation, ...] = get_args(Binarisation)

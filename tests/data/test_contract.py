@@ -109,6 +109,7 @@ INTERVAL_OF = {
     "poisson": "counts",
     "negative_binomial": "counts",
     "multinomial": "counts",
+    "dirichlet_multinomial": "counts",
     "normal": "unit",
     "laplace": "unit",
     "continuous_bernoulli": "unit",

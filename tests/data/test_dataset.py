@@ -52,7 +52,7 @@ def test_divisor_rescales_what_the_model_sees() -> None:
 def test_the_mean_is_that_of_what_the_model_sees(
     splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrovae.data.dataset.CHUNK", 3)  # the last chunk is a smaller one
+    monkeypatch.setattr("pyrovae.data.sources.CHUNK", 3)  # the last chunk is a smaller one
     for split in splits:
         moved = replace(split, offset=0.5, divisor=80.0)
         for seen in (split, replace(split, divisor=255.0), moved, split.first(2)):

@@ -87,7 +87,7 @@ OTHERS: dict[str, tuple[Any, Words]] = {
     "sample": (sample.main, ["run", "--num", "2"]),
     "reconstruct": (reconstruct.main, ["run", "--output", "x.npz"]),
     "compare": (compare.main, ["run", "other", *FEW, "--output", "compared"]),
-    "explore": (explore.main, ["run", "samples", "--num", "2"]),
+    "explore": (explore.main, ["run", "interpolations"]),
     "refine": (refine.main, ["run", "--set", "inference.epochs=1", "--output", "refined"]),
 }
 

@@ -13,6 +13,7 @@ from pyrovae.specs.likelihoods import (
     BernoulliLikelihoodSpec,
     BinomialLikelihoodSpec,
     CategoricalLikelihoodSpec,
+    DirichletMultinomialLikelihoodSpec,
     DiscretizedLogisticLikelihoodSpec,
     MultinomialLikelihoodSpec,
 )
@@ -57,9 +58,9 @@ def test_a_count_left_to_the_data_becomes_their_largest_intensity(
 def test_a_total_left_to_the_data_becomes_their_rounded_mean_total(
     mean_total: float, count: int
 ) -> None:
-    model = ModelSpec(likelihood=MultinomialLikelihoodSpec())
-    resolved = resolve_model(model, None, lambda: mean_total)
-    assert resolved.likelihood == MultinomialLikelihoodSpec(total_count=count)
+    for spec in (MultinomialLikelihoodSpec, DirichletMultinomialLikelihoodSpec):
+        resolved = resolve_model(ModelSpec(likelihood=spec()), None, lambda: mean_total)
+        assert resolved.likelihood == spec(total_count=count)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,7 @@ def test_a_total_left_to_the_data_becomes_their_rounded_mean_total(
         CategoricalLikelihoodSpec(levels=20),
         DiscretizedLogisticLikelihoodSpec(levels=20),
         MultinomialLikelihoodSpec(total_count=20),
+        DirichletMultinomialLikelihoodSpec(total_count=20),
         BernoulliLikelihoodSpec(),
     ],
     ids=lambda spec: spec.kind,
@@ -121,6 +123,7 @@ def test_a_mirrored_encoder_is_the_decoder_the_other_way_round(
         ({"kind": "negative_binomial"}, "log1p"),
         ({"kind": "poisson"}, "log1p"),
         ({"kind": "multinomial"}, "log1p"),
+        ({"kind": "dirichlet_multinomial"}, "log1p"),
         ({"kind": "binomial"}, "scaled"),
         ({"kind": "normal"}, "scaled"),
     ],

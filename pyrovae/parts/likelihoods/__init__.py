@@ -8,6 +8,9 @@ from pyrovae.parts.likelihoods.categorical import CategoricalLikelihood as Categ
 from pyrovae.parts.likelihoods.continuous_bernoulli import (
     ContinuousBernoulliLikelihood as ContinuousBernoulliLikelihood,
 )
+from pyrovae.parts.likelihoods.dirichlet_multinomial import (
+    DirichletMultinomialLikelihood as DirichletMultinomialLikelihood,
+)
 from pyrovae.parts.likelihoods.discretized_logistic import (
     DiscretizedLogisticLikelihood as DiscretizedLogisticLikelihood,
 )

@@ -12,6 +12,7 @@ from pyrovae.parts.likelihoods.beta import BetaLikelihood
 from pyrovae.parts.likelihoods.binomial import BinomialLikelihood
 from pyrovae.parts.likelihoods.categorical import CategoricalLikelihood
 from pyrovae.parts.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
+from pyrovae.parts.likelihoods.dirichlet_multinomial import DirichletMultinomialLikelihood
 from pyrovae.parts.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrovae.parts.likelihoods.laplace import LaplaceLikelihood
 from pyrovae.parts.likelihoods.multinomial import MultinomialLikelihood
@@ -25,6 +26,7 @@ from pyrovae.specs.likelihoods import (
     BinomialLikelihoodSpec,
     CategoricalLikelihoodSpec,
     ContinuousBernoulliLikelihoodSpec,
+    DirichletMultinomialLikelihoodSpec,
     DiscretizedLogisticLikelihoodSpec,
     LaplaceLikelihoodSpec,
     LikelihoodSpec,
@@ -64,6 +66,9 @@ def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
             return NegativeBinomialLikelihood(shape)
         case MultinomialLikelihoodSpec():
             return MultinomialLikelihood(shape, _resolved("total_count", spec.total_count))
+        case DirichletMultinomialLikelihoodSpec():
+            total_count = _resolved("total_count", spec.total_count)
+            return DirichletMultinomialLikelihood(shape, total_count)
         case _:
             assert_never(spec)
 

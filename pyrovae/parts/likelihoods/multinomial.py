@@ -64,7 +64,7 @@ class CountsGivenTotal(dist.TorchDistribution):
         """Log-density in nats given the total of ``value``, which may be zero."""
         if self._validate_args:
             self._validate_sample(value)
-        return in_float64(_log_multinomial, value, self.logits)
+        return in_float64(log_multinomial, value, self.logits)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Counts with the total ``total_count``, of the type of the logits."""
@@ -90,9 +90,23 @@ class CountsGivenTotal(dist.TorchDistribution):
         return -self.mean * torch.expm1(self.logits.log_softmax(-1))
 
 
-def _log_multinomial(x: Tensor, logits: Tensor) -> Tensor:
+def log_multinomial(x: Tensor, logits: Tensor) -> Tensor:
+    """Log-density of counts given their total."""
     coefficient = torch.lgamma(x.sum(-1) + 1) - torch.lgamma(x + 1).sum(-1)
     return coefficient + (x * logits.log_softmax(-1)).sum(-1)
+
+
+def require_rows(kind: str, shape: Sequence[int]) -> None:
+    """Refuse observations that are not rows.
+
+    Raises:
+        SpecError: Observations are not rows.
+    """
+    if len(shape) != 1:
+        raise SpecError(
+            f"model.likelihood.kind = '{kind}' needs rows of counts, of shape (columns,), "
+            f"and the data have shape {tuple(shape)}: choose 'poisson' or 'binomial'"
+        )
 
 
 class MultinomialLikelihood(Likelihood):
@@ -127,11 +141,7 @@ class MultinomialLikelihood(Likelihood):
 
     def __init__(self, shape: Sequence[int], total_count: int) -> None:
         super().__init__()
-        if len(shape) != 1:
-            raise SpecError(
-                "model.likelihood.kind = 'multinomial' needs rows of counts, of shape (columns,), "
-                f"and the data have shape {tuple(shape)}: choose 'poisson' or 'binomial'"
-            )
+        require_rows("multinomial", shape)
         self.total_count = total_count
         self.formula = f"Multinomial(total of x, softmax(z)), {total_count} in samples"
 

@@ -15,9 +15,8 @@ from torch.distributions import constraints
 from pyrovae.parts.distributions.positive import positive, raw_positive, raw_scale
 from pyrovae.parts.likelihoods.abstract import Likelihood
 from pyrovae.parts.likelihoods.double_precision import in_float64
+from pyrovae.parts.likelihoods.rising_factorial import log_relative_rising
 from pyrovae.parts.likelihoods.starting_means import above_zero
-
-LARGE = 1e4  # inverse dispersions from here on: the first term of Stirling's series is enough
 
 
 class NegativeBinomial(dist.TorchDistribution):
@@ -82,21 +81,9 @@ class NegativeBinomial(dist.TorchDistribution):
 
 
 def _log_negative_binomial(x: Tensor, mean: Tensor, dispersion: Tensor) -> Tensor:
+    rising = log_relative_rising(x, dispersion, dispersion.log())
     tilted = (x + dispersion) * torch.log1p(mean / dispersion)
-    return x.xlogy(mean) - torch.lgamma(x + 1) + _log_rising(x, dispersion) - tilted
-
-
-def _log_rising(x: Tensor, dispersion: Tensor) -> Tensor:
-    r"""Log of :math:`\Gamma(\theta + x) / (\Gamma(\theta) \, \theta^x)`, zero at infinity.
-
-    Stirling's series where the log-gammas are so large that even float64 loses their difference.
-    """
-    small = dispersion.clamp(max=LARGE)
-    exact = torch.lgamma(small + x) - torch.lgamma(small) - x * small.log()
-    total = dispersion + x
-    correction = x / (12 * dispersion * total)
-    series = (total - 0.5) * torch.log1p(x / dispersion) - x - correction
-    return torch.where(dispersion < LARGE, exact, series)
+    return x.xlogy(mean) - torch.lgamma(x + 1) + rising - tilted
 
 
 class NegativeBinomialLikelihood(Likelihood):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from pyrovae.parts.likelihoods import BernoulliLikelihood, CategoricalLikelihood
 from pyrovae.parts.likelihoods.beta import OpenBeta
 from pyrovae.parts.likelihoods.binomial import PreciseBinomial
 from pyrovae.parts.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from pyrovae.parts.likelihoods.dirichlet_multinomial import OverdispersedCountsGivenTotal
 from pyrovae.parts.likelihoods.discretized_logistic import DiscretizedLogistic
 from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
 from pyrovae.parts.likelihoods.negative_binomial import NegativeBinomial
@@ -122,6 +124,34 @@ def multinomial(rng: np.random.Generator) -> Iterator[Case]:
             )
 
 
+def dirichlet_multinomial(rng: np.random.Generator) -> Iterator[Case]:
+    for total in (0, 1, 100, 10_000, 10_000_000):
+        for size, spread in itertools.product(single([1e-2, 1.0, 300.0, 9e6]), (0.0, 1.0)):
+            f = single(spread * rng.normal(size=VALUES))
+            log_size = single(np.log(size))
+            p = special.softmax(f)
+            alpha = np.exp(log_size) * p
+            for shares in (p, special.softmax(rng.normal(size=VALUES) - 10 * rng.random(VALUES))):
+                x = rng.multinomial(total, shares)
+                # SciPy's own has no value for a total of zero.
+                given = stats.dirichlet_multinomial.logpmf(x, alpha, total) if total else 0.0
+                more = special.digamma(alpha + x) - special.digamma(alpha)
+                by_size = special.digamma(alpha.sum() + total) - special.digamma(alpha.sum())
+                by_log_alpha = alpha * more
+                yield Case(
+                    lambda f, a, n=total: OverdispersedCountsGivenTotal(n, f, a),
+                    (f, log_size),
+                    x,
+                    np.asarray(given),
+                    (
+                        by_log_alpha - p * by_log_alpha.sum(),
+                        by_log_alpha.sum() - alpha.sum() * by_size,
+                    ),
+                    total * p,
+                    total * p * (1 - p) * (total + alpha.sum()) / (1 + alpha.sum()),
+                )
+
+
 def beta(rng: np.random.Generator) -> Iterator[Case]:
     for size in np.logspace(-1, 6, 8):
         for ratio in (1e-2, 1.0, 30.0):
@@ -211,6 +241,7 @@ FAMILIES = {
         negative_binomial,
         binomial,
         multinomial,
+        dirichlet_multinomial,
         beta,
         continuous_bernoulli,
         bernoulli,
@@ -303,6 +334,7 @@ DRAWN = {
     "negative_binomial": lambda f: NegativeBinomial(f.exp(), torch.tensor([0.3, 5.0, 2e4])),
     "continuous_bernoulli": ContinuousBernoulli,
     "multinomial": lambda f: CountsGivenTotal(4, f).mask(True),
+    "dirichlet_multinomial": lambda f: OverdispersedCountsGivenTotal(4, f, torch.tensor(1.0)),
 }
 
 

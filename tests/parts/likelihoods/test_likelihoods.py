@@ -23,6 +23,7 @@ from pyrovae.parts.likelihoods import (
     BinomialLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
+    DirichletMultinomialLikelihood,
     DiscretizedLogisticLikelihood,
     LaplaceLikelihood,
     Likelihood,
@@ -32,6 +33,7 @@ from pyrovae.parts.likelihoods import (
     PoissonLikelihood,
 )
 from pyrovae.parts.likelihoods.building import build_likelihood
+from pyrovae.parts.likelihoods.negative_binomial import NegativeBinomial
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # the same numbers in another order, in float64
 SUMS = {"rtol": 1e-9, "atol": 1e-9}  # sums of many logarithms of Gamma functions, in float64
@@ -51,6 +53,9 @@ ON_THE_UNIT_INTERVAL = {
     "continuous_bernoulli": ContinuousBernoulliLikelihood,
     "beta": BetaLikelihood,
 }
+given_the_total = pytest.mark.parametrize(
+    "make", [MultinomialLikelihood, DirichletMultinomialLikelihood]
+)
 noises = pytest.mark.parametrize("noise", ["fixed", "learned", "per_pixel"])
 bounded = pytest.mark.parametrize(("levels", "make"), BOUNDED.values(), ids=BOUNDED.keys())
 
@@ -152,16 +157,20 @@ def test_moments_are_those_of_the_density_and_samples_follow_it(
     assert z_score(density.base_dist.log_prob(draws), (probs * log_prob).sum(0)) < 5
 
 
-def test_the_multinomial_density_given_a_total_sums_to_one() -> None:
-    density = MultinomialLikelihood((3,), total_count=7)(torch.randn(1, 3).double())
+@given_the_total
+def test_a_density_of_counts_given_their_total_sums_to_one(make: Any) -> None:
+    density = generic(make((3,), total_count=7))(torch.randn(1, 3).double())
     x = all_observations(6, (3,))
     for total in range(6):  # 0 among them, and never the total of the samples
         mass = density.log_prob(x[x.sum(-1) == total]).exp().sum()
         torch.testing.assert_close(mass, torch.ones_like(mass), **EXACT)
 
 
-def test_multinomial_samples_have_the_total_the_moments_and_the_entropy(z_score: Any) -> None:
-    density = MultinomialLikelihood((3,), total_count=4)(torch.randn(1, 3).double())
+@given_the_total
+def test_draws_of_counts_have_the_total_the_moments_and_the_entropy(
+    make: Any, z_score: Any
+) -> None:
+    density = generic(make((3,), total_count=4))(torch.randn(1, 3).double())
     x = all_observations(5, (3,))
     x = x[x.sum(-1) == 4]
     log_prob = density.log_prob(x)
@@ -174,6 +183,83 @@ def test_multinomial_samples_have_the_total_the_moments_and_the_entropy(z_score:
     assert z_score(draws, density.mean) < 5
     assert z_score((draws - density.mean).square(), variance) < 5
     assert z_score(density.log_prob(draws), (probs[:, 0] * log_prob).sum()) < 5
+
+
+@given_the_total
+@torch.no_grad()
+def test_draws_given_totals_are_those_that_the_density_gives(make: Any, z_score: Any) -> None:
+    logits = torch.randn(2, 1, 3).double().expand(10_000, 2, 1, 3)
+    density = generic(make((3,), total_count=9))(logits)
+    totals = torch.tensor([2, 4]).expand(10_000, 2)
+    draws = density.sample_given(totals)
+    assert torch.equal(draws.sum(-1), totals.double())
+    for column, total in enumerate((2, 4)):
+        x = all_observations(5, (3,))
+        x = x[x.sum(-1) == total]
+        log_prob = density.log_prob(x.unsqueeze(1).unsqueeze(1))[:, 0, column]
+        entropy = (log_prob.exp() * log_prob).sum()
+        assert z_score(density.log_prob(draws)[:, column], entropy) < 5
+
+
+def dirichlet_multinomial(logits: Tensor, concentration: float, total_count: int = 2) -> Any:
+    likelihood = DirichletMultinomialLikelihood((logits.shape[-1],), total_count).double()
+    nn.init.constant_(likelihood.log_concentration, math.log(concentration))
+    return likelihood(logits)
+
+
+def test_the_dirichlet_multinomial_density_and_moments_are_pyros() -> None:
+    logits, x = torch.randn(6, 1, 3).double(), torch.randint(0, 9, (6, 3)).double()
+    for concentration in (0.01, 1.0, 70.0):
+        density = dirichlet_multinomial(logits, concentration)
+        alpha = concentration * logits[:, 0].softmax(-1)
+        pyros = dist.DirichletMultinomial(alpha, 2, validate_args=False)
+        torch.testing.assert_close(density.log_prob(x), pyros.log_prob(x), **SUMS)
+        torch.testing.assert_close(density.mean, pyros.mean, **EXACT)
+        torch.testing.assert_close(density.variance, pyros.variance, **EXACT)
+
+
+def test_a_dirichlet_multinomial_of_a_large_concentration_is_the_multinomial() -> None:
+    logits, x = torch.randn(6, 1, 3).double(), torch.randint(0, 9, (6, 3)).double()
+    multinomial = MultinomialLikelihood((3,), 2)(logits)
+    for concentration in (1e9, 1e15, 1e300):
+        density = dirichlet_multinomial(logits, concentration)
+        torch.testing.assert_close(density.log_prob(x), multinomial.log_prob(x), rtol=0, atol=1e-6)
+        torch.testing.assert_close(density.variance, multinomial.variance, rtol=0, atol=1e-6)
+
+
+def test_a_dirichlet_multinomial_of_a_small_concentration_is_one_value_only() -> None:
+    logits = torch.randn(1, 3).double()
+    density = dirichlet_multinomial(logits, 1e-12, total_count=50)
+    log_prob = density.log_prob(50 * torch.eye(3).double())
+    torch.testing.assert_close(log_prob, logits[0].log_softmax(-1), rtol=0, atol=1e-9)
+    draws = density.sample((100,))
+    assert torch.equal(draws.amax(-1), draws.sum(-1))
+
+
+def test_a_dirichlet_multinomial_of_one_count_is_categorical() -> None:
+    logits = torch.randn(1, 5).double()
+    log_prob = dirichlet_multinomial(logits, 3.0).log_prob(torch.eye(5).double())
+    torch.testing.assert_close(log_prob, logits[0].log_softmax(-1), **EXACT)
+
+
+def test_negative_binomials_of_one_ratio_given_their_total_are_dirichlet_multinomial() -> None:
+    logits, x = torch.randn(1, 4).double(), torch.randint(0, 6, (7, 4)).double()
+    alpha, ratio = 5.0 * logits.softmax(-1), 3.0
+    each = NegativeBinomial(ratio * alpha, alpha).log_prob(x).sum(-1)
+    total = NegativeBinomial(torch.tensor(5.0 * ratio), torch.tensor(5.0)).log_prob(x.sum(-1))
+    given = dirichlet_multinomial(logits, 5.0).log_prob(x)
+    torch.testing.assert_close(each - total, given, **SUMS)
+
+
+def test_a_share_that_is_rounded_to_zero_has_a_density_and_gradients() -> None:
+    logits = torch.tensor([[0.0, -2000.0, 0.0]], requires_grad=True)
+    likelihood = DirichletMultinomialLikelihood((3,), 4)
+    log_prob = likelihood(logits).log_prob(torch.tensor([[2.0, 0.0, 1.0], [1.0, 2.0, 0.0]]))
+    log_prob.sum().backward()
+    assert log_prob.isfinite().all()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    torch.testing.assert_close(logits.grad.sum(), torch.tensor(0.0), atol=1e-5, rtol=0)
 
 
 def test_the_multinomial_density_is_torchs_whatever_the_total_of_samples() -> None:
@@ -211,17 +297,19 @@ def test_poissons_given_their_total_are_multinomial() -> None:
     torch.testing.assert_close(given, multinomial.log_prob(x), **SUMS)
 
 
-def test_a_multinomial_does_not_see_a_constant_in_its_logits() -> None:
+@given_the_total
+def test_counts_given_their_total_do_not_see_a_constant_in_the_logits(make: Any) -> None:
     logits, x = torch.randn(6, 1, 3).double(), torch.randint(0, 9, (6, 3)).double()
-    likelihood = MultinomialLikelihood((3,), 2)
+    likelihood = make((3,), 2).double()
     moved = likelihood(logits + 7).log_prob(x)
     torch.testing.assert_close(moved, likelihood(logits).log_prob(x), **SUMS)
 
 
 @pytest.mark.parametrize("shape", [(), (1, 8, 8), (3, 2)])
-def test_a_multinomial_of_what_is_no_row_is_refused(shape: tuple[int, ...]) -> None:
+@given_the_total
+def test_counts_of_what_is_no_row_are_refused(make: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(SpecError, match=r"multinomial' needs rows .* choose 'poisson'"):
-        MultinomialLikelihood(shape, 3)
+        make(shape, 3)
 
 
 def test_binomial_of_one_is_bernoulli() -> None:
@@ -485,9 +573,10 @@ def test_a_decoder_can_start_at_what_is_always_black_or_white(
     torch.testing.assert_close(likelihood(outputs).mean, mean, rtol=0, atol=1.1e-3 * largest)
 
 
-def test_a_bag_of_words_starts_at_the_shares_of_the_mean() -> None:
+@given_the_total
+def test_a_bag_of_words_starts_at_the_shares_of_the_mean(make: Any) -> None:
     mean = torch.tensor([0.5, 3.0, 8.5], dtype=torch.float64)
-    likelihood = MultinomialLikelihood((3,), total_count=12)
+    likelihood = make((3,), total_count=12)
     torch.testing.assert_close(likelihood(likelihood.outputs_at(mean)).mean, mean, **EXACT)
     unseen = likelihood.outputs_at(torch.tensor([0.0, 3.0, 9.0]))
     assert unseen.isfinite().all()
@@ -524,7 +613,8 @@ def test_a_start_at_the_mean_is_refused_where_none_is_known(likelihood: Likeliho
 
 
 @pytest.mark.parametrize(
-    "kind", ["binomial", "categorical", "discretized_logistic", "multinomial"]
+    "kind",
+    ["binomial", "categorical", "discretized_logistic", "multinomial", "dirichlet_multinomial"],
 )
 def test_what_is_left_to_the_data_must_be_resolved_before_it_is_built(kind: str) -> None:
     spec = ModelSpec.model_validate({"likelihood": {"kind": kind}}).likelihood
@@ -538,7 +628,7 @@ UNIT = {"negative": (-0.25, "-0.25"), "large": (1.5, "1.5")}
 BOTH_ENDS = {"zero": (0.0, "0"), "one": (1.0, "1"), "negative": (-0.25, "-0.25")}
 WRONG = {
     **{(kind, n): w for kind in ("poisson", "negative_binomial") for n, w in WHOLE.items()},
-    **{("multinomial", name): wrong for name, wrong in WHOLE.items()},
+    **{(f"{prefix}multinomial", n): w for prefix in ("", "dirichlet_") for n, w in WHOLE.items()},
     **{
         (kind, name): wrong
         for kind in ("categorical", "discretized_logistic", "binomial")
