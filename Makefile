@@ -13,9 +13,10 @@ VERSIONS := 3.11 3.12 3.13
 train: $(VENV)/.train.stamp
 	$(BIN)/python -m pyrovae.train $(ARGS)
 
-# A worker for each core: networks in the tests are too small for threads.
+# A worker for each core: networks in the tests are too small for threads. The tests start many
+# processes, and byte code that is not kept would be made anew by each.
 test: $(VENV)/.test.stamp
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # Each in turn, also after one that failed: which versions fail is what one wants to know.
 test-all:
@@ -65,8 +66,9 @@ $(VENV)/.made.stamp:
 	-$(BIN)/python -m pip install --quiet uv
 	touch $@
 
-# uv installs torch in half a minute, pip in three; pip knows the indices of a pip.conf.
-install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || \
+# uv installs torch in half a minute, pip in three; pip knows the indices of a pip.conf. Byte code
+# is made at once, as pip does, on all cores: else by the first training, on one.
+install = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1) || \
 	$(BIN)/python -m pip install --quiet $(1)
 
 $(VENV)/.train.stamp: $(VENV)/.made.stamp pyproject.toml
