@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pyrovae.training.fit import fit as fit
     from pyrovae.training.loop import Callback as Callback
     from pyrovae.training.loop import Training as Training
+    from pyrovae.training.tracking import Tracking as Tracking
 
 _HOMES = {
     "Autoencoder": "programs.autoencoder",
@@ -40,6 +41,7 @@ _HOMES = {
     "InferenceSpec": "specs",
     "ModelSpec": "specs",
     "Splits": "data",
+    "Tracking": "training.tracking",
     "Training": "training.loop",
     "VAE": "programs.vae",
     "build": "programs.building",
@@ -64,6 +66,7 @@ __all__ = [
     "InferenceSpec",
     "ModelSpec",
     "Splits",
+    "Tracking",
     "Training",
     "build",
     "fit",

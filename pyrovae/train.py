@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 from pyrovae.errors import SpecError
 from pyrovae.runs.command_line import add_device, command_parser, run, spelled
-from pyrovae.runs.request import RunSpec
+from pyrovae.runs.request import NONE, RunSpec
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import described, keys_named, parse_override
 from pyrovae.specs.own import import_from
 from pyrovae.specs.split import parse_split
+from pyrovae.specs.tracking import TRACKERS
 
 DESCRIPTION = """\
 Train a variational autoencoder: a model (what: prior, decoder, likelihood) under an inference
@@ -50,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
     add("--import-path", type=Path, action="append", metavar="DIR", dest="import_paths",
         help="a folder with classes of yours, for kind = 'module:Class'")  # fmt: skip
+    add("--track", choices=[*TRACKERS, NONE], action="append", dest="tracked",
+        help="log to this tool as well; may be repeated")  # fmt: skip
+    add("--callback", action="append", metavar="MODULE:CLASS", dest="callbacks",
+        help="a callback of yours; may be repeated, or none")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="folder of the run (runs/<time>-...)")
     add("--resume", type=Path, metavar="DIR",
         help="go on with a run, to more epochs with --set inference.epochs=N")  # fmt: skip

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pyrovae.errors import CheckpointError, reason
 from pyrovae.specs.computation import Computation
+from pyrovae.specs.tracking import TrackerName
 from pyrovae.version import __version__
 
 FACTS = "run.json"
@@ -117,6 +118,8 @@ class RunFacts(_Facts):
         figures: Names of the figures.
         started: Folder of the run at whose weights it started.
         refined: The run whose guide was refined, if it is a refinement.
+        tracked: Names of the tools that track it.
+        callbacks: Classes of callbacks by module and name.
     """
 
     status: Status
@@ -136,6 +139,8 @@ class RunFacts(_Facts):
     figures: list[str] = []
     started: str | None = None
     refined: RefinedFacts | None = None
+    tracked: tuple[TrackerName, ...] = ()
+    callbacks: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> RunFacts:
@@ -198,6 +203,12 @@ def model_file(folder: Path) -> Path:
 def announce_program(folder: Path) -> None:
     """Say that opening the run executes its program."""
     logger.warning("runs %s, the program of this run", folder / PROGRAM)
+
+
+def announce_trackers(folder: Path, names: Sequence[str]) -> None:
+    """Say which tools are about to be told of a training because ``run.json`` names them."""
+    if names:
+        logger.warning("goes on tracking by %s, which %s names", " and ".join(names), folder)
 
 
 def announce_data(folder: Path, source: str, root: str | Path, others: Sequence[str] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pyrovae.runs.facts import (
     RunFacts,
     announce_data,
     announce_program,
+    announce_trackers,
     is_program,
     model_file,
     only_begun,
@@ -25,10 +26,14 @@ from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find
-from pyrovae.specs.own import OwnSpec
+from pyrovae.specs.own import OwnSpec, announce
 from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.specs.settings import set_inference, set_model
 from pyrovae.specs.split import Split
+from pyrovae.specs.tracking import TRACKERS, TrackerName, require_tracker
+
+NONE = "none"
+"""In place of a tracker or a callback: none, also where the resumed run has some."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class RunSpec:
         start: Folder of the run whose weights it starts at, where names and shapes agree.
         split: The split of one's own, if there is one.
         refined: The run whose guide is refined, and the goal, if it is a refinement.
+        tracked: Names of the tools that track the training.
+        callbacks: Classes of callbacks by module and name.
         device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
         computation: Options of compilation and precision.
     """
@@ -64,6 +71,8 @@ class RunSpec:
     start: Path | None = None
     split: Split | None = None
     refined: RefinedFacts | None = None
+    tracked: tuple[TrackerName, ...] = ()
+    callbacks: tuple[str, ...] = ()
 
     @classmethod
     def read(
@@ -78,6 +87,8 @@ class RunSpec:
         resume: Path | None = None,
         start: Path | None = None,
         split: Split | None = None,
+        tracked: Sequence[str] | None = None,
+        callbacks: Sequence[str] | None = None,
         device: str = "auto",
         compile: Compile | None = None,
         precision: Precision | None = None,
@@ -86,7 +97,7 @@ class RunSpec:
 
         Raises:
             SpecError: A specification cannot be read or is not valid, or the output folder is
-                not empty.
+                not empty, or a tracker is not installed.
             CheckpointError: The folder to resume from is not a run's.
         """
         _require_new(output)
@@ -105,6 +116,11 @@ class RunSpec:
         if resume is not None and data is None:
             others = () if begun.split is None else begun.split.files
             announce_data(resume, begun.data, begun.data_root, others)
+        if resume is not None and callbacks is None:
+            for kind in begun.callbacks:
+                announce(kind, resume)
+        if resume is not None and tracked is None:
+            announce_trackers(resume, begun.tracked)
         program = {f"program.{key}": value for key, value in begun.arguments.items()}
         return cls(
             model=set_model(model_path, {**program, **settings}),
@@ -118,6 +134,8 @@ class RunSpec:
             start=start,
             split=split or begun.split,
             refined=begun.refined,
+            tracked=_trackers(begun.tracked if tracked is None else tracked),
+            callbacks=tuple(begun.callbacks if callbacks is None else _named(callbacks)),
             device=device,
             computation=Computation(
                 compile or begun.computation.compile, precision or begun.computation.precision
@@ -139,6 +157,8 @@ class _Usual:
     split: Split | None = None
     computation: Computation = field(default_factory=Computation)
     refined: RefinedFacts | None = None
+    tracked: tuple[TrackerName, ...] = ()
+    callbacks: tuple[str, ...] = ()
 
     @classmethod
     def for_data(cls, data: str | None) -> _Usual:
@@ -165,6 +185,8 @@ class _Usual:
             split=recorded_split(folder, facts),
             computation=facts.computation,
             refined=facts.refined,
+            tracked=facts.tracked,
+            callbacks=facts.callbacks,
         )
 
 
@@ -180,6 +202,23 @@ def recorded_split(folder: Path, facts: RunFacts) -> Split | None:
         return Split.of(facts.data.split)
     except SpecError as error:
         raise CheckpointError(f"{folder / FACTS} is damaged: {error}") from None
+
+
+def _named(words: Iterable[str]) -> list[str]:
+    """The words in their order, each once; ``none`` stands for no further one."""
+    return [word for word in dict.fromkeys(words) if word != NONE]
+
+
+def _trackers(names: Sequence[str]) -> tuple[TrackerName, ...]:
+    """The tools that are named, if they are installed.
+
+    Raises:
+        SpecError: One is not.
+    """
+    asked = _named(names)
+    for name in asked:
+        require_tracker(name, f"--track {name}")
+    return tuple(name for name in TRACKERS if name in asked)
 
 
 def _require_new(output: Path | None) -> None:

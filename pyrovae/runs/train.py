@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +31,7 @@ from pyrovae.programs.building import build
 from pyrovae.programs.starting import start_from
 from pyrovae.report import console
 from pyrovae.report.display import Display
+from pyrovae.runs.callbacks import asked_for, show_all, trackings
 from pyrovae.runs.facts import CHECKPOINT, FIGURES, WEIGHTS, DataFacts, RunFacts, only_begun
 from pyrovae.runs.further_epochs import go_further, require_epochs_left
 from pyrovae.runs.loading import load_model
@@ -49,6 +51,7 @@ from pyrovae.runs.writing import (
 )
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record
+from pyrovae.training.tracking import Tracking
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class TrainedRun:
 
 def dry_run(request: RunSpec, display: Display) -> Training:
     """Validate, build, and show the resolved specifications, counts and shapes."""
+    asked_for(request)
     training = prepare(request)
     for name, text in declarations(training).items():
         display.say(f"# {name}\n{text}")
@@ -92,12 +96,13 @@ def train(
     Raises:
         PyrovaeError: An input that cannot work, or a divergence.
     """
+    callbacks = asked_for(request)
     training = prepare(request, data)
     folder = request.resume or new_folder(
         request.output, request.model_name, request.inference_name
     )
     with locked(folder), leaving_a_run(folder, begun=request.resume is not None):
-        return _train_into(folder, request, training, command, display)
+        return _train_into(folder, request, training, command, display, callbacks)
 
 
 @contextmanager
@@ -118,43 +123,42 @@ def leaving_a_run(folder: Path, *, begun: bool) -> Iterator[None]:
 
 
 def _train_into(
-    folder: Path, request: RunSpec, training: Training, command: str, display: Display
+    folder: Path,
+    request: RunSpec,
+    training: Training,
+    command: str,
+    display: Display,
+    callbacks: Sequence[Callback],
 ) -> TrainedRun:
     run, saved = begin_or_resume(folder, request, training, command)
     with true_status(run):
-        return _train(run, saved, request, training, command, display)
+        trackers = trackings(request, folder)
+        others = [*callbacks, *trackers]
+        received = _train(run, saved, training, command, display, others)
+        if training.interrupted:
+            run.update(status="interrupted")
+            display.say(console.how_to_resume(training, str(run.folder)))
+            return TrainedRun(run.folder, training, signal=received[0] if received else None)
+        return finish(run, training, display, trackers)
 
 
 def _train(
     run: RunWriter,
     saved: Saved | None,
-    request: RunSpec,
     training: Training,
     command: str,
     display: Display,
-) -> TrainedRun:
+    callbacks: Sequence[Callback],
+) -> list[int]:
+    """Train, or go on with it; the signals that were received meanwhile."""
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
         if saved is not None:
             restore(training, saved.state, run.folder)
             if note := go_further(run, training, saved.inference, command):
                 display.say(note)
-        fit(training, run, [*goals(request), *display.callbacks()])
-    if training.interrupted:
-        run.update(status="interrupted")
-        display.say(console.how_to_resume(training, str(run.folder)))
-        return TrainedRun(run.folder, training, signal=received[0])
-    return finish(run, training, display)
-
-
-def goals(request: RunSpec) -> list[Callback]:
-    """The goal of a refinement, if there is one."""
-    refined = request.refined
-    if refined is None or refined.until is None:
-        return []
-    from pyrovae.diagnosis.agreement import Until  # and SciPy, which training does without
-
-    return [Until(refined.until)]
+        fit(training, run, [*callbacks, *display.callbacks()])
+    return received
 
 
 def restore(training: Training, state: dict[str, Any], folder: Path) -> None:
@@ -198,7 +202,7 @@ def begin_or_resume(
         saved = read_checkpoint(folder, identity)
         require_epochs_left(folder, training, saved)
         run = RunWriter(folder, identity)
-        run.update(status="running")
+        run.update(status="running", tracked=request.tracked, callbacks=request.callbacks)
         return run, saved
     if not only_begun(folder):
         raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
@@ -273,6 +277,8 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
             objective=training.objective.title,
             started=None if request.start is None else str(request.start.absolute()),
             refined=request.refined,
+            tracked=request.tracked,
+            callbacks=request.callbacks,
             kl=console.kl_kinds(training),
             data=DataFacts(
                 source=str(source),
@@ -326,7 +332,9 @@ def interruptible(training: Training) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
+def finish(
+    run: RunWriter, training: Training, display: Display, trackers: Sequence[Tracking] = ()
+) -> TrainedRun:
     """Evaluate on the test data, save the weights, draw the figures, and report."""
     from pyrovae.report.figures import draw_figures
 
@@ -338,9 +346,13 @@ def finish(run: RunWriter, training: Training, display: Display) -> TrainedRun:
     means = codes(autoencoder, test)
     active = active_dimensions(means)
     where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}
-    run.record([Record.of(summary, split="test", seconds=training.seconds, **where)])
-    metrics = read_metrics(run.folder)
-    figures = draw_figures(run.folder / FIGURES, autoencoder, test, metrics, training.kept.epoch)
+    bound = Record.of(summary, split="test", seconds=training.seconds, **where)
+    run.record([bound])
+    for tracker in trackers:
+        tracker.log([bound])
+    show = partial(show_all, trackers, training.epoch)
+    metrics, kept = read_metrics(run.folder), training.kept.epoch
+    figures = draw_figures(run.folder / FIGURES, autoencoder, test, metrics, kept, show)
     if autoencoder.declaration is None and (found := invalid_parameter(autoencoder, test)):
         display.say(f"warning     the programs give the {found} a value that it cannot have")
     reason = why_no_means(autoencoder, observations(test, torch.arange(1)).to(training.device))

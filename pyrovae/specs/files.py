@@ -78,7 +78,7 @@ def keys_named(word: str) -> list[str]:
     flat = [
         f"{spec.section}.{key}"
         for spec in (ModelSpec, InferenceSpec)
-        for key in _flat(_defaults(spec))
+        for key in by_key(_defaults(spec))
     ]
     return sorted((key for key in flat if word in key.split(".")[1:]), key=len)
 
@@ -163,7 +163,7 @@ def differences(before: Tree, after: Tree) -> list[str]:
         >>> differences({"prior": {"kind": "normal"}}, {"prior": {"kind": "vamp"}})
         ["prior.kind was 'normal' and is 'vamp'"]
     """
-    old, new = _flat(before), _flat(after)
+    old, new = by_key(before), by_key(after)
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return [f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed]
 
@@ -227,11 +227,17 @@ def _blame(key: str, overrides: Tree | None, spec: type[Spec]) -> str | None:
     return None
 
 
-def _flat(tree: Tree, prefix: str = "") -> Tree:
-    flat: Tree = {}
+def by_key(tree: Tree, prefix: str = "") -> Tree:
+    """The values of a tree by dotted key.
+
+    Example:
+        >>> by_key({"prior": {"kind": "vamp"}, "latent_dim": 2})
+        {'prior.kind': 'vamp', 'latent_dim': 2}
+    """
+    values: Tree = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            values |= by_key(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            values[prefix + key] = value
+    return values

@@ -20,6 +20,11 @@ from pyrovae.specs.base import Spec
 RUN = "run.json"
 """File by which a folder is known to be that of a run."""
 
+NAME = re.compile(r"\w+(\.\w+)*:\w+")
+"""Module and class."""
+
+GIVE = "give module and class, as in package.module:Class"
+
 logger = logging.getLogger("pyrovae")
 
 
@@ -33,8 +38,8 @@ class OwnSpec(Spec):
     @field_validator("kind")
     @classmethod
     def _module_and_class(cls, kind: str) -> str:
-        if not re.fullmatch(r"\w+(\.\w+)*:\w+", kind):
-            raise ValueError("give module and class, as in package.module:Class")
+        if not NAME.fullmatch(kind):
+            raise ValueError(GIVE)
         return kind
 
     @property
@@ -44,7 +49,12 @@ class OwnSpec(Spec):
 
     def announce(self, folder: Path) -> None:
         """Say that going on with a run imports the class."""
-        logger.warning("imports %s, which %s names", self.kind, folder)
+        announce(self.kind, folder)
+
+
+def announce(kind: str, folder: Path) -> None:
+    """Say that going on with a run imports a class that it names."""
+    logger.warning("imports %s, which %s names", kind, folder)
 
 
 def or_own(own: type[OwnSpec]) -> Callable[[Any, Callable[[Any], Any]], Any]:
@@ -87,18 +97,7 @@ def own_class(spec: OwnSpec, where: str) -> Any:
     Raises:
         SpecError: There is no such class, or it takes no such argument.
     """
-    module, _, name = spec.kind.partition(":")
-    found = getattr(_module(module, f"{where}.kind = '{spec.kind}'"), name, None)
-    if not inspect.isclass(found):
-        classes = [
-            key
-            for key, value in vars(sys.modules[module]).items()
-            if inspect.isclass(value) and not key.startswith("_")
-        ]
-        raise SpecError(
-            f"{where}.kind = '{spec.kind}': {module} has no class '{name}'; "
-            f"{nearest(name, classes)}"
-        )
+    found = named_class(spec.kind, f"{where}.kind = '{spec.kind}'")
     known = inspect.signature(found).parameters
     takes_all = any(each.kind is each.VAR_KEYWORD for each in known.values())
     for key in spec.arguments:
@@ -107,8 +106,36 @@ def own_class(spec: OwnSpec, where: str) -> Any:
     return found
 
 
-def _module(name: str, asked: str) -> Any:
-    """A module that may be imported.
+def named_class(kind: str, asked: str) -> type[Any]:
+    """Import a class, by :func:`installed_module`.
+
+    Args:
+        kind: Module and class, as in ``package.module:Class``.
+        asked: Where it is named, with its name; begins a message.
+
+    Raises:
+        SpecError: There is no such class.
+    """
+    if not NAME.fullmatch(kind):
+        raise SpecError(f"{asked}: {GIVE}")
+    module, _, name = kind.partition(":")
+    found = getattr(installed_module(module, asked), name, None)
+    if inspect.isclass(found):
+        return found
+    classes = [
+        key
+        for key, value in vars(sys.modules[module]).items()
+        if inspect.isclass(value) and not key.startswith("_")
+    ]
+    raise SpecError(f"{asked}: {module} has no class '{name}'; {nearest(name, classes)}")
+
+
+def installed_module(name: str, asked: str) -> Any:
+    """Import a module that is installed, or in a folder that was named.
+
+    Args:
+        name: Its name.
+        asked: Where it is named, with its name; begins a message.
 
     Raises:
         SpecError: There is none, it is in a run's folder, or it fails.

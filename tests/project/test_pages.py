@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +119,9 @@ def test_the_commands_of_a_guide_run(page: str, shelf: Path, capsys: Any) -> Non
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with the files that pages name, and named data sets that are small."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pyrovae.specs.tracking._installed", lambda name: True)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "code").mkdir()
     rng = np.random.default_rng(0)
     labels = np.arange(600) % 10
     grey = (rng.integers(0, 256, (600, 28, 28)) * (rng.random((600, 1, 1)) + 1) / 2).astype("u1")

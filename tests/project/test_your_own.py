@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -29,11 +30,17 @@ class Writer:
 
     written: list[tuple[str, float, int]] = []  # noqa: RUF012
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, purge_step: int) -> None:
         self.folder = folder
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
         self.written.append((name, value, step))
+
+    def add_text(self, name: str, text: str, step: int) -> None:
+        assert "inference.epochs | 2" in text
+
+    def flush(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -42,6 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     tensorboard = types.ModuleType("torch.utils.tensorboard")
     tensorboard.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", tensorboard)
+    monkeypatch.setitem(sys.modules, "tensorboard", types.ModuleType("tensorboard"))
 
     def example(title: str) -> dict[str, Any]:
         names: dict[str, Any] = {"__name__": "example"}
@@ -101,6 +109,18 @@ def test_the_callback_stops(run: Any) -> None:
 
 def test_the_writer_gets_every_number(run: Any) -> None:
     Writer.written.clear()
-    history = run("TensorBoard")["history"]
-    assert len(Writer.written) == 4 * len(history)
+    history = run("TensorBoard, MLflow, W&B and Trackio")["history"]
+    of_both = {name for name, _, _ in Writer.written if "/" in name}
+    assert of_both == {
+        f"{name}/{split}"
+        for name in ("elbo", "reconstruction", "kl", "loss")
+        for split in ("train", "validation")
+    }
     assert ("elbo/validation", history[-1].elbo, 2) in Writer.written
+
+
+def test_a_tracker_of_ones_own_is_told_the_same(run: Any) -> None:
+    history = run("A tracker")["history"]
+    found = json.loads(Path("log.json").read_text(encoding="utf-8"))
+    assert found["2"]["elbo/validation"] == history[-1].elbo
+    assert found["params"]["inference.epochs"] == 2

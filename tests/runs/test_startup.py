@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pyrovae
+from pyrovae.specs.tracking import TRACKERS
 
 SLOW = {"torch", "numpy", "scipy", "pandas", "sklearn", "matplotlib", "torchvision", "xarray"}
 MISTAKES = {
@@ -60,7 +61,7 @@ def test_training_and_its_pictures_import_nothing_else_that_is_slow() -> None:
         "import pyrovae.runs.train, pyrovae.runs.evaluate", "import pyrovae.report.figures"
     )
     assert "torch" in trained
-    unwanted = {*SLOW, "torch._dynamo", "jinja2", "arviz"} - {"torch", "numpy"}
+    unwanted = {*SLOW, *TRACKERS, "torch._dynamo", "jinja2", "arviz"} - {"torch", "numpy"}
     assert not unwanted & trained
     assert "matplotlib" in drawn
     assert not {"torchvision", "sklearn", "scipy", "pandas", "torch._dynamo"} & drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def draw_figures(
     data: Dataset,
     metrics: Sequence[Mapping[str, Any]],
     kept: int | None = None,
+    show: Callable[[str, Figure], None] | None = None,
 ) -> list[Path]:
     """Write ``reconstructions.png``, ``samples.png``, ``latent.png`` and ``curves.png``.
 
@@ -43,6 +44,7 @@ def draw_figures(
         data: The test split, as loaded or as the model sees it.
         metrics: Records as in ``metrics.jsonl``.
         kept: Epoch whose weights were kept.
+        show: Told each figure with its name, once the file is written.
 
     Returns:
         The files.
@@ -56,6 +58,8 @@ def draw_figures(
         figures = {"reconstructions": shown[0], "samples": shown[1], **figures}
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
+        if show is not None:
+            show(name, figure)
     return [folder / f"{name}.png" for name in figures]
 
 
