@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, get_args
@@ -59,8 +60,22 @@ class ProgramFile(NamedTuple):
         return getattr(self.owner, program)(**arguments)
 
 
+class _Uncached(SourceFileLoader):
+    """Loader that neither reads nor writes byte code.
+
+    That of a file is known by its size and its time in seconds, so that a program changed twice
+    within a second would be the first one.
+    """
+
+    def path_stats(self, path: str) -> Any:
+        """Give no time of the file: without one there is no byte code."""
+        raise OSError
+
+
 def _run(path: Path) -> ModuleType:
-    definition = importlib.util.spec_from_file_location(f"handwritten_{path.stem}", path)
+    name = f"handwritten_{path.stem}"
+    loader = _Uncached(name, str(path))
+    definition = importlib.util.spec_from_file_location(name, path, loader=loader)
     if definition is None or definition.loader is None:
         raise SpecError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(definition)

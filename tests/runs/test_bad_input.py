@@ -119,7 +119,7 @@ SPECIFICATIONS: dict[str, tuple[list[str], list[str]]] = {
         ["2e+10 parameters", "GB", "this machine has", "widths"],
     ),
     "more than any machine holds": (
-        ["--set", "model.latent_dim=1000000", "--set", "model.decoder.widths=[1000000]"],
+        ["--set", "model.latent_dim=100000", "--set", "model.decoder.widths=[1000000]"],
         ["parameters", "GB", "this machine has"],
     ),
     "too small for so many widths": (
