@@ -35,11 +35,11 @@ def widen(module: nn.Module, smaller: Mapping[str, Tensor]) -> list[str]:
     held: list[str] = []
     for name, part in module.named_modules():
         if isinstance(part, MLPEncoder | MLPDecoder | ConvEncoder | ConvDecoder):
-            held += _widen_network(f"{name}.", part, smaller)
+            held += _widen_network(name, part, smaller)
         elif isinstance(part, Head):
             weight = smaller.get(f"{name}.weight")
             if weight is not None and len(weight) == part.out_features:
-                held += _hold(f"{name}.", part, smaller)
+                held += _hold(name, part, smaller)
     return held
 
 
@@ -47,28 +47,28 @@ def _widen_network(prefix: str, network: nn.Module, smaller: Mapping[str, Tensor
     """Widen the layers of a network, and have new ones pass on what they get."""
     held: list[str] = []
     width = 0
-    for name, layer in network.named_modules(prefix=prefix.rstrip(".")):
+    for name, layer in network.named_modules(prefix=prefix):
         if not isinstance(layer, nn.Linear | nn.Conv2d):
             continue
         if f"{name}.weight" in smaller:
-            held += _hold(f"{name}.", layer, smaller)
+            held += _hold(name, layer, smaller)
             width = len(smaller[f"{name}.weight"])
         elif isinstance(layer, nn.Linear) and width:
             _pass_on(layer, width)
     return held
 
 
-def _hold(prefix: str, layer: Layer, smaller: Mapping[str, Tensor]) -> list[str]:
+def _hold(name: str, layer: Layer, smaller: Mapping[str, Tensor]) -> list[str]:
     """Put a smaller layer into one, if it fits."""
-    weight = smaller[f"{prefix}weight"]
+    weight = smaller[f"{name}.weight"]
     if not _fits(weight.shape, layer.weight.shape):
         return []
     outputs, inputs = weight.shape[:2]
     layer.weight[:outputs] = 0.0
     layer.weight[:outputs, :inputs] = weight
-    if layer.bias is not None and f"{prefix}bias" in smaller:
-        layer.bias[:outputs] = smaller[f"{prefix}bias"]
-    return [f"{prefix}weight", f"{prefix}bias"]
+    if layer.bias is not None and f"{name}.bias" in smaller:
+        layer.bias[:outputs] = smaller[f"{name}.bias"]
+    return [f"{name}.weight", f"{name}.bias"]
 
 
 def _fits(smaller: torch.Size, larger: torch.Size) -> bool:

@@ -14,20 +14,22 @@ TrackerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 TRACKERS: tuple[TrackerName, ...] = get_args(TrackerName)
 
 
-def require_tracker(name: str, where: str) -> None:
-    """Refuse a tool that is not known, or not installed.
+def require_tracker(name: str, where: str) -> TrackerName:
+    """The tool of a name, which is known and installed.
 
     Args:
         name: Its name.
         where: Where it is named, such as ``--track mlflow``.
 
     Raises:
-        SpecError: It is such a tool.
+        SpecError: It is not.
     """
-    if name not in TRACKERS:
+    known = next((each for each in TRACKERS if each == name), None)
+    if known is None:
         raise SpecError(f"{where}: there is no tracker '{name}'; {nearest(name, TRACKERS)}")
     if not _installed(name):
         raise SpecError(f"{where}: {name} is not installed: pip install {name}")
+    return known
 
 
 def _installed(name: str) -> bool:

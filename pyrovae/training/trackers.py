@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, assert_never
 
 from pyrovae.specs.own import installed_module
 from pyrovae.specs.tracking import TrackerName
@@ -203,21 +203,23 @@ class Trackio:
         """Nothing: a thread of its own writes what is logged."""
 
 
-_KINDS: dict[str, type[TensorBoard | MLflow | WandB | Trackio]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": WandB,
-    "trackio": Trackio,
-}
-
-
-def open_tracker(name: TrackerName | str, place: Place) -> Tracker:
+def open_tracker(name: TrackerName, place: Place) -> Tracker:
     """Begin a log, or go on with it.
 
     Raises:
         Exception: Whatever the tool raises.
     """
-    return _KINDS[name](place)
+    match name:
+        case "tensorboard":
+            return TensorBoard(place)
+        case "mlflow":
+            return MLflow(place)
+        case "wandb":
+            return WandB(place)
+        case "trackio":
+            return Trackio(place)
+        case _:
+            assert_never(name)
 
 
 def _module(name: str) -> Any:

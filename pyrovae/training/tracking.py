@@ -89,7 +89,7 @@ class Tracking(Callback):
 
     def _opened(self, place: Place) -> Tracker:
         try:
-            return open_tracker(self.name, place)
+            return open_tracker(require_tracker(self.name, "the tracker"), place)
         except Exception as error:  # of other software: no account, no server
             raise SpecError(f"{self.name} cannot track the training: {reason(error)}") from error
 
