@@ -24,12 +24,12 @@ def require_tracker(name: str, where: str) -> TrackerName:
     Raises:
         SpecError: It is not.
     """
-    known = next((each for each in TRACKERS if each == name), None)
-    if known is None:
+    known: dict[str, TrackerName] = {each: each for each in TRACKERS}
+    if name not in known:
         raise SpecError(f"{where}: there is no tracker '{name}'; {nearest(name, TRACKERS)}")
     if not _installed(name):
         raise SpecError(f"{where}: {name} is not installed: pip install {name}")
-    return known
+    return known[name]
 
 
 def _installed(name: str) -> bool:
