@@ -24,10 +24,12 @@ class MetricsFile(NamedTuple):
     """The records of a run, without a last line that was cut off.
 
     Attributes:
+        path: The file.
         records: The records that can be read.
         fault: Sentence about the first damage; empty if there is none.
     """
 
+    path: Path
     records: list[dict[str, Any]]
     fault: str
 
@@ -41,9 +43,21 @@ class MetricsFile(NamedTuple):
         fault = f"{path} is damaged: line {wrong[0]} is no record" if wrong else ""
         end = _record(last)  # whole, but for the end of its line
         return cls(
+            path,
             [record for record in (*found, end) if record is not None],
             fault or fault_in(folder, METRICS),
         )
+
+    def lack(self, epochs: int) -> str:
+        """Sentence about the first of so many epochs without its records; empty if all have them.
+
+        An epoch is recorded before its state is saved, so a kill leaves no such file.
+        """
+        there = {(record["epoch"], record["split"]) for record in self.records}
+        for epoch in range(1, epochs + 1):
+            if not there >= {(epoch, "train"), (epoch, "validation")}:
+                return f"{self.path} is damaged: it lacks records of epoch {epoch}"
+        return ""
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

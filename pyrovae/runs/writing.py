@@ -119,9 +119,10 @@ class RunWriter(Callback):
         """Save the state before the first epoch; drop metrics beyond it."""
         remove_temporary(self.folder)
         found = MetricsFile.read(self.folder)
-        if found.fault and (self.folder / METRICS).exists():
+        fault = found.fault or found.lack(training.epoch)
+        if fault and (self.folder / METRICS).exists():
             copy = kept_aside(self.folder / METRICS)
-            logger.warning("%s; it is kept as %s", found.fault, copy.name)
+            logger.warning("%s; it is kept as %s", fault, copy.name)
         kept = [r for r in found.records if r["step"] <= training.step and r["split"] != "test"]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
         self.write({METRICS: lines.encode(), CHECKPOINT: self._state(training)})

@@ -202,6 +202,19 @@ def test_a_damaged_line_of_the_metrics_takes_no_other_with_it(
     assert "kept as metrics.damaged-1.jsonl" in caplog.text
 
 
+def test_a_record_of_an_epoch_that_was_saved_is_not_taken_for_one_that_was_cut_off(
+    run: Path, command: Any, caplog: Any
+) -> None:
+    (run / "manifest.json").unlink()
+    file = run / "metrics.jsonl"
+    *_, test = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(file.read_bytes()[: -len(test) - 20])
+    damaged = file.read_bytes()
+    assert command("--resume", run).status == 0
+    assert (run / "metrics.damaged-1.jsonl").read_bytes() == damaged
+    assert "lacks records of epoch 2" in caplog.text
+
+
 def test_a_changed_digit_of_the_metrics_is_named(run: Path) -> None:
     digit(run / "metrics.jsonl")
     assert_named(lambda: load_run(run).records, "metrics.jsonl")
