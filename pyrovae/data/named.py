@@ -57,14 +57,14 @@ def load_data(
             ``file.h5ad:layer``, or to a folder of equally large images, whose sub-folders are the
             labels. Beside the observations an ``.npz`` file may hold integers ``labels`` (or ``y``
             or ``target``) ``(n,)``, and known factors of variation: integers ``factors``
-            ``(n, factors)``, their names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor, a list or a
-            DataFrame of numbers, whose column names are kept and whose column ``label`` or
-            ``labels`` is the classes; :func:`~pyrovae.data.arrays.from_arrays` takes more beside
-            an array. Or an object with a length and rows by index, of any size, whose rows stay
-            where they lie: a memory-mapped array, a dataset of h5py or zarr, a map-style dataset
-            of PyTorch. Or an AnnData object or a sparse matrix of SciPy, whose rows become dense
-            at once if they then take up to 1 GiB, else batch by batch. Splits are returned as
-            they are.
+            ``(n, factors)``, their names as strings ``factor_names`` ``(factors,)``. Or an array,
+            a tensor, a list or a DataFrame of numbers, whose column names are kept and whose
+            column ``label`` or ``labels`` is the classes;
+            :func:`~pyrovae.data.arrays.from_arrays` takes more beside an array. Or an object with
+            a length and rows by index, of any size, whose rows stay where they lie: a
+            memory-mapped array, a dataset of h5py or zarr, a map-style dataset of PyTorch. Or an
+            AnnData object or a sparse matrix of SciPy, whose rows become dense at once if they
+            then take up to 1 GiB, else batch by batch. Splits are returned as they are.
         labels: Integer classes ``(n,)`` of an array or of AnnData, which by default has them in
             ``obs["label"]`` or ``obs["labels"]``.
         layer: Name of a layer of an AnnData object, or "raw"; its ``X`` by default. Whole numbers
