@@ -42,11 +42,11 @@ class Content(NamedTuple):
     beside: Mapping[str, Array] = MappingProxyType({})
     counts: str = ""
 
-    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, dict[str, Array]]:
+    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
         """The data in the usual parts, and columns that are no values, by name.
 
         Args:
-            apart: Names of such columns.
+            apart: Names of such columns of a DataFrame.
         """
         if is_frame(self.values):
             frame, columns = without(self.values, apart, self.name)
@@ -56,7 +56,7 @@ class Content(NamedTuple):
             found = from_arrays(**found, name=self.name)
         if self.counts:
             found = Splits(*(replace(part, counts=self.counts) for part in found))
-        return found, {name: self.beside[name] for name in apart if name in self.beside}
+        return found, self.beside
 
 
 class Stored(NamedTuple):

@@ -93,21 +93,28 @@ class CompressedRows:
         self._name = name
 
     def read(self, index: Array) -> Array:
-        """Rows at increasing indices, neighbours by one slice; places that are doubled add up."""
-        width = self.shape[1]
-        found = np.zeros((len(index), width), self.dtype)
-        flat, row = found.reshape(-1), 0
-        for run in runs(index):
-            starts = self._starts[run.start : run.stop + 1]
-            here = slice(starts[0], starts[-1])
-            try:
-                places, values = self._places[here], self.values[here]
-            except (OSError, RuntimeError, ValueError) as error:
-                raise unreadable(self._name, run.start, error) from error
-            rows = np.repeat(np.arange(row, row + len(starts) - 1), np.diff(starts))
-            np.add.at(flat, rows * width + places, values)
-            row += len(starts) - 1
+        """Rows at increasing indices; places that are doubled add up."""
+        begins, ends = self._starts[index], self._starts[index + 1]
+        rows = np.repeat(np.arange(len(index)), ends - begins)
+        if isinstance(self.values, np.ndarray) and isinstance(self._places, np.ndarray):
+            before = np.cumsum(ends - begins) - (ends - begins)
+            at = np.arange(len(rows)) + np.repeat(begins - before, ends - begins)
+            places, values = self._places[at], self.values[at]
+        else:
+            places, values = self._from_file(index)
+        found = np.zeros((len(index), self.shape[1]), self.dtype)
+        np.add.at(found.reshape(-1), rows * self.shape[1] + places, values)
         return found
+
+    def _from_file(self, index: Array) -> tuple[Array, Array]:
+        """Columns and values of rows, neighbours by one slice."""
+        starts = self._starts
+        neighbours = [slice(starts[r.start], starts[r.stop]) for r in runs(index)] or [slice(0)]
+        try:
+            places = np.concatenate([self._places[here] for here in neighbours])
+            return places, np.concatenate([self.values[here] for here in neighbours])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise unreadable(self._name, int(index[0]), error) from error
 
 
 def _by_rows(matrix: Compressed) -> Compressed:

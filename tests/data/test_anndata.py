@@ -129,8 +129,8 @@ def test_cells_are_split_by_a_column_of_obs(tmp_path: Path) -> None:
         data = load_data(source, split={"group": "donor"})
         sides = [{*DONORS[part.rows]} for part in data]
         assert sum(map(len, sides)) == len(set.union(*sides)) == 10
-        with pytest.raises(DataError, match="no column or array of that name"):
-            load_data(source, split={"group": "sample"})
+        with pytest.raises(DataError, match="did you mean 'donor'"):
+            load_data(source, split={"group": "donors"})
 
 
 def test_codes_and_decoded_means_go_back_in_the_order_of_cells_and_genes() -> None:

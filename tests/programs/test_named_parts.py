@@ -199,7 +199,7 @@ def test_no_file_of_the_current_folder_or_of_a_run_is_imported(
     assert opened("code") == "Cauchy(0, scale)"
 
 
-def test_rates_are_those_of_the_schedule_that_torch_steps() -> None:
+def test_rates_are_those_of_the_schedule_that_torch_steps(mine: Any) -> None:
     name = "torch.optim.lr_scheduler:"
     budget = Budget(epochs=6, steps_per_epoch=3)
     halved = OwnRateSpec(kind=f"{name}StepLR", step_size=2, gamma=0.5)
@@ -215,9 +215,12 @@ def test_rates_are_those_of_the_schedule_that_torch_steps() -> None:
         rate_at(cycle, 0, budget)
     cycle = OwnRateSpec(kind=f"{name}OneCycleLR", max_lr=2.0, per="step")
     assert 1.9 < max(rate_at(cycle, step, budget) for step in range(18)) <= 2.0
-    waits = OwnRateSpec(kind=f"{name}ReduceLROnPlateau")
+    waits = f"{name}ReduceLROnPlateau"
     with pytest.raises(SpecError, match=r"ReduceLROnPlateau': .*metrics"):
-        rate_at(waits, 0, budget)
+        rate_at(OwnRateSpec(kind=waits), 0, budget)
+    kind = f"--set=inference.learning_rate_schedule.kind={waits}"
+    assert main(["train", kind, "--output", "run"]) == 2
+    assert not Path("run").exists()
 
 
 def test_mistakes_are_one_sentence(few_digits: Splits, mine: Any) -> None:
