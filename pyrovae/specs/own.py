@@ -138,7 +138,7 @@ def own_class(spec: OwnSpec, where: str, base: type[Any]) -> type[Any]:
     found = named_class(spec.kind, asked)
     if not issubclass(found, base):
         public = f"{base.__module__.removesuffix('.abstract')}.{base.__name__}"
-        raise SpecError(f"{asked}: {found.__name__} is no subclass of {public}: derive it from it")
+        raise SpecError(f"{asked}: {found.__name__} is no subclass of {public}: name one that is")
     known = _parameters(found)
     takes_all = any(each.kind is each.VAR_KEYWORD for each in known.values())
     for key in spec.arguments:
