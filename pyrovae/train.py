@@ -13,7 +13,6 @@ from pyrovae.runs.command_line import add_device, command_parser, run, spelled
 from pyrovae.runs.request import NONE, RunSpec
 from pyrovae.specs.computation import Compile, Precision
 from pyrovae.specs.files import described, keys_named, parse_override
-from pyrovae.specs.own import import_from
 from pyrovae.specs.split import parse_split
 from pyrovae.specs.tracking import TRACKERS
 
@@ -49,8 +48,6 @@ def parser() -> argparse.ArgumentParser:
     add("--data-root", type=Path, metavar="DIR", help="where named data sets lie (data)")
     add("--set", action="append", metavar="KEY=VALUE", dest="overrides",
         help="override a key, as in model.prior.kind=vamp; may be repeated")  # fmt: skip
-    add("--import-path", type=Path, action="append", metavar="DIR", dest="import_paths",
-        help="a folder with classes of yours, for kind = 'module:Class'")  # fmt: skip
     add("--track", choices=[*TRACKERS, NONE], action="append", dest="tracked",
         help="log to this tool as well; may be repeated")  # fmt: skip
     add("--callback", action="append", metavar="MODULE:CLASS", dest="callbacks",
@@ -97,8 +94,6 @@ def request(options: Mapping[str, Any]) -> RunSpec:
     texts = list(asked.pop("overrides", []))
     if "seed" in asked:
         texts.append(f"inference.seed={asked.pop('seed')}")
-    for folder in asked.pop("import_paths", []):
-        import_from(folder)
     if "split" in asked:
         if "resume" in asked:
             raise SpecError("--split has no use with --resume: a run goes on with its own data")

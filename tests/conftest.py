@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol
 
 import pyro.distributions as dist
 import pytest
@@ -22,6 +22,7 @@ from pyrovae.programs.autoencoder import Declaration
 from pyrovae.programs.building import declared
 from pyrovae.specs.guides import GuideSpec
 from pyrovae.specs.likelihoods import LikelihoodSpec
+from pyrovae.specs.own import members
 from pyrovae.specs.priors import PriorSpec
 
 TOTAL_COUNT = 3
@@ -174,7 +175,7 @@ def set_linear(layer: nn.Linear, weight: Tensor | float, bias: Tensor) -> None:
 
 def kinds(union: Any) -> list[str]:
     """The kinds of a discriminated union of specifications: whatever the package offers."""
-    return [member.model_fields["kind"].default for member in get_args(get_args(union)[0])]
+    return [member.model_fields["kind"].default for member in members(union)]
 
 
 NOISES = [{"noise": noise} for noise in ("fixed", "learned", "per_pixel")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,23 +33,30 @@ class Content(NamedTuple):
         values: A DataFrame; or arguments of :func:`from_arrays` by name; or splits, as of a folder
             or a named data set.
         name: Name of the data in messages and reports.
+        beside: Columns that are no values, by name.
+        counts: Where the same data are counts, if these are real values; the end of a message.
     """
 
     values: Any
     name: str
+    beside: Mapping[str, Array] = MappingProxyType({})
+    counts: str = ""
 
-    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, dict[str, Array]]:
+    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
         """The data in the usual parts, and columns that are no values, by name.
 
         Args:
             apart: Names of such columns of a DataFrame.
         """
-        if isinstance(self.values, Splits):
-            return self.values, {}
-        if not is_frame(self.values):
-            return from_arrays(**self.values, name=self.name), {}
-        frame, columns = without(self.values, apart, self.name)
-        return from_frame(frame, self.name), columns
+        if is_frame(self.values):
+            frame, columns = without(self.values, apart, self.name)
+            return from_frame(frame, self.name), columns
+        found = self.values
+        if not isinstance(found, Splits):
+            found = from_arrays(**found, name=self.name)
+        if self.counts:
+            found = Splits(*(replace(part, counts=self.counts) for part in found))
+        return found, self.beside
 
 
 class Stored(NamedTuple):

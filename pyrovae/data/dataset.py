@@ -57,6 +57,7 @@ class Dataset:
         variables: Further variables of the stored observations by name, ``(stored, *shape)``.
         asked: Names of the variables that are in a batch, which are those that the programs take.
         columns: Names of the columns of a table, if they are known.
+        counts: Where the same data are counts, if these are real values; the end of a message.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dataset:
     variables: Mapping[str, Tensor] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    counts: str = ""
 
     def __len__(self) -> int:
         """Number of observations in this split."""

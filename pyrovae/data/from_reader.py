@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ def from_reader(
     labels: Array | Tensor | None = None,
     *,
     name: str,
+    columns: Sequence[str] = (),
 ) -> Splits:
     """Split observations as :func:`~pyrovae.data.arrays.from_arrays` does, without loading them.
 
@@ -31,6 +32,7 @@ def from_reader(
         reader: Access to the rows.
         labels: Integer classes ``(n,)``, kept in memory.
         name: Name of the data in messages and reports.
+        columns: Names of the columns of a table.
 
     Raises:
         DataError: As :func:`~pyrovae.data.arrays.from_arrays`.
@@ -51,6 +53,7 @@ def from_reader(
         None if labels is None else as_labels(as_numpy(labels), n, name),
         rows=permuted_rows(n),
         maximum=largest(reader, len(source.shape) == 4, name),
+        columns=tuple(columns),
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrovae.data import paths
+from pyrovae.data import anndata, paths
+from pyrovae.data.anndata import is_anndata, of_object
 from pyrovae.data.arrays import Content
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
@@ -18,6 +19,7 @@ from pyrovae.data.from_reader import from_reader
 from pyrovae.data.own_splits import resplit, three_sources, warn_of_duplicates
 from pyrovae.data.readers import ItemRows, MappedRows, SlicedRows
 from pyrovae.data.sources import Reader
+from pyrovae.data.sparse import is_sparse
 from pyrovae.data.splitting import permuted_rows
 from pyrovae.data.splitting import split as split_rows
 from pyrovae.data.tables import is_frame
@@ -34,6 +36,7 @@ def load_data(
     source: Any = "digits",
     labels: Any = None,
     *,
+    layer: str | None = None,
     split: Any = None,
     root: str | Path = "data",
     download: bool = True,
@@ -50,17 +53,22 @@ def load_data(
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
             ``file.npz:key``, ``file.h5:dataset`` (see
             :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
-            ``file.csv`` or ``file.parquet`` (as a DataFrame, below), or
-            to a folder of equally large images, whose sub-folders are the labels. Beside the
-            observations an ``.npz`` file may hold integers ``labels`` (or ``y`` or ``target``)
-            ``(n,)``, and known factors of variation: integers ``factors`` ``(n, factors)``, their
-            names as strings ``factor_names`` ``(factors,)``. Or an array, a tensor, a list or a
-            DataFrame of numbers, whose column names are kept and whose column ``label`` or
-            ``labels`` is the classes; :func:`~pyrovae.data.arrays.from_arrays` takes more beside
-            an array. Or an object with a length and rows by index, of any size, whose rows stay
-            where they lie: a memory-mapped array, a dataset of h5py or zarr, a map-style dataset
-            of PyTorch. Splits are returned as they are.
-        labels: Integer classes ``(n,)`` of an array.
+            ``file.csv`` or ``file.parquet`` (as a DataFrame, below), ``file.h5ad`` or
+            ``file.h5ad:layer``, or to a folder of equally large images, whose sub-folders are the
+            labels. Beside the observations an ``.npz`` file may hold integers ``labels`` (or ``y``
+            or ``target``) ``(n,)``, and known factors of variation: integers ``factors``
+            ``(n, factors)``, their names as strings ``factor_names`` ``(factors,)``. Or an array,
+            a tensor, a list or a DataFrame of numbers, whose column names are kept and whose
+            column ``label`` or ``labels`` is the classes;
+            :func:`~pyrovae.data.arrays.from_arrays` takes more beside an array. Or an object with
+            a length and rows by index, of any size, whose rows stay where they lie: a
+            memory-mapped array, a dataset of h5py or zarr, a map-style dataset of PyTorch. Or an
+            AnnData object or a sparse matrix of SciPy, whose rows become dense at once if they
+            then take up to 1 GiB, else batch by batch. Splits are returned as they are.
+        labels: Integer classes ``(n,)`` of an array or of AnnData, which by default has them in
+            ``obs["label"]`` or ``obs["labels"]``.
+        layer: Name of a layer of an AnnData object, or "raw"; its ``X`` by default. Whole numbers
+            from 0 on are counts, also where they are stored as floating-point numbers.
         split: A split of your own: shares of training, validation and test data, as in
             ``(0.7, 0.1, 0.2)``, or a dictionary with keys of :class:`pyrovae.specs.split.Split`,
             as in ``{"group": "patient"}``.
@@ -91,10 +99,10 @@ def load_data(
                 "labels of one array of three: give pyrovae.data.from_splits all three"
             )
         sources = (source, chosen.validation, chosen.test)
-        data = three_sources([content(each, None, root, download) for each in sources])
+        data = three_sources([content(each, None, root, download, layer) for each in sources])
     else:
         apart = () if chosen is None else chosen.names
-        data, beside = content(source, labels, root, download).splits(apart)
+        data, beside = content(source, labels, root, download, layer).splits(apart)
         data = data if chosen is None else resplit(data, chosen, beside)
     if chosen is not None or not (isinstance(source, Splits) or source_is_named(source)):
         warn_of_duplicates(data)
@@ -106,13 +114,24 @@ def source_is_named(source: Any) -> bool:
     return isinstance(source, str) and source in NAMES
 
 
-def content(source: Any, labels: Any, root: str | Path, download: bool) -> Content:
+def content(
+    source: Any, labels: Any, root: str | Path, download: bool, layer: str | None = None
+) -> Content:
     """What a name, a path or an object in memory stands for; arguments of :func:`load_data`."""
+    if is_anndata(source):
+        return anndata.content(of_object(source), layer, labels)
+    if layer is not None:
+        raise DataError(
+            f"layer = '{layer}' names a layer of an AnnData object, and the data are of type "
+            f"{type(source).__name__}: leave it out; of a file, write cells.h5ad:{layer}"
+        )
     if isinstance(source, Splits):
         return Content(source, source.name)
     if is_frame(source):
         return Content(source, "DataFrame")
     if not isinstance(source, (str, Path)):
+        if is_sparse(source):
+            return anndata.rows_content(anndata.rows_of(source, "matrix"), labels, "matrix")
         if (reader := reader_of(source)) is not None:
             name = name_of(source)
             return Content(from_reader(reader, labels, name=name), name)

@@ -78,6 +78,11 @@ def three_sources(sources: Sequence[Content]) -> Splits:
         sizes = [len(part["x"]) for part in flat]
         for other, part in zip(others, flat[1:], strict=True):
             _require_same(first, other, {*flat[0]}, {*part}, "arrays")
+            if other.values.get("columns", ()) != first.values.get("columns", ()):
+                raise DataError(
+                    f"{first.name} and {other.name} do not have the same columns in the same "
+                    "order: bring all three to one order"
+                )
             for key, values in part.items():
                 if values.shape[1:] != flat[0][key].shape[1:]:
                     raise DataError(
@@ -87,11 +92,15 @@ def three_sources(sources: Sequence[Content]) -> Splits:
         joined = {key: np.concatenate([part[key] for part in flat]) for key in flat[0]}
         own = {key: joined.pop(key) for key in ("x", "labels", "factors") if key in joined}
         names = first.values.get("factor_names")
-        whole = {**own, "factor_names": names, "variables": joined}
+        kept = {key: first.values[key] for key in ("columns",) if key in first.values}
+        highest = [source.values.get("maximum") for source in sources]
+        if None not in highest:
+            kept["maximum"] = max(highest)
+        whole = {**own, **kept, "factor_names": names, "variables": joined}
     else:
         kinds = ", ".join(source.name for source in sources)
         raise DataError(f"{kinds} are not of one kind: give three tables or three arrays")
-    data, _ = Content(whole, first.name).splits()
+    data, _ = Content(whole, first.name, counts=first.counts).splits()
     return in_parts(data, Rows(*torch.arange(sum(sizes)).split(sizes)))
 
 

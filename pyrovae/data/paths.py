@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from pyrovae.data import anndata
 from pyrovae.data.arrays import Content
 from pyrovae.data.batch import KNOWN
 from pyrovae.data.dataset import Splits
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.from_reader import from_reader
 from pyrovae.data.h5 import read_h5
+from pyrovae.data.h5ad import of_file
 from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.readers import MappedRows
 from pyrovae.data.table_files import read_frame
@@ -48,7 +50,7 @@ def read_path(source: str | Path) -> Content:
 
     Args:
         source: ``file.npy``, ``file.npz``, ``file.npz:key``, ``file.h5``, ``file.h5:dataset``,
-            ``file.csv``, ``file.parquet`` or the folder.
+            ``file.h5ad``, ``file.h5ad:layer``, ``file.csv``, ``file.parquet`` or the folder.
 
     Raises:
         DataError: If the path is of another kind, or cannot be read.
@@ -60,6 +62,8 @@ def read_path(source: str | Path) -> Content:
         raise DataError(f"{path} is neither a file nor a folder: copy the data into a file")
     if is_image(path):
         raise DataError(f"{path} is a single image: give a folder of at least 10")
+    if path.suffix.lower() == ".h5ad":
+        return anndata.content(of_file(path), key)
     return Content(read_file(path, key), path.name if key is None else f"{path.name}:{key}")
 
 
@@ -83,14 +87,15 @@ def read_file(path: Path, key: str | None) -> pd.DataFrame | dict[str, Any] | Sp
             return read_frame(path)
         case _:
             raise DataError(
-                f"{path} cannot be read as data: give an .npy, .npz, .h5, .csv or .parquet file "
-                "or a folder of images"
+                f"{path} cannot be read as data: give an .npy, .npz, .h5, .h5ad, .csv or .parquet "
+                "file or a folder of images"
             )
 
 
 def path_and_key(source: str | Path) -> tuple[Path, str | None]:
-    """Take ``file.npz:key`` or ``file.h5:dataset`` apart; any other path has no key."""
-    found = re.fullmatch(r"(.*?\.(?:npz|h5|hdf5)):(.*)", str(source), re.IGNORECASE | re.DOTALL)
+    """Take ``file.npz:key`` and the like apart; a path of another kind has no key."""
+    kinds = r"(.*?\.(?:npz|h5|hdf5|h5ad)):(.*)"
+    found = re.fullmatch(kinds, str(source), re.IGNORECASE | re.DOTALL)
     if found:
         return Path(found[1]).expanduser(), found[2]
     return Path(source).expanduser(), None

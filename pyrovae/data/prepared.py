@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data import anndata
+from pyrovae.data.anndata import is_anndata
 from pyrovae.data.arrays import channels_first
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation, Dataset
 from pyrovae.data.named import in_memory
+from pyrovae.data.sources import Source
 from pyrovae.data.tables import FRAME, as_table, is_frame
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.errors import DataError
@@ -26,16 +29,19 @@ CHUNK = 500
 GIVEN = "the array"
 
 
-def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Dataset:
+def as_dataset(
+    data: Any, contract: Contract, shape: Sequence[int] | None, layer: str | None = None
+) -> Dataset:
     """A split as the model sees it, of a split as loaded, or of values that are so already.
 
     Args:
-        data: A split, or an array, a tensor or a DataFrame, ``(data, *shape)``; columns of a
-            DataFrame are matched by name to those of the model, where both have names, and its
-            missing values are not known.
+        data: A split, or an array, a tensor, a DataFrame or an AnnData object,
+            ``(data, *shape)``; columns with names are matched to those of the model, where it has
+            names too, and missing values of a DataFrame are not known.
         contract: The model's contract.
         shape: Shape of an observation of the model, if it is known; images may have their
             channels last, or be rows of values, as in a table.
+        layer: Name of a layer of an AnnData object; its ``X`` by default.
 
     Raises:
         DataError: Data of another kind or shape, that are not finite, or lack a variable or a
@@ -48,6 +54,10 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
             f"data of type {type(data).__name__}: give one split of the data, such as "
             "load_data(...).test, or an array"
         )
+    if is_anndata(data):
+        return contract.prepared(_of_layer(data, layer, contract))
+    if layer is not None:
+        raise DataError(f"layer = '{layer}' names a layer of an AnnData object: leave it out")
     variables: dict[str, Tensor] = {}
     columns: tuple[str, ...] = ()
     if is_frame(data):
@@ -65,11 +75,27 @@ def as_dataset(data: Any, contract: Contract, shape: Sequence[int] | None) -> Da
         raise DataError(f"{GIVEN} holds values of type {values.dtype}: give an array of numbers")
     x = _in_shape(values, shape).astype(np.float32)
     check_finite(x, GIVEN)
+    found = _seen(GIVEN, as_tensor(x), contract)
+    return contract.prepared(replace(found, variables=variables, columns=columns))
+
+
+def _seen(name: str, x: Tensor | Source, contract: Contract) -> Dataset:
+    """Values that are as the model sees them."""
     # Bits stay as they are: none are drawn of values that are taken for the model's own.
     kind: Binarisation = "none" if contract.binarisation == "none" else "threshold"
-    rows = torch.arange(len(x))
-    found = Dataset(GIVEN, as_tensor(x), rows, None, None, kind)
-    return contract.prepared(replace(found, variables=variables, columns=columns))
+    return Dataset(name, x, torch.arange(len(x)), None, None, kind)
+
+
+def _of_layer(adata: Any, layer: str | None, contract: Contract) -> Dataset:
+    """All observations of a layer, those of a large one as they lie."""
+    rows, columns, counts, name = anndata.chosen(anndata.of_object(adata), layer)
+    if anndata.in_memory(rows):
+        values = anndata.dense(rows).astype(np.float32)
+        check_finite(values, name)
+        found = _seen(name, as_tensor(values), contract)
+    else:
+        found = _seen(name, Source(rows, torch.float32), contract)
+    return replace(found, columns=columns, counts=counts)
 
 
 def _in_shape(values: Array, shape: Sequence[int] | None) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pyrovae.data.sources import Reader
 from pyrovae.data.values import Array, as_numpy
 from pyrovae.errors import DataError, reason
 
@@ -115,6 +116,29 @@ class ItemRows:
             raise unreadable(self._name, i, error) from error
         item = item[0] if isinstance(item, tuple | list) and len(item) else item
         return as_numpy(item) if isinstance(item, Tensor) else np.asarray(item)
+
+
+class WholeRows:
+    """Rows of whole numbers that are stored in a floating-point type."""
+
+    def __init__(self, rows: Reader) -> None:
+        self.shape, self.dtype = rows.shape, np.dtype(np.int64)
+        self.rows = rows
+
+    def read(self, index: Array) -> Array:
+        """Rows at increasing indices."""
+        return self.rows.read(index).astype(np.int64)
+
+
+class ArrayRows:
+    """Rows of an array in memory."""
+
+    def __init__(self, array: Array) -> None:
+        self.shape, self.dtype, self.array = array.shape, array.dtype, array
+
+    def read(self, index: Array) -> Array:
+        """Rows at increasing indices."""
+        return self.array[index]
 
 
 def runs(index: Array) -> list[slice]:

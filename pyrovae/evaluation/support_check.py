@@ -51,7 +51,7 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
                     raise DataError(
                         f"{autoencoder.source}{data.name} has the value {value:g}{where}, and "
                         f"p(x | z) = {autoencoder.formulas().likelihood} takes "
-                        f"{autoencoder.advice}"
+                        f"{autoencoder.advice}{data.counts}"
                     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from pyrovae.data import Batch
+from pyrovae.errors import SpecError
 from pyrovae.objectives.abstract import Objective
 from pyrovae.objectives.capacity import CapacityELBO
 from pyrovae.objectives.elbo import AnalyticELBO, SampledELBO
@@ -23,9 +24,11 @@ from pyrovae.specs.objectives import (
     IWAESpec,
     MMDSpec,
     ObjectiveSpec,
+    OwnObjectiveSpec,
     RenyiSpec,
     TotalCorrelationSpec,
 )
+from pyrovae.specs.own import own_part
 
 
 def build_objective(
@@ -83,6 +86,14 @@ def _build(
             )
         case MMDSpec():
             return MMDObjective(weight=spec.weight, **options)
+        case OwnObjectiveSpec():
+            found = own_part(spec, "inference.objective", Objective, **options)
+            if found.num_particles != spec.particles:
+                raise SpecError(
+                    f"inference.objective.particles = {spec.particles}, and {spec.kind} takes no "
+                    "num_particles: take it, and pass it on by super().__init__"
+                )
+            return found
         case _:
             assert_never(spec)
 

@@ -6,9 +6,14 @@ Steps are counted from 0: the value at ``step`` is the one applied in the step t
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple, assert_never
 
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from pyrovae.errors import SpecError, reason
 from pyrovae.specs.inference import (
     BetaSpec,
     ConstantBetaSpec,
@@ -17,8 +22,10 @@ from pyrovae.specs.inference import (
     CyclicalBetaSpec,
     LinearBetaSpec,
     MultiStepRateSpec,
+    OwnRateSpec,
     RateSpec,
 )
+from pyrovae.specs.own import own_part
 
 
 class Budget(NamedTuple):
@@ -84,8 +91,36 @@ def rate_at(spec: RateSpec, step: int, budget: Budget) -> float:
         case MultiStepRateSpec():
             passed = sum(step >= m * budget.steps_per_epoch for m in spec.milestones)
             return spec.factor**passed
+        case OwnRateSpec():
+            rates = own_rates(spec, budget)  # pyright: ignore[reportArgumentType] # it is frozen
+            done = step if spec.per == "step" else step // budget.steps_per_epoch
+            return rates[min(done, len(rates) - 1)]
         case _:
             assert_never(spec)
+
+
+@functools.lru_cache(maxsize=8)
+def own_rates(spec: OwnRateSpec, budget: Budget) -> tuple[float, ...]:
+    """Factors of the learning rate in all epochs, or steps, of a schedule that torch steps.
+
+    Computed at once, they are a function of the step, as others are.
+
+    Raises:
+        SpecError: There is no such class, or it is no schedule, or fails.
+    """
+    where = "inference.learning_rate_schedule"
+    count, sizes = budget.steps if spec.per == "step" else budget.epochs, budget._asdict()
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = own_part(spec, where, LRScheduler, optimizer=optimiser, **sizes)
+    found = [optimiser.param_groups[0]["lr"]]
+    try:
+        for _ in range(1, count):
+            optimiser.step()
+            schedule.step()
+            found.append(optimiser.param_groups[0]["lr"])
+    except Exception as error:  # as of one that waits for a metric
+        raise SpecError(f"{where}.kind = '{spec.kind}': {reason(error)}") from error
+    return tuple(map(float, found))
 
 
 def describe_beta(spec: BetaSpec) -> str:

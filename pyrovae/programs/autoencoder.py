@@ -19,7 +19,7 @@ from pyrovae.data import Batch, Dataset
 from pyrovae.data.contract import Contract
 from pyrovae.data.prepared import CHUNK, as_dataset
 from pyrovae.data.tables import is_frame
-from pyrovae.errors import SpecError
+from pyrovae.errors import DataError, SpecError
 from pyrovae.programs.given_values import check_scale
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import Site, Traces, role
@@ -154,7 +154,7 @@ class Autoencoder(nn.Module, ABC):
         """Networks that may compute in another precision than the densities."""
         return list(self.children())
 
-    def embed(self, data: Any) -> Any:
+    def embed(self, data: Any, *, layer: str | None = None) -> Any:
         """Means of q(z | x), the latents of data as features.
 
         The mode of a discrete latent, and a single draw where torch knows no mean, as of a flow.
@@ -165,16 +165,18 @@ class Autoencoder(nn.Module, ABC):
             data: A split of data as loaded, or an array, a tensor or a DataFrame of values as the
                 model sees them, ``(data, *shape)``. Columns of a DataFrame are matched by name to
                 those that the model was fitted to, where both have names; its missing values are
-                not known.
+                not known. Or an AnnData object, whose genes are matched in the same way.
+            layer: Name of a layer of an AnnData object; its ``X`` by default.
 
         Returns:
-            A NumPy array ``(data, dims)``; of a DataFrame a DataFrame with the same index.
+            A NumPy array ``(data, dims)``, as for ``adata.obsm``; of a DataFrame a DataFrame with
+            the same index.
 
         Raises:
             DataError: The data are not as the model sees them, have another shape, or lack a
                 variable that the programs take.
         """
-        split = self.split(data)
+        split = self.split(data, layer)
         with seeded(EVALUATION_SEED, split.x.device):  # bits may be drawn
             few = split.batch(torch.arange(1)).to(self.device)
         with evaluating(self, self.device):
@@ -192,16 +194,21 @@ class Autoencoder(nn.Module, ABC):
         names = [f"{site}[{i}]" for site, width in widths.items() for i in range(width)]
         return pd.DataFrame(found.numpy(), index=data.index, columns=names)
 
-    def split(self, data: Any) -> Dataset:
-        """A split as the model sees it, of one as loaded or of an array, a tensor or a DataFrame.
+    def split(self, data: Any, layer: str | None = None) -> Dataset:
+        """A split as the model sees it, of one as loaded or of values; arguments as of embed.
 
         Raises:
-            DataError: As for :meth:`embed`; or an array has values beyond those of p(x | z).
+            DataError: As for :meth:`embed`; or an array has values beyond those of p(x | z), or
+                AnnData real values where p(x | z) is of counts.
         """
-        split = as_dataset(data, self.contract, self.shape)
-        if not isinstance(data, Dataset) and isinstance(x := split.x, Tensor):
-            self.require_prepared(x)
-            check_scale(x, self.support(), self.seen.levels)
+        split = as_dataset(data, self.contract, self.shape, layer)
+        if not isinstance(data, Dataset):
+            support = self.support()
+            if split.counts and getattr(support, "is_discrete", False):
+                raise DataError(f"{split.name}: p(x | z) is of whole numbers{split.counts}")
+            if isinstance(x := split.x, Tensor):
+                self.require_prepared(x)
+                check_scale(x, support, self.seen.levels)
         return split
 
     def support(self) -> Any:

@@ -18,7 +18,7 @@ from pyrovae.parts.likelihoods.building import build_likelihood
 from pyrovae.parts.likelihoods.location_scale import LocationScaleLikelihood
 from pyrovae.parts.networks import Decoder, Encoder
 from pyrovae.parts.networks.building import build_decoder, build_encoder
-from pyrovae.parts.networks.module import ModuleDecoder, ModuleEncoder
+from pyrovae.parts.networks.module import as_decoder, as_encoder
 from pyrovae.parts.priors.building import build_prior
 from pyrovae.parts.standardisation import Standardisation
 from pyrovae.programs.autoencoder import Declaration, Seen
@@ -26,8 +26,11 @@ from pyrovae.programs.handwritten import Handwritten
 from pyrovae.programs.memory import require_memory
 from pyrovae.programs.own_parts import (
     DECLARED,
+    PLACES,
     Parts,
+    own_names,
     own_parts,
+    require_attributes,
     require_part_names,
     try_once,
 )
@@ -134,7 +137,7 @@ def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits, par
         seen.levels,
         seen.columns,
     )
-    if not any(parts):
+    if not own_names(declaration, parts):
         sizes = (model.model_dump(), inference.guide.model_dump(), tuple(seen.shape))
         require_memory(lambda: declared(declaration), sizes)
     with seeded(inference.seed):
@@ -178,20 +181,25 @@ def declared(
         SpecError: Parts do not fit.
     """
     model, inference, shape, levels, columns = declaration
+    own = own_names(declaration, parts)
     likelihood = parts.likelihood or build_likelihood(model.likelihood, shape)
+    require_attributes("likelihood", likelihood)
     # One after the other, so that a seed gives the same weights as ever.
     prior = parts.prior or build_prior(model.prior, model.latent_dim, shape, levels, pseudo_inputs)
+    require_attributes("prior", prior)
     decoder = _decoder(parts.decoder, declaration, likelihood.outputs)
     encoder = _encoder(parts.encoder, declaration)
     if parts.guide is not None:
         parts.guide.take_data(shape, levels or 1.0)
     guide = parts.guide or build_guide(inference.guide, encoder, model.latent_dim)
+    require_attributes("guide's family", guide.family)
     if isinstance(likelihood, LocationScaleLikelihood):
         units = Standardisation(shape, likelihood.unit)
         likelihood.standardisation = guide.encoder.standardisation = units
         guide.encoder.levels = 1.0
     vae = VAE(prior=prior, decoder=decoder, likelihood=likelihood, guide=guide)
-    try_once(vae, parts, shape)
+    vae.own_parts = tuple(PLACES[name] for name in own)
+    try_once(vae, own, shape)
     vae.contract = contract(model, columns)
     vae.declaration, vae.seen = declaration, Seen(shape, levels)
     return vae
@@ -201,9 +209,7 @@ def _decoder(own: nn.Module | None, declaration: Declaration, outputs: int) -> D
     model, shape = declaration.model, declaration.shape
     if own is None:
         return build_decoder(model.decoder, model.latent_dim, shape, outputs)
-    if isinstance(own, Decoder):
-        return own
-    return ModuleDecoder(own, model.latent_dim, outputs, shape)
+    return as_decoder(own, model.latent_dim, outputs, shape)
 
 
 def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
@@ -215,7 +221,7 @@ def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
         raise SpecError("an encoder of kind 'mirror' must be resolved before it is built")
     if own is None:
         return build_encoder(spec, shape, levels or 1.0)
-    encoder = ModuleEncoder(own, shape, levels or 1.0)
+    encoder = as_encoder(own, shape, levels or 1.0)
     encoder.inputs = spec.inputs
     return encoder
 

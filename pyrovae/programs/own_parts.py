@@ -14,10 +14,11 @@ from pyrovae.errors import PyrovaeError, SpecError, nearest, reason
 from pyrovae.parts.families import Family
 from pyrovae.parts.guides import Guide
 from pyrovae.parts.likelihoods import Likelihood
-from pyrovae.parts.networks import Decoder
 from pyrovae.parts.priors import Prior
+from pyrovae.programs.autoencoder import Declaration
 from pyrovae.programs.vae import VAE
 from pyrovae.specs.files import keys_named
+from pyrovae.specs.own import OwnSpec
 
 
 class Parts(NamedTuple):
@@ -32,6 +33,15 @@ class Parts(NamedTuple):
 
 DECLARED = Parts()
 """No parts of a user's own."""
+
+PLACES = {
+    "prior": "prior",
+    "decoder": "decoder",
+    "likelihood": "likelihood",
+    "encoder": "posterior.encoder",
+    "guide": "posterior",
+}
+"""Where an autoencoder has them."""
 
 _KINDS = {
     "prior": Prior,
@@ -83,18 +93,33 @@ def own_parts(parts: Mapping[str, Any]) -> Parts:
                 f"{name} = {part!r} is not a part of that kind: give an instance of a subclass "
                 f"of {kind.__module__}.{kind.__name__}"
             )
-        _require_attributes(name, part)
-    if guide := parts.get("guide"):
-        _require_attributes("guide's family", guide.family)
+        require_attributes(name, part)
     return Parts(**parts)
 
 
-def try_once(vae: VAE, parts: Parts, shape: Sequence[int]) -> None:
+def own_names(declaration: Declaration, parts: Parts) -> list[str]:
+    """Names of the parts that are a user's own: given, or named as classes."""
+    model, guide = declaration.model, declaration.inference.guide
+    declared = {
+        "prior": model.prior,
+        "decoder": model.decoder,
+        "likelihood": model.likelihood,
+        "encoder": guide.encoder,
+        "guide": guide,
+    }
+    return [
+        name
+        for name, given in parts._asdict().items()
+        if given is not None or isinstance(declared[name], OwnSpec)
+    ]
+
+
+def try_once(vae: VAE, own: Sequence[str], shape: Sequence[int]) -> None:
     """Run each part of a user's own once, and refuse results of other kinds or shapes.
 
     Args:
         vae: The autoencoder that is made of them.
-        parts: Those that are a user's own.
+        own: Names of those that are a user's own.
         shape: Shape of one observation.
 
     Raises:
@@ -103,23 +128,28 @@ def try_once(vae: VAE, parts: Parts, shape: Sequence[int]) -> None:
     latent, event = (vae.prior.latent_dim,), tuple(shape)
     outputs = (2, vae.likelihood.outputs, *event)
     with torch.no_grad(), evaluation_mode(vae):
-        if parts.guide is not None:
+        if "guide" in own:
             x = torch.zeros(2, *event)
             _distribution("guide", lambda: vae.posterior(x), (2,), latent)
-        if parts.prior is not None:
+        if "prior" in own:
             _distribution("prior", lambda: vae.prior(vae.posterior), (), latent)
-        if isinstance(parts.decoder, Decoder) or parts.likelihood is not None:
+        if "decoder" in own or "likelihood" in own:
             found = _called("decoder", lambda: vae.decoder(torch.randn(2, *latent)))
             if getattr(found, "shape", None) != outputs:
                 raise SpecError(
                     f"the decoder returns {_described(found)} for two latents: return outputs of "
                     f"shape {outputs}"
                 )
-            if parts.likelihood is not None:
+            if "likelihood" in own:
                 _distribution("likelihood", lambda: vae.likelihood(found), (2,), event)
 
 
-def _require_attributes(name: str, part: Any) -> None:
+def require_attributes(name: str, part: Any) -> None:
+    """Refuse a part that lacks an attribute of its kind.
+
+    Raises:
+        SpecError: Names the attribute, and what it says.
+    """
     for kind, attributes in _ATTRIBUTES.items():
         for attribute, meaning in attributes.items():
             if isinstance(part, kind) and not hasattr(part, attribute):

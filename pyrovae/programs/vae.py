@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,6 +33,16 @@ def _name(module: nn.Module) -> str:
     return _names.setdefault(module, f"pyrovae{next(_counter)}")
 
 
+def _register(part: nn.Module) -> None:
+    """Let Pyro know the parameters of a part, but for frozen ones."""
+    if all(parameter.requires_grad for parameter in part.parameters()):
+        pyro.module(_name(part), part)
+        return
+    with warnings.catch_warnings():  # Pyro warns of frozen ones, in every step
+        warnings.filterwarnings("ignore", ".* was not registered in the param store")
+        pyro.module(_name(part), part)
+
+
 class VAE(Autoencoder):
     r"""Variational autoencoder.
 
@@ -51,6 +62,7 @@ class VAE(Autoencoder):
 
     Attributes:
         likelihood_reason: Reason why p(x | z) was chosen for the data, if it was left to them.
+        own_parts: Names of the modules that are a user's own.
 
     Raises:
         SpecError: Prior and guide have latents of different lengths.
@@ -79,6 +91,7 @@ class VAE(Autoencoder):
     vectorisable = True
     contract = Contract(optional=(X_KNOWN,))
     likelihood_reason: str = ""
+    own_parts: tuple[str, ...] = ()
 
     def __init__(
         self, *, prior: Prior, decoder: Decoder, likelihood: Likelihood, guide: Guide
@@ -119,7 +132,7 @@ class VAE(Autoencoder):
             The data, observed or drawn.
         """
         for part in (self.prior, self.decoder, self.likelihood):
-            pyro.module(_name(part), part)
+            _register(part)
         with _data_plate(x, size):
             z = pyro.sample("z", self.prior(self.posterior))
             data = self._decoded(z)
@@ -129,7 +142,7 @@ class VAE(Autoencoder):
         self, x: Tensor, size: int | None = None, x_known: Tensor | None = None, **others: Any
     ) -> Tensor:
         """The inference program: z ~ q(z | x). Arguments as for :meth:`model`."""
-        pyro.module(_name(self.posterior), self.posterior)
+        _register(self.posterior)
         with _data_plate(x, size):
             return pyro.sample("z", self._encoded(x, x_known))
 

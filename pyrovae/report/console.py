@@ -25,6 +25,7 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec, NetworkSpec
+from pyrovae.specs.own import OwnSpec
 from pyrovae.training.fit_warnings import FitWarning, nats
 from pyrovae.training.loop import Training
 
@@ -204,7 +205,7 @@ def _networks(autoencoder: Autoencoder) -> tuple[str, str]:
 
 
 def _network(spec: EncoderSpec | NetworkSpec) -> str:
-    if isinstance(spec, MirrorSpec):
+    if isinstance(spec, MirrorSpec | OwnSpec):
         return spec.kind
     if not spec.widths:
         return "linear"

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from pyrovae.errors import PyrovaeError, reason, short
 from pyrovae.specs.computation import Compile
+from pyrovae.specs.own import import_from
 from pyrovae.version import __version__
 
 # Threads that spin while they wait start the next operation at once, but compete for the cores as
@@ -177,6 +178,17 @@ class CommandParser(argparse.ArgumentParser):
         super().error(message + (self.hint(unknown[0]) if unknown else ""))
 
 
+class ImportPath(argparse.Action):
+    """Let classes be imported from a folder as well; leaves no option behind."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
+        """Take the folder, or stop with status 2."""
+        try:
+            import_from(arguments[1])
+        except PyrovaeError as error:
+            parser.error(str(error))
+
+
 def command_parser(name: str, description: str, epilog: str = "") -> CommandParser:
     """Parser that leaves out options that are not given; their defaults are in the dataclasses."""
     open_streams()  # for the help
@@ -186,6 +198,13 @@ def command_parser(name: str, description: str, epilog: str = "") -> CommandPars
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--import-path",
+        action=ImportPath,
+        type=Path,
+        metavar="DIR",
+        help="a folder with classes of yours, for kind = 'module:Class'; may be repeated",
     )
     parser.add_argument("--version", action="version", version=f"pyrovae {__version__}")
     return parser

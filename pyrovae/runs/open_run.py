@@ -70,7 +70,12 @@ class OpenRun(Run):
 
     @options_checked
     def embed(
-        self, data: Any = None, *, refine_steps: int = 0, resample: Resample | None = None
+        self,
+        data: Any = None,
+        *,
+        refine_steps: int = 0,
+        resample: Resample | None = None,
+        layer: str | None = None,
     ) -> Any:
         """Means of q(z | x); see :meth:`pyrovae.Autoencoder.embed`.
 
@@ -79,8 +84,11 @@ class OpenRun(Run):
             refine_steps: Gradient steps on the ELBO of each observation.
             resample: Correction of the guide's draws, "importance" or "mcmc"; see
                 :func:`pyrovae.local_posterior`, which returns the draws as well.
+            layer: Name of a layer of an AnnData object; its ``X`` by default.
         """
         given = self.data.test if data is None else data
+        if layer is not None:
+            given = self.model.split(given, layer)
         asked = LocalInference(refine_steps=refine_steps, resample=resample)
         if not asked:
             return self.model.embed(given)
@@ -94,22 +102,23 @@ class OpenRun(Run):
         return pd.DataFrame(found, index=data.index, columns=names)
 
     @options_checked
-    def reconstruct(self, data: Any = None) -> Any:
+    def reconstruct(self, data: Any = None, *, layer: str | None = None) -> Any:
         """Means of p(x | z) at the means of q(z | x).
 
         Args:
             data: As for :meth:`embed`.
+            layer: As for :meth:`embed`.
 
         Returns:
-            A NumPy array ``(data, *shape)``; of a DataFrame a DataFrame with the same index and
-            the columns in the model's order.
+            A NumPy array ``(data, *shape)``, as for ``adata.layers``; of a DataFrame a
+            DataFrame with the same index and the columns in the model's order.
 
         Raises:
             DataError: As for :meth:`embed`.
             SpecError: No site observes ``x``, or one has no mean.
         """
         given = self.data.test if data is None else data
-        split = as_dataset(given, self.model.contract, self.model.shape)
+        split = as_dataset(given, self.model.contract, self.model.shape, layer)
         found = reconstructed(self.model, split)
         if not is_frame(data):
             return found

@@ -26,7 +26,7 @@ from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
 from pyrovae.specs.files import find
-from pyrovae.specs.own import OwnSpec, announce
+from pyrovae.specs.own import announce, own_kinds
 from pyrovae.specs.program import ProgramSpec, read_arguments
 from pyrovae.specs.settings import set_inference, set_model
 from pyrovae.specs.split import Split
@@ -111,8 +111,6 @@ class RunSpec:
                 "inference.frozen = 'model' fits the guide of a fitted model: name its run with "
                 "--start, or use python -m pyrovae.refine RUN"
             )
-        if resume is not None and isinstance(chosen.optimiser, OwnSpec):
-            chosen.optimiser.announce(resume)
         if resume is not None and data is None:
             others = () if begun.split is None else begun.split.files
             announce_data(resume, begun.data, begun.data_root, others)
@@ -122,8 +120,12 @@ class RunSpec:
         if resume is not None and tracked is None:
             announce_trackers(resume, begun.tracked)
         program = {f"program.{key}": value for key, value in begun.arguments.items()}
+        declared = set_model(model_path, {**program, **settings})
+        if resume is not None:
+            for kind in [*own_kinds(declared), *own_kinds(chosen)]:
+                announce(kind, resume)
         return cls(
-            model=set_model(model_path, {**program, **settings}),
+            model=declared,
             model_name=begun.model or model_path.stem,
             inference=chosen,
             inference_name=begun.inference or inference_path.stem,

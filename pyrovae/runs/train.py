@@ -242,7 +242,10 @@ def prepare(request: RunSpec, data: Splits | None = None) -> Training:
     autoencoder = build(request.model, request.inference, data)
     if request.start is not None and request.resume is None:
         autoencoder.start = _start(autoencoder, request.start)
-    return Training(autoencoder.to(device), data, request.inference, request.computation)
+    training = Training(autoencoder.to(device), data, request.inference, request.computation)
+    # Schedules of a user's own may fail: now, and not when there is a folder.
+    training.take_step.settings_at(0, training.budget)
+    return training
 
 
 def _start(autoencoder: Autoencoder, folder: Path) -> str:

@@ -26,6 +26,7 @@ from pyrovae.runs.facts import WEIGHTS
 from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.files import validate
+from pyrovae.specs.own import announce, own_kinds
 
 CHECK_SUM = "sha256"  # in the metadata of the file; older files have none
 
@@ -93,6 +94,8 @@ def load_declared(path: str | Path, device: str | torch.device = "cpu") -> VAE:
     """
     path = _in_folder(path)
     declaration = _declaration(path)
+    for kind in own_kinds(declaration.model) + own_kinds(declaration.inference.guide):
+        announce(kind, path)
     try:
         vae = declared(declaration)
     except (RuntimeError, TypeError, ValueError) as error:  # as of a shape beyond all measure

@@ -128,7 +128,7 @@ def _members(annotation: Any) -> list[type[BaseModel]]:
 
 def _tag(spec: type[BaseModel]) -> str | None:
     field = spec.model_fields.get("kind")
-    return field.default if field else None
+    return field.default if field and isinstance(field.default, str) else None
 
 
 def _choices(expected: str) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from pyrovae.specs.base import Few, Size, Spec
 from pyrovae.specs.networks import EncoderSpec, MirrorSpec, Widths
+from pyrovae.specs.own import BY_KIND, OwnSpec
 
 
 class DeltaGuideSpec(Spec):
@@ -81,6 +80,12 @@ class VonMisesFisherGuideSpec(Spec):
     encoder: EncoderSpec = MirrorSpec()
 
 
+class OwnGuideSpec(OwnSpec):
+    """A subclass of :class:`pyrovae.parts.families.Family`, which takes ``features``, ``dims``."""
+
+    encoder: EncoderSpec = MirrorSpec()
+
+
 GuideSpec = Annotated[
     DeltaGuideSpec
     | DiagonalGuideSpec
@@ -90,6 +95,7 @@ GuideSpec = Annotated[
     | MixtureGuideSpec
     | IAFGuideSpec
     | SplineGuideSpec
-    | VonMisesFisherGuideSpec,
-    Field(discriminator="kind"),
+    | VonMisesFisherGuideSpec
+    | OwnGuideSpec,
+    BY_KIND,
 ]

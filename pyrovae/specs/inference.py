@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, WrapValidator, model_validator
+from pydantic import Field, model_validator
 
 from pyrovae.specs.base import Count, Few, NonNegative, Positive, Size, Spec
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
@@ -14,10 +14,11 @@ from pyrovae.specs.objectives import (
     IWAESpec,
     MMDSpec,
     ObjectiveSpec,
+    OwnObjectiveSpec,
     RenyiSpec,
     TotalCorrelationSpec,
 )
-from pyrovae.specs.own import OwnSpec, or_own
+from pyrovae.specs.own import BY_KIND, OwnSpec
 from pyrovae.specs.resampling import ResamplingSpec
 from pyrovae.specs.simulated import SimulatedSpec
 
@@ -85,21 +86,13 @@ class AdamaxSpec(AdamFamilySpec):
     learning_rate: Positive = 2e-3
 
 
-OptimiserSpec = Annotated[AdamSpec | AdamWSpec | AdamaxSpec, Field(discriminator="kind")]
-
-
 class OwnOptimiserSpec(OwnSpec):
     """An optimiser of torch's or of a user's own, such as ``torch.optim:SGD``."""
 
     learning_rate: Positive = 1e-3
 
 
-if TYPE_CHECKING:
-    AnyOptimiserSpec = OptimiserSpec | OwnOptimiserSpec
-else:  # one of the union of kinds, unless the kind names a class
-    AnyOptimiserSpec = SerializeAsAny[
-        Annotated[OptimiserSpec, WrapValidator(or_own(OwnOptimiserSpec))]
-    ]
+OptimiserSpec = Annotated[AdamSpec | AdamWSpec | AdamaxSpec | OwnOptimiserSpec, BY_KIND]
 
 
 class ConstantRateSpec(Spec):
@@ -123,9 +116,16 @@ class MultiStepRateSpec(Spec):
     factor: Positive = 0.1
 
 
-RateSpec = Annotated[
-    ConstantRateSpec | CosineRateSpec | MultiStepRateSpec, Field(discriminator="kind")
-]
+class OwnRateSpec(OwnSpec):
+    """A schedule of torch's, such as ``torch.optim.lr_scheduler:ExponentialLR``, or of one's own.
+
+    It is that of a learning rate 1, which is stepped after every epoch or every step.
+    """
+
+    per: Literal["epoch", "step"] = "epoch"
+
+
+RateSpec = Annotated[ConstantRateSpec | CosineRateSpec | MultiStepRateSpec | OwnRateSpec, BY_KIND]
 
 
 class EarlyStoppingSpec(Spec):
@@ -147,7 +147,7 @@ class InferenceSpec(Spec):
     guide: GuideSpec = DiagonalGuideSpec()
     objective: ObjectiveSpec = ELBOSpec()
     beta: BetaSpec = ConstantBetaSpec()
-    optimiser: AnyOptimiserSpec = AdamSpec()
+    optimiser: OptimiserSpec = AdamSpec()
     learning_rate_schedule: RateSpec = ConstantRateSpec()
     early_stopping: EarlyStoppingSpec | None = None
     resampling: ResamplingSpec | None = Field(default=None, discriminator="kind")
@@ -168,7 +168,7 @@ class InferenceSpec(Spec):
     def _a_loss_to_weigh(self) -> InferenceSpec:
         weighed = self.resampling is not None and self.resampling.importance_weights
         if weighed and not isinstance(
-            self.objective, ELBOSpec | EnumeratedSpec | IWAESpec | RenyiSpec
+            self.objective, ELBOSpec | EnumeratedSpec | IWAESpec | RenyiSpec | OwnObjectiveSpec
         ):
             raise ValueError(
                 "inference.resampling.importance_weights = true weighs the loss of each "

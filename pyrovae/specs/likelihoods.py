@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pyrovae.specs.base import Count, Size, Spec
+from pyrovae.specs.own import BY_KIND, OwnSpec
 
 SCALE_FLOOR = 1e-5
 """Smallest scale of a density, that of :mod:`pyrovae.parts.distributions.positive`."""
@@ -145,6 +146,12 @@ class DirichletMultinomialLikelihoodSpec(Spec):
     total_count: Count | Literal["data"] = "data"
 
 
+class OwnLikelihoodSpec(OwnSpec):
+    """A subclass of :class:`pyrovae.parts.likelihoods.Likelihood`; may take ``shape``."""
+
+    interval: Interval = "counts"
+
+
 LikelihoodSpec = Annotated[
     AutoLikelihoodSpec
     | BernoulliLikelihoodSpec
@@ -158,6 +165,7 @@ LikelihoodSpec = Annotated[
     | PoissonLikelihoodSpec
     | NegativeBinomialLikelihoodSpec
     | MultinomialLikelihoodSpec
-    | DirichletMultinomialLikelihoodSpec,
-    Field(discriminator="kind"),
+    | DirichletMultinomialLikelihoodSpec
+    | OwnLikelihoodSpec,
+    BY_KIND,
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pyrovae.specs.base import Few, Size, Spec
+from pyrovae.specs.own import BY_KIND, OwnSpec
 
 Activation = Literal["relu", "tanh", "softplus", "elu", "silu", "gelu", "identity"]
 Inputs = Literal["scaled", "log1p"]
@@ -67,8 +68,20 @@ class MirrorSpec(Spec):
     kind: Literal["mirror"] = "mirror"
 
 
-NetworkSpec = Annotated[MLPSpec | ConvSpec | ResidualSpec, Field(discriminator="kind")]
+class OwnDecoderSpec(OwnSpec):
+    """A module from latents to the likelihood's numbers.
+
+    May take ``latent_dim``, ``outputs`` and ``shape``.
+    """
+
+
+class OwnEncoderSpec(OwnSpec):
+    """A module from data to features; may take ``shape`` and ``levels``."""
+
+    inputs: Inputs = "scaled"
+
+
+NetworkSpec = Annotated[MLPSpec | ConvSpec | ResidualSpec | OwnDecoderSpec, BY_KIND]
 EncoderSpec = Annotated[
-    MLPEncoderSpec | ConvEncoderSpec | ResidualEncoderSpec | MirrorSpec,
-    Field(discriminator="kind"),
+    MLPEncoderSpec | ConvEncoderSpec | ResidualEncoderSpec | MirrorSpec | OwnEncoderSpec, BY_KIND
 ]

@@ -7,15 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from pyrovae.specs.base import NonNegative, Positive, Spec
+from pyrovae.specs.own import BY_KIND, OwnSpec
 
 Gradient = Literal["plain", "stl", "dreg"]
+Particles = Annotated[int, Field(gt=0, le=10**4)]
 Groups = Literal["dimensions", "site"]
 
 
 class ParticlesSpec(Spec):
     """Key common to all objectives: the number of latents drawn for each observation."""
 
-    particles: Annotated[int, Field(gt=0, le=10**4)] = 1
+    particles: Particles = 1
 
 
 class ELBOSpec(ParticlesSpec):
@@ -35,7 +37,7 @@ class IWAESpec(ParticlesSpec):
     """Importance-weighted bound (Burda et al. 2016)."""
 
     kind: Literal["iwae"] = "iwae"
-    particles: Annotated[int, Field(gt=0, le=10**4)] = 5
+    particles: Particles = 5
     gradient: Gradient = "plain"
 
 
@@ -43,7 +45,7 @@ class RenyiSpec(ParticlesSpec):
     """Rényi bound of order ``alpha`` (Li and Turner 2016)."""
 
     kind: Literal["renyi"] = "renyi"
-    particles: Annotated[int, Field(gt=0, le=10**4)] = 5
+    particles: Particles = 5
     gradient: Gradient = "plain"
     alpha: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.5
 
@@ -86,6 +88,12 @@ class MMDSpec(ParticlesSpec):
     weight: Positive = 100.0
 
 
+class OwnObjectiveSpec(OwnSpec):
+    """A subclass of :class:`pyrovae.objectives.bound.Bound`; may take ``num_particles``."""
+
+    particles: Particles = 1
+
+
 ObjectiveSpec = Annotated[
     ELBOSpec
     | EnumeratedSpec
@@ -94,6 +102,7 @@ ObjectiveSpec = Annotated[
     | FreeBitsSpec
     | CapacitySpec
     | TotalCorrelationSpec
-    | MMDSpec,
-    Field(discriminator="kind"),
+    | MMDSpec
+    | OwnObjectiveSpec,
+    BY_KIND,
 ]

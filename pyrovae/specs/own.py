@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union, get_args
 
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, field_validator
+from pydantic_core import core_schema
 
 from pyrovae.errors import SpecError, nearest, reason
 from pyrovae.specs.base import Spec
@@ -47,17 +48,36 @@ class OwnSpec(Spec):
         """Arguments of the class by name."""
         return dict(self.model_extra or {})
 
-    def announce(self, folder: Path) -> None:
-        """Say that going on with a run imports the class."""
-        announce(self.kind, folder)
-
 
 def announce(kind: str, folder: Path) -> None:
-    """Say that going on with a run imports a class that it names."""
+    """Say that a class is imported that a run or a file of weights names."""
     logger.warning("imports %s, which %s names", kind, folder)
 
 
-def or_own(own: type[OwnSpec]) -> Callable[[Any, Callable[[Any], Any]], Any]:
+class ByKind:
+    """Metadata of a union of specifications: one is chosen by its ``kind``.
+
+    Kinds are those of pyrovae's own specifications; one with a colon in it names a class, which is
+    the :class:`OwnSpec` of the union.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Validation as of a discriminated union, but for kinds with a colon."""
+        (own,) = (member for member in get_args(source) if issubclass(member, OwnSpec))
+        declared: Any = Union[tuple(members(source))]  # noqa: UP007
+        return core_schema.no_info_wrap_validator_function(
+            _or_own(own),
+            handler.generate_schema(Annotated[declared, Field(discriminator="kind")]),
+            serialization=core_schema.simple_ser_schema("any"),  # as the class that it is
+        )
+
+
+BY_KIND = ByKind()
+
+
+def _or_own(own: type[OwnSpec]) -> Callable[[Any, Callable[[Any], Any]], Any]:
     """Validator of a table whose kind is one of pyrovae's, or has a colon in it."""
 
     def validated(value: Any, declared: Callable[[Any], Any]) -> Any:
@@ -73,6 +93,21 @@ def or_own(own: type[OwnSpec]) -> Callable[[Any, Callable[[Any], Any]], Any]:
     return validated
 
 
+def members(union: Any) -> list[type[Spec]]:
+    """The specifications of a union, but for that of a class of one's own."""
+    union = get_args(union)[0] if hasattr(union, "__metadata__") else union
+    return [member for member in get_args(union) if not issubclass(member, OwnSpec)]
+
+
+def own_kinds(spec: Any) -> list[str]:
+    """Classes that a specification names, at any depth; a program by hand names none."""
+    if not isinstance(spec, Spec):
+        return []
+    fields = [getattr(spec, name) for name in type(spec).model_fields]
+    below = [kind for value in fields for kind in own_kinds(value)]
+    return [spec.kind, *below] if isinstance(spec, OwnSpec) else below
+
+
 def import_from(folder: Path) -> None:
     """Let classes be imported from a folder as well.
 
@@ -84,26 +119,68 @@ def import_from(folder: Path) -> None:
     sys.path.append(str(folder.absolute()))
 
 
-def own_class(spec: OwnSpec, where: str) -> Any:
+def own_class(spec: OwnSpec, where: str, base: type[Any]) -> type[Any]:
     """Import the class that a specification names, and check the names of its arguments.
 
     Modules are those that are imported already or installed, or in a folder that was named by
-    :func:`import_from`; never those of the current folder or of a run's.
+    :func:`import_from`; never those of the current folder or of a run's. Nothing of a class is run
+    that is none of the kind that is wanted.
 
     Args:
         spec: The specification.
         where: Its key, such as ``inference.optimiser``.
+        base: The class of which it has to be a subclass.
 
     Raises:
-        SpecError: There is no such class, or it takes no such argument.
+        SpecError: There is no such class, it is of another kind, or it takes no such argument.
     """
-    found = named_class(spec.kind, f"{where}.kind = '{spec.kind}'")
-    known = inspect.signature(found).parameters
+    asked = f"{where}.kind = '{spec.kind}'"
+    found = named_class(spec.kind, asked)
+    if not issubclass(found, base):
+        public = f"{base.__module__.removesuffix('.abstract')}.{base.__name__}"
+        raise SpecError(f"{asked}: {found.__name__} is no subclass of {public}: name one that is")
+    known = _parameters(found)
     takes_all = any(each.kind is each.VAR_KEYWORD for each in known.values())
     for key in spec.arguments:
         if key not in known and not takes_all:
-            raise SpecError(f"{where} has no key '{key}'; {nearest(key, known)}")
+            named = [name for name, each in known.items() if each.kind is not each.VAR_POSITIONAL]
+            said = nearest(key, named) if named else "it takes none"
+            raise SpecError(f"{where} has no key '{key}'; {said}")
     return found
+
+
+def own_part(spec: OwnSpec, where: str, base: type[Any], **offered: Any) -> Any:
+    """Make a part of the class that a specification names.
+
+    Args:
+        spec: The specification, with arguments of the class.
+        where: Its key, such as ``model.prior``.
+        base: The class of which it has to be a subclass.
+        offered: Further arguments, passed on where the class has parameters of these names.
+
+    Raises:
+        SpecError: As :func:`own_class`; or an argument is missing, or the class fails.
+    """
+    found = own_class(spec, where, base)
+    known = _parameters(found)
+    given = {key: value for key, value in offered.items() if key in known} | spec.arguments
+    for name, each in known.items():
+        is_open = each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        if name not in given and each.default is each.empty and not is_open:
+            raise SpecError(
+                f"{where} has no key '{name}', which {found.__name__} needs: set it, or give the "
+                "parameter a default"
+            )
+    try:
+        return found(**given)
+    except SpecError:
+        raise
+    except Exception as error:  # a user's class
+        raise SpecError(f"{where}.kind = '{spec.kind}': {reason(error)}") from error
+
+
+def _parameters(found: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(found).parameters
 
 
 def named_class(kind: str, asked: str) -> type[Any]:

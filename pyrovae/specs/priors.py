@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pyrovae.specs.base import Few, Size, Spec
 from pyrovae.specs.networks import Widths
+from pyrovae.specs.own import BY_KIND, OwnSpec
 
 FlowTransform = Literal["spline", "autoregressive"]
 
@@ -63,6 +64,10 @@ class HypersphericalPriorSpec(Spec):
     kind: Literal["hyperspherical"] = "hyperspherical"
 
 
+class OwnPriorSpec(OwnSpec):
+    """A subclass of :class:`pyrovae.parts.priors.Prior`; may take ``latent_dim``."""
+
+
 PriorSpec = Annotated[
     NormalPriorSpec
     | LaplacePriorSpec
@@ -70,6 +75,7 @@ PriorSpec = Annotated[
     | MixturePriorSpec
     | FlowPriorSpec
     | VampPriorSpec
-    | HypersphericalPriorSpec,
-    Field(discriminator="kind"),
+    | HypersphericalPriorSpec
+    | OwnPriorSpec,
+    BY_KIND,
 ]

@@ -25,10 +25,12 @@ from pyrovae.specs.networks import (
     ConvEncoderSpec,
     ConvSpec,
     EncoderSpec,
+    Inputs,
     MirrorSpec,
     MLPEncoderSpec,
     MLPSpec,
     NetworkSpec,
+    OwnDecoderSpec,
     ResidualEncoderSpec,
     ResidualSpec,
 )
@@ -131,11 +133,14 @@ def resolve_inference(inference: InferenceSpec, model: ModelSpec) -> InferenceSp
 
 
 def mirrored(decoder: NetworkSpec, likelihood: LikelihoodSpec) -> EncoderSpec:
-    """The encoder of the decoder's kind, widths reversed, with inputs that suit the data."""
-    keys = decoder.model_dump() | {
-        "widths": tuple(reversed(decoder.widths)),
-        "inputs": "log1p" if isinstance(likelihood, _COUNTS) else "scaled",
-    }
+    """The encoder of the decoder's kind, widths reversed, with inputs that suit the data.
+
+    The one of ``mlp`` where the decoder is of one's own.
+    """
+    inputs: Inputs = "log1p" if isinstance(likelihood, _COUNTS) else "scaled"
+    if isinstance(decoder, OwnDecoderSpec):
+        return MLPEncoderSpec(inputs=inputs)
+    keys = decoder.model_dump() | {"widths": tuple(reversed(decoder.widths)), "inputs": inputs}
     match decoder:
         case MLPSpec():
             return MLPEncoderSpec(**keys)

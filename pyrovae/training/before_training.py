@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import pyro
 import torch
 
 from pyrovae.compute.capture import undone
 from pyrovae.compute.modes import evaluating, in_mode
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Dataset, Splits
+from pyrovae.data import Batch, Dataset, Splits
 from pyrovae.errors import ProgramError, PyrovaeError, SpecError, message, reason
 from pyrovae.evaluation.metrics import Layout
 from pyrovae.evaluation.support_check import check_support
@@ -16,7 +18,10 @@ from pyrovae.objectives import Objective, build_objective
 from pyrovae.objectives.requirements import check
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.traces import density_sites
+from pyrovae.programs.vae import VAE
 from pyrovae.specs.objectives import ObjectiveSpec
+
+logger = logging.getLogger("pyrovae")
 
 
 def check_once(
@@ -55,7 +60,37 @@ def check_once(
         raise SpecError(f"{autoencoder.source}{message(error)}") from None
     except Exception as error:  # Pyro passes on any error of a program
         raise SpecError(f"{autoencoder.source}{reason(error)}") from error
+    if isinstance(autoencoder, VAE):
+        warn_of_unused(autoencoder, objective, few)
     return objective, Layout.of(terms)
+
+
+def warn_of_unused(vae: VAE, objective: Objective, few: Batch) -> None:
+    """Say which parameters of parts of a user's own have no gradient, and so are never fitted.
+
+    Args:
+        vae: The autoencoder.
+        objective: The objective.
+        few: A few observations, on the programs' device.
+    """
+    for name in vae.own_parts:
+        named = vae.get_submodule(name).named_parameters()
+        trained = {key: value for key, value in named if value.requires_grad}
+        if not trained:
+            continue
+        with evaluating(vae, vae.device), torch.enable_grad():
+            loss, _ = objective.loss_and_terms(vae, few)
+            found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        unused = [key for key, gradient in zip(trained, found, strict=True) if gradient is None]
+        if unused:
+            others = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
+            logger.warning(
+                "%s: parameter '%s'%s has no gradient, and is not fitted: use it in forward, or "
+                "freeze it by requires_grad_(False)",
+                name,
+                unused[0],
+                others,
+            )
 
 
 def require_same_sites(autoencoder: Autoencoder, data: Dataset, size: int) -> None:

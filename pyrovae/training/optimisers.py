@@ -26,7 +26,7 @@ MakeOptimiser = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
 
 
 def build_optimiser(
-    spec: OptimiserSpec | OwnOptimiserSpec, parameters: Sequence[Tensor]
+    spec: OptimiserSpec, parameters: Sequence[Tensor]
 ) -> Optimiser | TorchOptimiser:
     """Build the optimiser that a specification declares, or the class that it names.
 
@@ -35,7 +35,8 @@ def build_optimiser(
     """
     if not isinstance(spec, OwnOptimiserSpec):
         return Optimiser(spec, parameters)
-    make, rate = own_class(spec, "inference.optimiser"), spec.learning_rate
+    make: Any = own_class(spec, "inference.optimiser", torch.optim.Optimizer)
+    rate = spec.learning_rate
     try:
         return TorchOptimiser(lambda p: make(p, lr=rate, **spec.arguments), parameters, rate)
     except SpecError as error:
@@ -64,7 +65,9 @@ class Optimiser:
 
     recordable = True
 
-    def __init__(self, spec: OptimiserSpec, parameters: Sequence[Tensor]) -> None:
+    def __init__(
+        self, spec: AdamSpec | AdamWSpec | AdamaxSpec, parameters: Sequence[Tensor]
+    ) -> None:
         self.spec = spec
         self.parameters = [parameter.detach() for parameter in parameters]
         self.first = [torch.zeros_like(parameter) for parameter in self.parameters]

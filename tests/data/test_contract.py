@@ -14,6 +14,7 @@ from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation
 from pyrovae.programs.building import contract
 from pyrovae.specs.likelihoods import Interval, LikelihoodSpec
+from pyrovae.specs.own import members
 
 INTERVALS: tuple[Any, ...] = get_args(Interval)
 BINARISATIONS: tuple[Any, ...] = get_args(Binarisation)
@@ -117,7 +118,7 @@ INTERVAL_OF = {
 }
 
 
-@pytest.mark.parametrize("member", get_args(get_args(LikelihoodSpec)[0])[1:])  # but "auto"
+@pytest.mark.parametrize("member", members(LikelihoodSpec)[1:])  # but "auto"
 def test_a_likelihood_says_where_it_wants_intensities(member: Any) -> None:
     model = ModelSpec(likelihood=member())
     assert contract(model).interval == INTERVAL_OF[model.likelihood.kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import pyro
 import pyro.distributions as dist
@@ -19,6 +19,7 @@ from pyrovae.programs.autoencoder import Formulas
 from pyrovae.specs.guides import GuideSpec
 from pyrovae.specs.inference import AdamSpec
 from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.specs.own import members
 from pyrovae.specs.priors import PriorSpec
 from pyrovae.training.optimisers import Optimiser
 
@@ -30,13 +31,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def members(union: Any) -> list[str]:
-    return [member.model_fields["kind"].default for member in get_args(get_args(union)[0])]
+def kinds(union: Any) -> list[str]:
+    return [member.model_fields["kind"].default for member in members(union)]
 
 
 OBJECTIVES = [
     {"kind": kind, **options}
-    for kind in members(ObjectiveSpec)
+    for kind in kinds(ObjectiveSpec)
     for options in VARIANTS.get(kind, [{}])
 ]
 SPHERE = {"hyperspherical", "von_mises_fisher"}
@@ -82,8 +83,8 @@ def together(roles: tuple[str, str], likelihoods: list[dict[str, Any]]) -> Itera
     """
     of_kinds = of_each_kind(likelihoods)
     parts: dict[str, list[Any]] = {
-        "prior": members(PriorSpec),
-        "guide": members(GuideSpec),
+        "prior": kinds(PriorSpec),
+        "guide": kinds(GuideSpec),
         "likelihood": of_kinds,
         "objective": of_each_kind(OBJECTIVES) if "likelihood" in roles else OBJECTIVES,
     }
@@ -165,8 +166,8 @@ def test_every_variant_of_a_likelihood_works(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prior", members(PriorSpec))
-@pytest.mark.parametrize("guide", members(GuideSpec))
+@pytest.mark.parametrize("prior", kinds(PriorSpec))
+@pytest.mark.parametrize("guide", kinds(GuideSpec))
 def test_the_whole_product_works_or_is_refused(
     make_vae: Any, likelihoods: list[dict[str, Any]], report_line: Any, prior: str, guide: str
 ) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from pyrovae.specs.guides import GuideSpec
+from pyrovae.specs.own import members
 from pyrovae.specs.priors import PriorSpec
 
 
 def kinds(union: Any) -> set[str]:
     """Of a discriminated union of specifications: whatever the package offers."""
-    return {member.model_fields["kind"].default for member in get_args(get_args(union)[0])}
+    return {member.model_fields["kind"].default for member in members(union)}
 
 
 def test_covering_pairs_have_every_prior_and_every_guide(

@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -39,6 +39,7 @@ from pyrovae.specs.inference import BetaSpec, OptimiserSpec, RateSpec
 from pyrovae.specs.likelihoods import LikelihoodSpec
 from pyrovae.specs.networks import NetworkSpec
 from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.specs.own import members
 from pyrovae.specs.priors import PriorSpec
 
 pytestmark = [
@@ -135,7 +136,7 @@ def settings(draw: random.Random) -> Iterator[str]:
     """A kind with some of its own keys, or any keys, and values."""
     if draw.random() < 0.5:
         table = draw.choice(list(TABLES))
-        kind = draw.choice(get_args(get_args(TABLES[table])[0]))
+        kind = draw.choice(members(TABLES[table]))
         yield f"{table}.kind={kind.model_fields['kind'].default}"
         for key in draw.sample(list(kind.model_fields), min(2, len(kind.model_fields))):
             yield f"{table}.{key}={draw.choice(VALUES)}"

@@ -27,6 +27,7 @@ from pyrovae.specs.files import (
     shelf,
     shipped,
 )
+from pyrovae.specs.own import OwnSpec
 from pyrovae.specs.resolve import resolve_inference, resolve_model
 
 SPECS: dict[str, type[Spec]] = {"models": ModelSpec, "inference": InferenceSpec}
@@ -49,7 +50,7 @@ def kinds(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def members(annotation: Any) -> list[type[Spec]]:
     if isinstance(annotation, type) and issubclass(annotation, Spec):
-        return [annotation]
+        return [] if issubclass(annotation, OwnSpec) else [annotation]
     return [member for part in get_args(annotation) for member in members(part)]
 
 

@@ -95,7 +95,7 @@ def test_mistakes_are_one_sentence(few_digits: Splits, here: Path) -> None:
         "Invalid momentum value": {**SGD, "momentum": -1.0},
         "learning_rate = -1.0: must be greater": {**SGD, "learning_rate": -1.0},
         "give module and class, as in package.module:Class": {"kind": ":SGD"},
-        "unexpected keyword argument 'lr'": {"kind": "torch.nn:Linear"},
+        "Linear is no subclass of torch.optim.optimizer.Optimizer": {"kind": "torch.nn:Linear"},
         "broken cannot be imported: division by zero": {"kind": "broken:A"},
         "LBFGS evaluates the loss several times": {"kind": "torch.optim:LBFGS"},
     }

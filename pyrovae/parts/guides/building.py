@@ -28,9 +28,11 @@ from pyrovae.specs.guides import (
     LaplaceGuideSpec,
     LowRankGuideSpec,
     MixtureGuideSpec,
+    OwnGuideSpec,
     SplineGuideSpec,
     VonMisesFisherGuideSpec,
 )
+from pyrovae.specs.own import own_part
 
 
 def build_guide(spec: GuideSpec, encoder: Encoder, latent_dim: int) -> Guide:
@@ -42,6 +44,8 @@ def build_guide(spec: GuideSpec, encoder: Encoder, latent_dim: int) -> Guide:
     try:
         return Guide(encoder, build_family(spec, encoder.features, latent_dim))
     except SpecError as error:
+        if isinstance(spec, OwnGuideSpec):  # says the key itself
+            raise
         raise SpecError(f"inference.guide: {error}") from None
 
 
@@ -72,5 +76,7 @@ def build_family(spec: GuideSpec, features: int, dims: int) -> Family:
             )
         case SplineGuideSpec():
             return SplineFlow(features, dims, spec.layers, spec.widths, correlated=spec.correlated)
+        case OwnGuideSpec():
+            return own_part(spec, "inference.guide", Family, features=features, dims=dims)
         case _:
             assert_never(spec)

@@ -34,8 +34,10 @@ from pyrovae.specs.likelihoods import (
     NegativeBinomialLikelihoodSpec,
     Noise,
     NormalLikelihoodSpec,
+    OwnLikelihoodSpec,
     PoissonLikelihoodSpec,
 )
+from pyrovae.specs.own import own_part
 
 
 def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
@@ -69,6 +71,8 @@ def build_likelihood(spec: LikelihoodSpec, shape: Sequence[int]) -> Likelihood:
         case DirichletMultinomialLikelihoodSpec():
             total_count = _resolved("total_count", spec.total_count)
             return DirichletMultinomialLikelihood(shape, total_count)
+        case OwnLikelihoodSpec():
+            return own_part(spec, "model.likelihood", Likelihood, shape=tuple(shape))
         case _:
             assert_never(spec)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
+
+from torch import nn
 
 from pyrovae.parts.networks.abstract import Decoder, Encoder
 from pyrovae.parts.networks.conv import ConvDecoder, ConvEncoder
 from pyrovae.parts.networks.mlp import MLPDecoder, MLPEncoder
+from pyrovae.parts.networks.module import as_decoder, as_encoder
 from pyrovae.parts.networks.residual import ResidualDecoder, ResidualEncoder
 from pyrovae.specs.networks import (
     ConvEncoderSpec,
@@ -15,11 +18,14 @@ from pyrovae.specs.networks import (
     MLPEncoderSpec,
     MLPSpec,
     NetworkSpec,
+    OwnDecoderSpec,
+    OwnEncoderSpec,
     ResidualEncoderSpec,
     ResidualSpec,
 )
+from pyrovae.specs.own import own_part
 
-BuiltEncoderSpec = MLPEncoderSpec | ConvEncoderSpec | ResidualEncoderSpec
+BuiltEncoderSpec = MLPEncoderSpec | ConvEncoderSpec | ResidualEncoderSpec | OwnEncoderSpec
 
 
 def build_decoder(
@@ -37,6 +43,10 @@ def build_decoder(
             return ResidualDecoder(
                 latent_dim, shape, outputs, spec.widths, spec.activation, spec.blocks
             )
+        case OwnDecoderSpec():
+            sizes: dict[str, Any] = {"latent_dim": latent_dim, "outputs": outputs}
+            sizes["shape"] = tuple(shape)
+            return as_decoder(own_part(spec, "model.decoder", nn.Module, **sizes), **sizes)
         case _:
             assert_never(spec)
 
@@ -56,5 +66,9 @@ def _encoder(spec: BuiltEncoderSpec, shape: Sequence[int], levels: float) -> Enc
             return ConvEncoder(shape, spec.widths, spec.activation, levels=levels)
         case ResidualSpec():
             return ResidualEncoder(shape, spec.widths, spec.activation, spec.blocks, levels=levels)
+        case OwnEncoderSpec():
+            where = "inference.guide.encoder"
+            data: dict[str, Any] = {"shape": tuple(shape), "levels": levels}
+            return as_encoder(own_part(spec, where, nn.Module, **data), **data)
         case _:
             assert_never(spec)

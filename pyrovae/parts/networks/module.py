@@ -85,6 +85,18 @@ class ModuleDecoder(Decoder):
         )
 
 
+def as_encoder(module: nn.Module, shape: Sequence[int], levels: float) -> Encoder:
+    """An encoder as it is, or any other module as one."""
+    return module if isinstance(module, Encoder) else ModuleEncoder(module, shape, levels)
+
+
+def as_decoder(module: nn.Module, latent_dim: int, outputs: int, shape: Sequence[int]) -> Decoder:
+    """A decoder as it is, or any other module as one."""
+    if isinstance(module, Decoder):
+        return module
+    return ModuleDecoder(module, latent_dim, outputs, shape)
+
+
 def _tried(module: nn.Module, inputs: Tensor, name: str) -> Tensor:
     """The module's outputs, ``(batch, numbers)``, computed without changing it."""
     try:

@@ -16,12 +16,14 @@ from pyrovae.parts.priors.mixture import MixturePrior
 from pyrovae.parts.priors.normal import NormalPrior
 from pyrovae.parts.priors.student_t import StudentTPrior
 from pyrovae.parts.priors.vamp import VampPrior
+from pyrovae.specs.own import own_part
 from pyrovae.specs.priors import (
     FlowPriorSpec,
     HypersphericalPriorSpec,
     LaplacePriorSpec,
     MixturePriorSpec,
     NormalPriorSpec,
+    OwnPriorSpec,
     PriorSpec,
     StudentTPriorSpec,
     VampPriorSpec,
@@ -53,5 +55,7 @@ def build_prior(
             return VampPrior(latent_dim, pseudo_inputs, levels)
         case HypersphericalPriorSpec():
             return HypersphericalPrior(latent_dim)
+        case OwnPriorSpec():
+            return own_part(spec, "model.prior", Prior, latent_dim=latent_dim)
         case _:
             assert_never(spec)

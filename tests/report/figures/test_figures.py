@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,6 +21,7 @@ from pyrovae.report.figures.style import NOTEBOOK_DPI
 from pyrovae.report.figures.tables import draw_rows
 from pyrovae.report.figures.variables import variables_in, variables_of
 from pyrovae.specs.likelihoods import LikelihoodSpec
+from pyrovae.specs.own import members
 from pyrovae.training.records import History, Record
 
 FILES = ["reconstructions.png", "samples.png", "latent.png", "curves.png"]
@@ -101,7 +102,7 @@ def test_four_pictures_fit_a_slide(kind: str, tmp_path: Path) -> None:
             assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
 
 
-LIKELIHOODS = [member().kind for member in get_args(get_args(LikelihoodSpec)[0])]
+LIKELIHOODS = [member().kind for member in members(LikelihoodSpec)]
 
 
 @pytest.mark.parametrize("kind", LIKELIHOODS)

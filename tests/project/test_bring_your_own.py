@@ -1,4 +1,4 @@
-"""docs/your-own.md: each example runs, and trains a model that samples."""
+"""docs/bring-your-own.md: each example runs, and trains a model that samples."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 
 from pyrovae import Splits
 
-PAGE = (Path(__file__).parents[2] / "docs/your-own.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/bring-your-own.md").read_text(encoding="utf-8")
 START, *SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)
 EXAMPLES = {section.partition("\n")[0]: section for section in SECTIONS}
 
@@ -23,6 +26,9 @@ EXAMPLES = {section.partition("\n")[0]: section for section in SECTIONS}
 def code(text: str) -> str:
     (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     return block
+
+
+KINDS = {"cell": 90, "gene": 7}
 
 
 class Writer:
@@ -43,6 +49,21 @@ class Writer:
         pass
 
 
+def cells(path: str) -> Any:
+    """Stand-in for AnnData, which need not be installed."""
+    counts = np.random.default_rng(0).poisson(2.0, (90, 7)).astype("f4")
+    names, genes = (pd.Index([f"{kind} {i}" for i in range(n)]) for kind, n in KINDS.items())
+    return types.SimpleNamespace(
+        X=np.log1p(counts),
+        layers={"counts": sparse.csr_matrix(counts)},
+        obs=pd.DataFrame(index=names),
+        var=pd.DataFrame(index=genes),
+        obs_names=names,
+        var_names=genes,
+        obsm={},
+    )
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
@@ -50,6 +71,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     tensorboard.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", tensorboard)
     monkeypatch.setitem(sys.modules, "tensorboard", types.ModuleType("tensorboard"))
+    anndata = types.ModuleType("anndata")
+    anndata.read_h5ad = cells  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "anndata", anndata)
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def example(title: str) -> dict[str, Any]:
         names: dict[str, Any] = {"__name__": "example"}
@@ -69,6 +94,33 @@ def test_the_example_runs(run: Any, title: str) -> None:
     assert math.isfinite(names["history"][-1].elbo if "history" in names else names["loss"])
     drawn = names["vae"].sample(2) if title != "Both programs" else torch.zeros(2)
     assert drawn.isfinite().all()
+
+
+def test_tables_and_cells_come_back_with_their_names(run: Any) -> None:
+    table = run("A DataFrame")
+    assert table["codes"].index.equals(table["frame"].index)
+    for back in (table["rows"], table["means"]):
+        assert list(back.columns) == list(table["frame"].columns)
+    adata = run("AnnData")["adata"]
+    assert adata.obsm["X_vae"].shape == (90, 8)
+    assert adata.layers["vae"].shape == adata.X.shape
+    assert (adata.layers["vae"] >= 0).all()
+
+
+def test_mapped_rows_and_those_of_hdf5_are_the_same(run: Any) -> None:
+    names = run("Data larger than memory")
+    assert names["data"].fingerprint() == names["same"].fingerprint()
+
+
+def test_a_frozen_network_by_name_stays_as_it_is(run: Any) -> None:
+    pytest.importorskip("torchvision", exc_type=ImportError)
+    names = run("Parts by name")
+    sys.modules.pop("my_parts", None)
+    encoder = names["vae"].posterior.encoder.module
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    assert encoder.body.bn1.num_batches_tracked == 0
+    for name, value in names["vae"].state_dict().items():
+        assert torch.equal(names["back"].state_dict()[name], value), name
 
 
 def test_the_parts_are_those_that_were_given(run: Any) -> None:
