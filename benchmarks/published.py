@@ -74,9 +74,10 @@ ROWS = {
 def main() -> None:
     options = parser().parse_args()
     for name in options.rows or ROWS:
-        if options.again or not any(is_of(line, name, options) for line in read_lines()):
+        lines = read_lines(options.results)
+        if options.again or not any(is_of(line, name, options) for line in lines):
             run(name, options)
-    write_table(read_lines())
+    write_table(read_lines(options.results), options.results.with_suffix(".md"))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, default=5000, help="importance samples")
     parser.add_argument("--images", type=int, default=10000, help="test images, the first ones")
     parser.add_argument("--runs", type=Path, default=Path("runs/published"))
+    parser.add_argument("--results", type=Path, default=HERE / "published.jsonl",
+        help="lines of results; the table lies beside them")  # fmt: skip
     return parser
 
 
@@ -113,7 +116,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         "hardware": hardware(device_of(options)),
         "torch": torch.__version__,
     }
-    with lines_file().open("a", encoding="utf-8") as file:
+    with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print(json.dumps(line), flush=True)
 
@@ -195,12 +198,7 @@ def hardware(device: str) -> str:
     return f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads"
 
 
-def lines_file() -> Path:
-    return HERE / "published.jsonl"
-
-
-def read_lines() -> list[dict[str, Any]]:
-    file = lines_file()
+def read_lines(file: Path) -> list[dict[str, Any]]:
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return [json.loads(line) for line in text.splitlines()]
 
@@ -209,8 +207,8 @@ def is_of(line: dict[str, Any], name: str, options: argparse.Namespace) -> bool:
     return (line["row"], line["budget"], line["seed"]) == (name, options.budget, options.seed)
 
 
-def write_table(lines: list[dict[str, Any]]) -> None:
-    """published.md, a table with a row for each line and for each row that was not run.
+def write_table(lines: list[dict[str, Any]], file: Path) -> None:
+    """A table with a row for each line and for each row that was not run.
 
     Lines of the same row stand together, the oldest first; the first lines had no torch version.
     """
@@ -223,7 +221,7 @@ def write_table(lines: list[dict[str, Any]]) -> None:
     rows += [f"{name} | {ROWS[name].published} | not run" for name in missing]
     header = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     table = header + "".join(f"| {row} |\n" for row in rows)
-    (HERE / "published.md").write_text(table, encoding="utf-8")
+    file.write_text(table, encoding="utf-8")
 
 
 if __name__ == "__main__":

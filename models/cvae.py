@@ -37,7 +37,8 @@ class CVAE(nn.Module):
         """p(z) p(x | z, y)."""
         pyro.module("cvae", self)
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))
+            zeros = x.new_zeros(self.latent_dim)
+            z = pyro.sample("z", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
             logits = self.decoder(torch.cat([z, self.classes[y]], -1))
             pyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x.flatten(1))
 

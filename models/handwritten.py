@@ -34,7 +34,7 @@ def model(x):
         standard = dist.Normal(x.new_zeros(LATENT_DIM), x.new_ones(LATENT_DIM)).to_event(1)
         z = pyro.sample("z", standard)
         logits = decoder(z).reshape(x.shape)
-        pyro.sample("x", dist.Binomial(LEVELS, logits=logits).to_event(3), obs=x)
+        pyro.sample("x", dist.Binomial(x.new_full((), LEVELS), logits=logits).to_event(3), obs=x)
 
 
 def guide(x):

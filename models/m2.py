@@ -48,8 +48,8 @@ class M2(nn.Module):
         pyro.module("m2", self)
         with pyro.plate("data", len(x)):
             k = pyro.sample("y", dist.Categorical(logits=x.new_zeros(len(self.classes))))
-            standard = dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1)
-            z = pyro.sample("z", standard)
+            zeros = x.new_zeros(self.latent_dim)
+            z = pyro.sample("z", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
             pixels = dist.Bernoulli(logits=self.decoder(self.beside(z, k))).to_event(1)
             pyro.sample("x", pixels, obs=x.flatten(1))
             if self.label_weight:

@@ -45,8 +45,9 @@ class ProdLDA(nn.Module):
         """p(z) p(x | z), the words of a document given how many there are."""
         pyro.module("prodlda", self)
         with pyro.plate("data", len(x)):
-            prior = dist.Normal(x.new_zeros(self.topics), self.prior_scale).to_event(1)
-            z = pyro.sample("z", prior)
+            zeros = x.new_zeros(self.topics)
+            scale = torch.full_like(zeros, self.prior_scale)
+            z = pyro.sample("z", dist.Normal(zeros, scale).to_event(1))
             logits = self.decoder(self.shares(z)) + self.frequency
             pyro.sample("x", CountsGivenTotal(100, logits), obs=x)
 

@@ -214,7 +214,7 @@ class Handwritten(Autoencoder):
         try:
             with pyro.get_param_store().scope(self._store):
                 return self.file.call(program, arguments)
-        except (PyrovaeError, NonlocalExit):
+        except (PyrovaeError, NonlocalExit, torch.OutOfMemoryError):
             raise
         except Exception as error:
             shapes = ", ".join(f"{name} {_described(value)}" for name, value in given.items())

@@ -143,15 +143,22 @@ def mean_of(name: str, fn: Any) -> Tensor:
 
 def shown(site: Site) -> Tensor:
     """True for each value of a site that no mask hides, to be broadcast to the value."""
-    mask, fn = site["mask"], site["fn"]
-    seen = torch.tensor(True) if mask is None else torch.as_tensor(mask)
+    value, fn = site["value"], site["fn"]
+    seen = _as_mask(True if site["mask"] is None else site["mask"], value)
     seen = seen.reshape(seen.shape + (1,) * fn.event_dim)
     while isinstance(fn, Independent | MaskedDistribution):
         if isinstance(fn, MaskedDistribution):
-            inner = torch.as_tensor(fn._mask)
+            inner = _as_mask(fn._mask, value)
             seen = seen & inner.reshape(inner.shape + (1,) * fn.event_dim)
         fn = fn.base_dist
     return seen.bool()
+
+
+def _as_mask(mask: bool | Tensor, value: Tensor) -> Tensor:
+    """A mask as a tensor, on the value's device if it is not one yet."""
+    if isinstance(mask, Tensor):
+        return mask
+    return torch.full((), mask, dtype=torch.bool, device=value.device)
 
 
 def innermost(fn: Any) -> Any:

@@ -29,6 +29,11 @@ NO_MEMORY = (
     "fewer data"
 )
 
+NO_GPU_MEMORY = (
+    "there is not enough GPU memory: halve inference.batch_size, or choose fewer particles, "
+    "smaller widths or --device cpu"
+)
+
 SAVED = "interrupted; whatever was saved is still there"
 
 
@@ -62,7 +67,9 @@ def run(program: Callable[[], int], interrupted: str = SAVED) -> int:
     except (MemoryError, RuntimeError) as error:
         if not re.search("memory", f"{type(error).__name__} {error}", re.IGNORECASE):
             raise
-        sys.stderr.write(f"{NO_MEMORY} ({short(reason(error), 80)})\n")
+        on_gpu = type(error).__name__ == "OutOfMemoryError" or "CUDA" in str(error)
+        sentence = NO_GPU_MEMORY if on_gpu else NO_MEMORY
+        sys.stderr.write(f"{sentence} ({short(reason(error), 80)})\n")
         return 2
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{str(stop) or interrupted}\n")

@@ -54,7 +54,7 @@ def check_once(
         for checked in (False, True):  # our messages come before Pyro's
             with evaluating(autoencoder, device), pyro.validation_enabled(checked):
                 _, terms = objective.loss_and_terms(autoencoder, few)
-    except ProgramError:
+    except (ProgramError, torch.OutOfMemoryError):
         raise
     except PyrovaeError as error:
         raise SpecError(f"{autoencoder.source}{message(error)}") from None
@@ -138,6 +138,8 @@ def require_batches_that_train(
             pyro.validation_enabled(False),
         ):
             objective.loss_and_terms(autoencoder, alone)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # networks may raise anything
         others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
         choice = next((b for b in others if b > 1 and count % b != 1), 2)

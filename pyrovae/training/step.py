@@ -144,7 +144,7 @@ class Step:
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
         """Update the parameters and the running sums."""
         # A number on the CPU needs no tensor.
-        rate = self.rate if self.rate.is_cuda else self.rate.item()
+        rate = self.rate.item() if self.rate.is_cpu else self.rate
         self.optimiser.update(gradients, rate)
         self.tally.add(total, count)
 

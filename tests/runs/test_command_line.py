@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
 from pyrovae.compare import main as compare
+from pyrovae.objectives import Objective
+from pyrovae.programs.program_file import ProgramFile
 from pyrovae.runs.command_line import run
 from pyrovae.runs.train import interruptible
 from pyrovae.train import main
@@ -53,7 +55,8 @@ def raising(error: BaseException) -> Any:
     [
         (SystemExit(0), 2, ["sys.exit(0)"]),
         (MemoryError(), 2, ["not enough memory", "batch_size"]),
-        (torch.OutOfMemoryError("CUDA out of memory"), 2, ["not enough memory"]),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, ["GPU memory", "halve", "batch_size"]),
+        (RuntimeError("CUDA error: out of memory"), 2, ["GPU memory", "halve"]),
         (OSError(28, "No space left on device", "run/last"), 2, ["run/last", "No space left"]),
         (OSError("of another library"), 2, ["of another library"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
@@ -66,6 +69,21 @@ def test_ends_that_are_no_mistakes_of_the_package_are_said(
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize(("model", "place"), [("vae", Objective), ("handwritten", ProgramFile)])
+def test_a_gpu_that_is_too_small_is_said_to_be_wherever_that_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any, model: str, place: type
+) -> None:
+    def full(*arguments: Any, **options: Any) -> NoReturn:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB.")
+
+    name = "loss_and_terms" if place is Objective else "call"
+    monkeypatch.setattr(place, name, full)
+    assert main([model, "svi", "--dry-run"]) == 2
+    said = capsys.readouterr().err
+    assert "halve inference.batch_size" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_ctrl_c_is_one_also_where_an_import_gives_it_another_type(capsys: Any) -> None:
