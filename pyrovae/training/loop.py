@@ -14,10 +14,7 @@ from torch import Tensor
 from pyrovae.compute.precision import check_precision, tf32
 from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.data import Splits
-from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.evaluation.latent_means import codes
-from pyrovae.evaluation.metrics import LOSS
 from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
@@ -30,8 +27,8 @@ from pyrovae.training.before_training import (
     require_same_sites,
 )
 from pyrovae.training.collapse_watch import settled_from
-from pyrovae.training.divergence import find_divergence, find_parameter
-from pyrovae.training.early_stopping import Best, Kept, is_better, out_of_patience
+from pyrovae.training.divergence import find_parameter
+from pyrovae.training.early_stopping import Best, Kept, choose, is_better, out_of_patience
 from pyrovae.training.execution import Execution, prepare
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.fit_watch import FitWatch
@@ -40,6 +37,7 @@ from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import History, Record
 from pyrovae.training.resampling import drawing_probabilities, importance
 from pyrovae.training.step import Step
+from pyrovae.training.watched_step import divergence_at, finite_codes, take_watched
 from pyrovae.training.weight_comparison import Judgement, judged
 
 # Data up to this size (4 GiB) are kept on the device, without worker processes.
@@ -180,8 +178,8 @@ class Training:
                 self._train_epoch(callbacks)
                 if not self._is_finite():
                     if good is None:
-                        culprit = find_parameter(self.autoencoder)
-                        raise self._divergence(self.step, "update", culprit)
+                        where = divergence_at(self.step, self.budget)
+                        raise where("update", find_parameter(self.autoencoder))
                     logger.warning("epoch %d is not finite, and is repeated", self.epoch + 1)
                     self.load_state_dict(good)
                     self.anomaly_mode, good = True, None
@@ -208,7 +206,8 @@ class Training:
         These are the best by validation ELBO, with early stopping always, and without unless the
         last have a lower loss: not every objective maximises the ELBO at β = 1.
         """
-        self.kept, judgement = self._choose_weights()
+        last = Kept("last", self.epoch, self.elbo)
+        self.kept, judgement = choose(self.autoencoder, self.best, last, self.spec, self._judge)
         self.watch.conclude(self.kept, judgement)
 
     def state_dict(self) -> dict[str, Any]:
@@ -241,26 +240,6 @@ class Training:
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
 
-    def _choose_weights(self) -> tuple[Kept, Judgement]:
-        """Load the weights that are kept, and judge them."""
-        best, last = (
-            Kept("best", self.best.epoch, self.best.elbo),
-            Kept("last", self.epoch, self.elbo),
-        )
-        if self.spec.early_stopping is not None:
-            self.use_best()
-            return best, self._judge()
-        judged_last = self._judge()
-        if not 0 < best.epoch < self.epoch:
-            return last, judged_last
-        weights = self._weights()
-        self.use_best()
-        judged_best = self._judge()
-        if not judged_last.mean_loss < judged_best.mean_loss:
-            return best, judged_best
-        self.autoencoder.load_state_dict(weights)
-        return last, judged_last
-
     def _prepare(self) -> None:
         """Decide how steps are taken, and capture them."""
         self.autoencoder.train()
@@ -279,7 +258,7 @@ class Training:
         self.autoencoder.train()
         done = self.step % self.budget.steps_per_epoch
         if self.spec.resampling is not None and done == 0:
-            self.probabilities = self._drawing_probabilities(self.spec.resampling)
+            self.probabilities = self._draw_from(self.spec.resampling)
         if self.probabilities is not None and self.take_step.importance is not None:
             self.take_step.importance.copy_(importance(self.probabilities))
         order = self._order().to(self.splits.train.rows.device)[done * self.spec.batch_size :]
@@ -309,7 +288,7 @@ class Training:
         index, rest = order.tensor_split([self.spec.batch_size])
         self.splits.train.read_ahead(rest[: self.spec.batch_size])
         if self.anomaly_mode:
-            self._take_watched_step(index)
+            take_watched(self.take_step, index, divergence_at(self.step + 1, self.budget))
         else:
             self.take_step(index)
         self.step += 1
@@ -321,34 +300,9 @@ class Training:
             return epoch_order(self.spec.seed, self.epoch, len(self.splits.train))
         return drawn_order(self.spec.seed, self.epoch, self.probabilities)
 
-    def _drawing_probabilities(self, spec: ResamplingSpec) -> Tensor:
-        z = codes(self.autoencoder, self.splits.train)
-        if not z.isfinite().all():
-            batch = self.splits.train.batch((~z.isfinite().all(1)).nonzero()[:1, 0]).to(
-                self.device
-            )
-            culprit = find_divergence(self.autoencoder, batch)
-            raise self._divergence(self.step + 1, "latent of an observation", culprit)
-        return drawing_probabilities(z, spec)
-
-    def _take_watched_step(self, index: Tensor) -> None:
-        """Take a step as programs, with checks for non-finite values.
-
-        Raises:
-            DivergenceError: The loss or a gradient is not finite.
-        """
-        random = stream_state(self.device)
-        batch, weights = self.take_step.batch(index)
-        inputs = self.take_step.inputs(batch, weights)
-        total, *gradients = self.take_step.differentiate(*inputs)
-        loss = total[LOSS]
-        if not all(number.isfinite().all() for number in (loss, *gradients)):
-            for parameter, gradient in zip(self.take_step.parameters, gradients, strict=True):
-                parameter.grad = gradient
-            set_stream_state(random, self.device)
-            what = "gradient" if loss.isfinite() else "loss"
-            raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, batch))
-        self.take_step.update(total, gradients, len(index))
+    def _draw_from(self, spec: ResamplingSpec) -> Tensor:
+        where = divergence_at(self.step + 1, self.budget)
+        return drawing_probabilities(finite_codes(self.take_step, where), spec)
 
     def _end_epoch(self) -> list[Record]:
         beta = self.take_step.beta.item()
@@ -368,14 +322,9 @@ class Training:
 
     def _judge(self) -> Judgement:
         """Judge the current weights, at the settings of the last step of the budget."""
-        step = self.take_step
-        now = step.written
-        step.set(step.settings_at(self.budget.steps - 1, self.budget))
-        beta = step.beta.item()
-        found = judged(self.autoencoder, self.splits.validation, self.objective, beta)
-        if now is not None:
-            step.set(now)
-        return found
+        with self.take_step.set_to(self.budget.steps - 1, self.budget):
+            beta = self.take_step.beta.item()
+            return judged(self.autoencoder, self.splits.validation, self.objective, beta)
 
     def _settings(self, step: int) -> tuple[float, float]:
         """β and the setting of the objective."""
@@ -389,10 +338,6 @@ class Training:
         """True if the epoch's losses and the weights after it are finite."""
         numbers = [self.tally.loss, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
-
-    def _divergence(self, step: int, what: str, culprit: str) -> DivergenceError:
-        epoch = 1 + (step - 1) // self.budget.steps_per_epoch
-        return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
 
 
 def resident(splits: Splits, device: torch.device) -> Splits:

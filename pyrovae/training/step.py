@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -100,6 +101,15 @@ class Step:
             self.settings.copy_(torch.tensor(settings), non_blocking=True)
             self.written = settings
 
+    @contextmanager
+    def set_to(self, step: int, budget: Budget) -> Iterator[None]:
+        """The settings of another step, for a while."""
+        now = self.written
+        self.set(self.settings_at(step, budget))
+        yield
+        if now is not None:
+            self.set(now)
+
     def __call__(self, index: Tensor) -> None:
         """Take the step with the observations ``index`` of the training data, ``(batch,)``."""
         inputs = self.inputs(*self.batch(index))
@@ -137,12 +147,12 @@ class Step:
                 simulated = self.simulated(batch, self.beta)
             gradients = self.simulated.mixed(self.parameters, gradients, simulated)
         with torch.no_grad():
-            if self.spec.clip_norm is not None:
-                gradients = clipped(gradients, self.spec.clip_norm)
             return [sums(loss, terms, weights), *gradients]
 
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
-        """Update the parameters and the running sums."""
+        """Clip the gradients, update the parameters and the running sums."""
+        if self.spec.clip_norm is not None:
+            gradients = clipped(gradients, self.spec.clip_norm)
         # A number on the CPU needs no tensor.
         rate = self.rate if self.rate.is_cuda else self.rate.item()
         self.optimiser.update(gradients, rate)
