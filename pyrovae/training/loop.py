@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,10 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyrovae.compute.capture import tensors_of
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.precision import check_precision, tf32
-from pyrovae.compute.randomness import set_stream_state, stream_state
+from pyrovae.compute.randomness import reseed, set_stream_state, stream_state
 from pyrovae.data import Splits
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.objectives import Objective
@@ -83,6 +86,11 @@ class Training:
         objective: Another objective than the specification's.
         optimiser: Makes another optimiser than the specification's, of the parameters that it is
             given; its learning rates follow the specification's schedule.
+        processes: The processes that train together, each with its share of every batch and of
+            the validation data. All have the same weights after each step; the first has the
+            state, the warnings, and usually the callbacks. Its random stream is that of a process
+            alone; those of the others are functions of seed, rank and step. So a state does not
+            depend on the number of processes, and training may go on with another.
 
     Attributes:
         kept: The weights that are kept, once :meth:`conclude` has chosen them.
@@ -97,9 +105,11 @@ class Training:
         computation: Computation | None = None,
         objective: Objective | None = None,
         optimiser: MakeOptimiser | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.autoencoder = autoencoder
         self.spec = spec
+        self.processes = processes
         self.computation = computation or Computation()
         self.device = autoencoder.device
         check_precision(self.computation.precision, self.device)
@@ -108,10 +118,10 @@ class Training:
         self.objective, layout = check_once(autoencoder, self.splits, wanted)
         if autoencoder.declaration is None:
             require_same_sites(autoencoder, self.splits.train, spec.batch_size)
-        require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
         train, precision = self.splits.train, self.computation.precision
+        require_batches_that_train(autoencoder, self.objective, train, spec.batch_size, processes)
         self.take_step = Step(
-            autoencoder, self.objective, train, spec, layout, precision, optimiser
+            autoencoder, self.objective, train, spec, layout, precision, optimiser, processes
         )
         self.tally = self.take_step.tally
         steps_per_epoch = -(-len(self.splits.train) // spec.batch_size)
@@ -165,16 +175,18 @@ class Training:
             DivergenceError: The loss or a gradient is not finite.
         """
         history = History()
+        self.take_step.exchange.agreed = False
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
-            if self.step == 0:
+            self._copy_first()
+            if self.step == 0 and self.processes.is_first:
                 self.watch.untrained = self._judge()
             if not self.finished:
                 self._prepare()
             for callback in callbacks:
                 callback.on_start(self)
             good = None if self.anomaly_mode else self.state_dict()
-            while not (self.finished or self.interrupted):
+            while not self._is_over():
                 self._train_epoch(callbacks)
                 if not self._is_finite():
                     if good is None:
@@ -191,6 +203,7 @@ class Training:
                         callback.on_epoch_end(self, records)
                         for warning in self.warnings[known:]:
                             callback.on_warning(self, warning)
+                    self._copy_first()
                     good = None if self.anomaly_mode else self.state_dict()
             for callback in callbacks:
                 callback.on_end(self)
@@ -248,10 +261,12 @@ class Training:
                 len(self.splits.train), device=self.splits.train.rows.device
             )
         size, data = self.spec.batch_size, len(self.splits.train)
-        full, rest = divmod(data, size)
-        counts = {size: full * self.spec.epochs, rest: self.spec.epochs if rest else 0}
-        sizes = {size: count for size, count in counts.items() if count}
-        self.execution = prepare(self.take_step, self.computation, sizes)
+        sizes: Counter[int] = Counter()  # of the share of a batch, and how often
+        for batch, count in ((size, data // size), (data % size, 1)):
+            sizes[self.processes.share_of(batch)] += count * self.spec.epochs
+        del sizes[0]
+        if found := {share: count for share, count in sizes.items() if count}:
+            self.execution = prepare(self.take_step, self.computation, found)
 
     def _train_epoch(self, callbacks: Sequence[Callback]) -> None:
         """Take the remaining steps of the current epoch, unless a value is not finite."""
@@ -262,7 +277,7 @@ class Training:
         if self.probabilities is not None and self.take_step.importance is not None:
             self.take_step.importance.copy_(importance(self.probabilities))
         order = self._order().to(self.splits.train.rows.device)[done * self.spec.batch_size :]
-        while len(order) and not self.interrupted:
+        while len(order) and not self._stops():
             before = self.step
             order = order[self._take_steps(order) :]
             self.seconds = time.monotonic() - self._started
@@ -270,6 +285,25 @@ class Training:
                 callback.on_step(self)
             if self.step // CHECK_EVERY > before // CHECK_EVERY and not self.tally.loss.isfinite():
                 return
+
+    def _stops(self) -> bool:
+        """True if training was interrupted; several processes stop after the same step."""
+        if self.processes.alone:
+            return self.interrupted
+        exchange = self.take_step.exchange
+        exchange.wanted = self.interrupted
+        self.interrupted = self.interrupted or exchange.agreed
+        return exchange.agreed
+
+    def _is_over(self) -> bool:
+        """True if training ends here, as the first process finds, or is interrupted anywhere."""
+        found = self.processes.gather((self.interrupted, self.finished))
+        self.interrupted = any(interrupted for interrupted, _ in found)
+        return self.interrupted or found[0][1]
+
+    def _copy_first(self) -> None:
+        """Have the first process's weights, whatever a processor or a callback makes of them."""
+        self.processes.copy_first([*tensors_of(self.autoencoder).values()])
 
     def _take_steps(self, order: Tensor) -> int:
         """Take the next step, or several at once; return the number of observations used.
@@ -285,8 +319,10 @@ class Training:
             self.step += replay.count
             return replay.data
         self.take_step.set(self.take_step.settings_at(self.step, self.budget))
+        if not self.processes.is_first:
+            reseed(self.device, self.spec.seed, self.processes.rank, self.step)
         index, rest = order.tensor_split([self.spec.batch_size])
-        self.splits.train.read_ahead(rest[: self.spec.batch_size])
+        self.splits.train.read_ahead(self.processes.share(rest[: self.spec.batch_size]))
         if self.anomaly_mode:
             take_watched(self.take_step, index, divergence_at(self.step + 1, self.budget))
         else:
@@ -302,19 +338,29 @@ class Training:
 
     def _draw_from(self, spec: ResamplingSpec) -> Tensor:
         where = divergence_at(self.step + 1, self.budget)
-        return drawing_probabilities(finite_codes(self.take_step, where), spec)
+        z = self.processes.together(lambda: finite_codes(self.take_step, where))
+        probabilities = drawing_probabilities(z, spec)
+        self.processes.copy_first([probabilities])
+        return probabilities
 
     def _end_epoch(self) -> list[Record]:
         beta = self.take_step.beta.item()
         where = {"epoch": self.epoch, "step": self.step, "beta": beta}
         train = self.tally.summary()
-        validation = evaluate(self.autoencoder, self.splits.validation, self.objective, beta=beta)
+        validation = evaluate(
+            self.autoencoder,
+            self.splits.validation,
+            self.objective,
+            beta=beta,
+            processes=self.processes,
+        )
         self.tally.reset()
         self.seconds = time.monotonic() - self._started
         self.elbo = validation.elbo
         if is_better(self.elbo, self.best.elbo, self.spec):
             self.best = Best(self.elbo, self.epoch, self._weights())
-        self.watch.see(self.epoch, train, validation)
+        if self.processes.is_first:
+            self.watch.see(self.epoch, train, validation)
         return [
             Record.of(train, split="train", seconds=self.seconds, **where),
             Record.of(validation, split="validation", seconds=self.seconds, **where),

@@ -35,8 +35,17 @@ def take_watched(step: Step, index: Tensor, divergence: Divergence) -> None:
         divergence: The error.
 
     Raises:
-        DivergenceError: The loss or a gradient is not finite.
+        DivergenceError: The loss or a gradient is not finite, in this process or another one.
     """
+    own = step.processes.share(index)
+    total, *gradients = step.processes.together(lambda: _watched(step, own, divergence))
+    step.finish(total, gradients, len(own), len(index))
+
+
+def _watched(step: Step, index: Tensor, divergence: Divergence) -> list[Tensor]:
+    """Sums and gradients of the own observations, which are finite."""
+    if not len(index):
+        return step.zeros()
     random = stream_state(step.device)
     batch, weights = step.batch(index)
     total, *gradients = step.differentiate(*step.inputs(batch, weights))
@@ -47,7 +56,7 @@ def take_watched(step: Step, index: Tensor, divergence: Divergence) -> None:
         set_stream_state(random, step.device)
         what = "gradient" if loss.isfinite() else "loss"
         raise divergence(what, find_divergence(step.autoencoder, batch))
-    step.update(total, gradients, len(index))
+    return [total, *gradients]
 
 
 def finite_codes(step: Step, divergence: Divergence) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from pyrovae.compare import main as compare
 from pyrovae.runs.command_line import run
-from pyrovae.runs.train import interruptible
+from pyrovae.runs.interruption import interruptible
 from pyrovae.train import main
 
 
