@@ -134,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = train(asked, command, display, processes=processes)
         return 0 if result.signal is None else 128 + result.signal
 
-    return run(program, "interrupted before anything was saved: give the same command again")
+    unsaved = "interrupted before anything was saved: give the same command again"
+    return run(program, unsaved, several=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -126,19 +127,20 @@ class Processes:
         raise type(found)(f"process {rank}: {found}") from None
 
     def wait_for_first(self, seconds: float | None = None) -> bool:
-        """Wait until the first process has said its last word; False if it has not by then.
+        """Wait until the first process has said its last word; False if it is not known to have.
 
         For torchrun ends all as soon as one has ended with an error.
         """
         if self.is_first:
             return True
         until = None if seconds is None else time.monotonic() + seconds
-        with suppress(RuntimeError):  # the store is gone, and with it whoever kept it
+        with suppress(RuntimeError):  # the store is gone, and with it the process that kept it
             while not _store().check([ENDED]):
                 if until is not None and time.monotonic() > until:
                     return False
                 time.sleep(LOOK_EVERY)
-        return True
+            return True
+        return False
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
@@ -149,7 +151,7 @@ class Processes:
                 raise LostProcessError("") from None
             raise LostProcessError(
                 f"process {self.rank} of {self.size} has lost another one, which has ended or "
-                f"cannot be reached ({reason(error)[:80]})"
+                f"cannot be reached ({_said(error)})"
             ) from None
 
 
@@ -190,3 +192,8 @@ def let_others_end() -> None:
 
 def _store() -> Any:
     return dist.distributed_c10d._get_default_store()
+
+
+def _said(error: RuntimeError) -> str:
+    """What torch says, without the place in its source."""
+    return re.sub(r"^\[[^]]*\] ", "", reason(error)).partition(". ")[0][:80]

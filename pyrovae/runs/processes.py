@@ -40,10 +40,10 @@ def require_same(training: Training, processes: Processes) -> None:
     """
     own = Identity.of(training)
     first, computation, device = processes.first((own, training.computation, training.device.type))
-    if own.declarations != first.declarations:
-        raise SpecError("its specification is another one than that of process 0")
     if own.fingerprint != first.fingerprint:
         raise SpecError("its data are others than those of process 0: copy them to every machine")
+    if own.declarations != first.declarations:
+        raise SpecError("its specification is another one than that of process 0")
     if training.computation != computation:
         raise SpecError("its --compile or --precision is another one than that of process 0")
     if training.device.type != device:

@@ -292,17 +292,19 @@ class Training:
             return self.interrupted
         exchange = self.take_step.exchange
         exchange.wanted = self.interrupted
-        self.interrupted = self.interrupted or exchange.agreed
+        if exchange.agreed:
+            self.interrupted = True
         return exchange.agreed
 
     def _is_over(self) -> bool:
         """True if training ends here, as the first process finds, or is interrupted anywhere."""
         found = self.processes.gather((self.interrupted, self.finished))
-        self.interrupted = any(interrupted for interrupted, _ in found)
-        return self.interrupted or found[0][1]
+        if interrupted := any(each for each, _ in found):
+            self.interrupted = True  # never false: a signal may have come meanwhile
+        return interrupted or found[0][1]
 
     def _copy_first(self) -> None:
-        """Have the first process's weights, whatever a processor or a callback makes of them."""
+        """Have the first process's weights, whatever a callback has made of them."""
         self.processes.copy_first([*tensors_of(self.autoencoder).values()])
 
     def _take_steps(self, order: Tensor) -> int:
