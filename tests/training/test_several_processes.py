@@ -350,6 +350,10 @@ def test_the_bound_is_shared(begin: Any, in_processes: Any) -> None:
     assert bound[0] == bound[1]
     one, two = in_processes(2, lambda p: evaluate(noisy.autoencoder, data, processes=p))
     assert one == two != bound[0]
+    # An observation for each, the same one: only the noise differs.
+    twice = replace(data, rows=data.rows[:1].repeat(2))
+    same, _ = in_processes(2, lambda p: evaluate(noisy.autoencoder, twice, processes=p))
+    assert same.standard_error > 0
 
 
 def test_a_share_of_one_observation_is_refused_where_it_cannot_be_trained_on(
