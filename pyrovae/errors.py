@@ -39,6 +39,10 @@ class DivergenceError(PyrovaeError):
     """A non-finite value in training; names step, site and parameter."""
 
 
+class LostProcessError(PyrovaeError):
+    """One of several processes that train together has ended, or cannot be reached."""
+
+
 def reason(error: BaseException) -> str:
     r"""Message of an exception of other software, on one line and cut to 200 characters.
 

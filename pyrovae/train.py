@@ -117,16 +117,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def program() -> int:
         asked = request(options)
-        from pyrovae.report.display import Terminal
+        from pyrovae.compute.distributed import join
+        from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.train import dry_run, train
 
+        processes = join()
+        display = Terminal() if processes.is_first else Display()
         if is_dry:
-            dry_run(asked, Terminal())
+            dry_run(asked, display, processes)
             return 0
-        result = train(asked, command, Terminal())
+        result = train(asked, command, display, processes=processes)
         return 0 if result.signal is None else 128 + result.signal
 
-    return run(program, "interrupted before anything was saved: give the same command again")
+    unsaved = "interrupted before anything was saved: give the same command again"
+    return run(program, unsaved, several=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import pyro.distributions as dist
@@ -12,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
+from pyrovae.compute.distributed import Processes
 from pyrovae.parts.distributions.positive import positive, raw_scale
 from pyrovae.parts.families import DiagonalNormal, FlowFamily, FullRankNormal, LowRankNormal
 from pyrovae.parts.guides import Guide
@@ -420,3 +426,43 @@ def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     for line in config.stash.get(LINES, []):
         terminalreporter.write_line(line)
+
+
+class InProcesses(Protocol):
+    """Do some work in processes that train together, forked from this one; what each returns."""
+
+    def __call__(self, size: int, work: Callable[[Processes], Any]) -> list[Any]: ...
+
+
+@pytest.fixture
+def in_processes(tmp_path: Path) -> InProcesses:
+    def run(size: int, work: Callable[[Processes], Any]) -> list[Any]:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        pids = [_forked(folder, Processes(rank, size), work) for rank in range(size)]
+        ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        said = [file.read_text() for file in sorted(folder.glob("*.error"))]
+        assert ended == [0] * size, "\n".join(said)
+        return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
+
+    return run
+
+
+def _forked(folder: Path, processes: Processes, work: Callable[[Processes], Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.alarm(60)  # of those that wait for one another in vain
+        torch.set_num_threads(1)
+        torch.distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/store",
+            rank=processes.rank,
+            world_size=processes.size,
+        )
+        torch.save(work(processes), folder / f"{processes.rank}.pt")
+        torch.distributed.barrier()  # else the store goes with the first that has ended
+    except BaseException:
+        (folder / f"{processes.rank}.error").write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pyrovae.compute.distributed import Processes
 from pyrovae.errors import SpecError
 
 
@@ -37,3 +38,28 @@ def choose_device(name: str) -> torch.device:
     if chosen.index is not None:
         torch.cuda.set_device(chosen)  # streams and graphs are made on the current device
     return chosen
+
+
+def own_device(name: str, processes: Processes) -> str:
+    """The device of one of several processes: each has a GPU of its machine to itself.
+
+    Args:
+        name: The device that is asked for, as in :func:`choose_device`.
+        processes: The processes.
+
+    Raises:
+        SpecError: There are fewer GPUs than processes, or all processes ask for the same.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if processes.alone or name == "cpu" or gpus == 0:
+        return name
+    if ":" in name:
+        raise SpecError(
+            f"--device {name}: several processes cannot have the same GPU; choose --device cuda"
+        )
+    if processes.local_size > gpus:
+        raise SpecError(
+            f"{processes.local_size} processes need a GPU each, and this machine has {gpus}: "
+            f"give torchrun --nproc-per-node {gpus}, or choose --device cpu"
+        )
+    return f"cuda:{processes.local_rank}"

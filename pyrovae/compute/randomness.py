@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,8 +42,18 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        if devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        _seed(seed, device)
         yield
+
+
+def reseed(device: torch.device, *key: int) -> None:
+    """Begin the random streams of the CPU and of ``device`` anew, as a function of numbers."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    _seed(int.from_bytes(digest[:4], "big"), device)  # torch uses 32 bits of a seed on the CPU
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

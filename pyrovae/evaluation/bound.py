@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from pyrovae.compute.modes import evaluating
+from pyrovae.compute.distributed import ALONE, Processes
+from pyrovae.compute.modes import EVALUATION_SEED, evaluating
+from pyrovae.compute.randomness import reseed
 from pyrovae.data import Dataset
 from pyrovae.evaluation.batches import batches, observations
 from pyrovae.evaluation.metrics import BoundSummary, Layout, sums
@@ -19,6 +23,7 @@ def evaluate(
     objective: Objective | None = None,
     *,
     beta: float = 1.0,
+    processes: Processes = ALONE,
 ) -> BoundSummary:
     """The bound on a split, its parts, and the loss at some β, in nats per observation.
 
@@ -29,6 +34,8 @@ def evaluate(
         data: The split, as loaded or as the model sees it.
         objective: Objective of the loss; by default the ELBO, with the exact KL where one exists.
         beta: Weight of the KL in the loss; the reported ELBO is always at β = 1.
+        processes: The processes that call this together, each for its share of the observations,
+            with noise of its own; all have the result.
 
     Example:
         >>> from pyrovae import build, load_data
@@ -42,10 +49,16 @@ def evaluate(
     if objective is None:
         few = observations(data, torch.arange(min(2, len(data)))).to(device)
         objective = build_objective(ELBOSpec(), autoencoder, few)
-    totals, layouts = [], []
+    own = data if processes.alone else replace(data, rows=processes.share(data.rows))
+    found = []
     with evaluating(autoencoder, device):
-        for batch in batches(data, device):
+        if not processes.is_first:
+            reseed(device, EVALUATION_SEED, processes.rank)
+        for batch in batches(own, device) if len(own) else ():
             loss, terms = objective.loss_and_terms(autoencoder, batch, beta)
-            totals.append(sums(loss, terms))
-            layouts.append(Layout.of(terms))
+            found.append((sums(loss, terms), Layout.of(terms)))
+    if not processes.alone:
+        parts = processes.gather([(total.cpu(), layout) for total, layout in found])
+        found = [each for part in parts for each in part]
+    totals, layouts = zip(*found, strict=True)
     return BoundSummary.of(torch.stack(totals), layouts[0], len(data))

@@ -61,12 +61,15 @@ class Objective(Trace_ELBO):
         title: Description in a line, as shown before training.
         setting: Value that the objective changes in the course of training (:meth:`setting_at`).
         sampled: True if it needs log p and log q even of latents whose KL has a closed form.
+        compares: True if it is no mean over observations, but compares those of a batch; several
+            processes then compare, each, those of their share.
     """
 
     needs: tuple[Requirement, ...] = ()
     title: str
     setting: float | Tensor = 0.0
     sampled: bool = False
+    compares: bool = True
 
     def loss_and_terms(
         self,

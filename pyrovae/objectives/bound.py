@@ -15,6 +15,8 @@ from pyrovae.programs.densities import Densities
 class Bound(Objective):
     """The negative mean over observations of a bound on log p(x)."""
 
+    compares = False
+
     @abstractmethod
     def bound(self, found: Densities, beta: float | Tensor) -> Tensor:
         """Return the bound of each observation, ``(data,)`` in nats, with its ascent gradient."""

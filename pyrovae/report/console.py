@@ -63,6 +63,7 @@ def plan(training: Training, writes_to: str) -> str:
         **({"starts at": autoencoder.start} if autoencoder.start else {}),
         "parameters": _parameters(autoencoder),
         "device": _device(training),
+        **_processes(training),
         "writes to": writes_to,
     }
     return "\n".join(f"{name:<11} {text}" for name, text in rows.items())
@@ -120,6 +121,11 @@ def interrupted(folder: str, when: str = "") -> str:
     )
 
 
+def lost(error: str, folder: str) -> str:
+    """The error about a lost process, and how the run goes on."""
+    return f"{error}; go on from the last epoch with --resume {shlex.quote(folder)}"
+
+
 def shapes(autoencoder: Autoencoder) -> str:
     """Every parameter with its shape."""
     rows = autoencoder.named_parameters()
@@ -129,6 +135,19 @@ def shapes(autoencoder: Autoencoder) -> str:
 def kl_kinds(training: Training) -> dict[str, Kind]:
     """Return, for each latent site, whether its reported KL is exact or sampled."""
     return training.tally.layout.kl_kind
+
+
+def _processes(training: Training) -> dict[str, str]:
+    """How several processes share the work."""
+    processes = training.processes
+    if processes.alone:
+        return {}
+    compares = (
+        "; the objective compares the observations of a share, not those of the whole batch"
+        if training.objective.compares
+        else ""
+    )
+    return {"processes": f"{processes.size}, each with its share of every batch{compares}"}
 
 
 def _device(training: Training) -> str:

@@ -37,13 +37,14 @@ NO_GPU_MEMORY = (
 SAVED = "interrupted; whatever was saved is still there"
 
 
-def run(program: Callable[[], int], interrupted: str = SAVED) -> int:
+def run(program: Callable[[], int], interrupted: str = SAVED, *, several: bool = False) -> int:
     """Run a command; report a user's error in one sentence on stderr.
 
     Args:
         program: Returns an exit status. It imports torch itself, so that mistakes in the
             arguments are reported before.
         interrupted: The line to show after an interruption that has none of its own.
+        several: Whether several processes may run it together.
 
     Returns:
         The program's exit status, or 2 for an input that cannot work, or 130 if interrupted.
@@ -54,6 +55,8 @@ def run(program: Callable[[], int], interrupted: str = SAVED) -> int:
     try:
         with _stoppable():
             _require_working_directory()
+            if not several:
+                _require_one_process()
             return program()
     except PyrovaeError as error:
         sys.stderr.write("".join(f"{short(line)}\n" for line in str(error).splitlines()))
@@ -140,6 +143,15 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _require_one_process() -> None:
+    """Refuse to be started several times by torchrun, each to write the same files."""
+    if "MASTER_ADDR" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise PyrovaeError(
+            "only train shares its work with other processes: start this command as one process "
+            "alone, without torchrun"
+        )
 
 
 def _is_idle() -> bool:

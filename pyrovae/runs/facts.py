@@ -120,6 +120,7 @@ class RunFacts(_Facts):
         refined: The run whose guide was refined, if it is a refinement.
         tracked: Names of the tools that track it.
         callbacks: Classes of callbacks by module and name.
+        processes: How many processes trained it together, the last time.
     """
 
     status: Status
@@ -141,6 +142,7 @@ class RunFacts(_Facts):
     refined: RefinedFacts | None = None
     tracked: tuple[TrackerName, ...] = ()
     callbacks: tuple[str, ...] = ()
+    processes: int = 1
 
     @classmethod
     def read(cls, folder: Path) -> RunFacts:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import shutil
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from pyrovae.compute.devices import choose_device
+from pyrovae.compute.devices import choose_device, own_device
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import NAMES
@@ -32,10 +29,17 @@ from pyrovae.programs.starting import start_from
 from pyrovae.report import console
 from pyrovae.report.display import Display
 from pyrovae.runs.callbacks import asked_for, show_all, trackings
-from pyrovae.runs.facts import CHECKPOINT, FIGURES, WEIGHTS, DataFacts, RunFacts, only_begun
+from pyrovae.runs.facts import FIGURES, WEIGHTS, DataFacts, RunFacts, only_begun
 from pyrovae.runs.further_epochs import go_further, require_epochs_left
+from pyrovae.runs.interruption import interruptible, leaving_a_run, true_status
 from pyrovae.runs.loading import load_model
 from pyrovae.runs.metrics_file import read_metrics
+from pyrovae.runs.processes import (
+    require_enough,
+    require_same,
+    require_shared,
+    saying_how_to_go_on,
+)
 from pyrovae.runs.request import RunSpec
 from pyrovae.runs.weights import file_content
 from pyrovae.runs.writing import (
@@ -71,10 +75,10 @@ class TrainedRun:
     test: BoundSummary | None = None
 
 
-def dry_run(request: RunSpec, display: Display) -> Training:
+def dry_run(request: RunSpec, display: Display, processes: Processes = ALONE) -> Training:
     """Validate, build, and show the resolved specifications, counts and shapes."""
     asked_for(request)
-    training = prepare(request)
+    training = processes.together(lambda: prepare(request, processes=processes))
     for name, text in declarations(training).items():
         display.say(f"# {name}\n{text}")
     display.say(console.plan(training, writes_to="nothing: this is a dry run"))
@@ -83,7 +87,11 @@ def dry_run(request: RunSpec, display: Display) -> Training:
 
 
 def train(
-    request: RunSpec, command: str, display: Display, data: Splits | None = None
+    request: RunSpec,
+    command: str,
+    display: Display,
+    data: Splits | None = None,
+    processes: Processes = ALONE,
 ) -> TrainedRun:
     """Train, or resume training, and report.
 
@@ -92,12 +100,18 @@ def train(
         command: The command line.
         display: Display of plan, progress and result.
         data: The data of the request, if they are loaded already.
+        processes: The processes that train the run together. The first alone writes, shows and
+            has callbacks.
 
     Raises:
         PyrovaeError: An input that cannot work, or a divergence.
     """
-    callbacks = asked_for(request)
-    training = prepare(request, data)
+    callbacks = processes.together(lambda: asked_for(request))
+    training = processes.together(lambda: prepare(request, data, processes))
+    if not processes.alone:
+        processes.together(lambda: require_same(training, processes))
+    if not processes.is_first:
+        return _follow(training)
     folder = request.resume or new_folder(
         request.output, request.model_name, request.inference_name
     )
@@ -105,21 +119,22 @@ def train(
         return _train_into(folder, request, training, command, display, callbacks)
 
 
-@contextmanager
-def leaving_a_run(folder: Path, *, begun: bool) -> Iterator[None]:
-    """Interrupted outside of the steps, leave a run that can be resumed, or nothing.
-
-    Raises:
-        KeyboardInterrupt: Says how to go on.
-    """
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if (folder / CHECKPOINT).is_file():
-            raise type(stop)(console.interrupted(str(folder))) from None
-        if not begun:  # else it was not ours
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+def _follow(training: Training) -> TrainedRun:
+    """Train beside the first process, which does everything else."""
+    processes = training.processes
+    folder = processes.first(Path())
+    processes.together(lambda: require_shared(folder))
+    with (
+        saying_how_to_go_on(folder),
+        seeded(training.spec.seed, training.device),
+        interruptible(training) as received,
+    ):
+        state: dict[str, Any] = processes.first({})
+        if state:
+            restore(training, state, folder)
+        training.run()
+    processes.wait_for_first()
+    return TrainedRun(folder, training, signal=received[0] if received else None)
 
 
 def _train_into(
@@ -130,8 +145,11 @@ def _train_into(
     display: Display,
     callbacks: Sequence[Callback],
 ) -> TrainedRun:
+    processes = training.processes
+    processes.first(folder)
+    processes.together(lambda: require_shared(folder))
     run, saved = begin_or_resume(folder, request, training, command)
-    with true_status(run):
+    with saying_how_to_go_on(folder), true_status(run):
         trackers = trackings(request, folder)
         others = [*callbacks, *trackers]
         received = _train(run, saved, training, command, display, others)
@@ -153,6 +171,7 @@ def _train(
     """Train, or go on with it; the signals that were received meanwhile."""
     display.say(console.plan(training, writes_to=str(run.folder)))
     with seeded(training.spec.seed, training.device), interruptible(training) as received:
+        training.processes.first({} if saved is None else saved.state)
         if saved is not None:
             restore(training, saved.state, run.folder)
             if note := go_further(run, training, saved.inference, command):
@@ -202,7 +221,12 @@ def begin_or_resume(
         saved = read_checkpoint(folder, identity)
         require_epochs_left(folder, training, saved)
         run = RunWriter(folder, identity)
-        run.update(status="running", tracked=request.tracked, callbacks=request.callbacks)
+        run.update(
+            status="running",
+            tracked=request.tracked,
+            callbacks=request.callbacks,
+            processes=training.processes.size,
+        )
         return run, saved
     if not only_begun(folder):
         raise CheckpointError(f"--output {folder}: another process has made a run in it by now")
@@ -230,19 +254,28 @@ def fit(training: Training, run: RunWriter, progress: Sequence[Callback]) -> Non
         ) from None
 
 
-def prepare(request: RunSpec, data: Splits | None = None) -> Training:
+def prepare(
+    request: RunSpec, data: Splits | None = None, processes: Processes = ALONE
+) -> Training:
     """Load the data, unless given, and build autoencoder and training.
 
     Raises:
         PyrovaeError: Data, parts or device that are not available, or do not fit.
     """
-    device = choose_device(request.device)
+    require_enough(request.inference, processes)
+    device = choose_device(own_device(request.device, processes))
     if data is None:
         data = load_data(request.data, split=request.split, root=request.data_root)
     autoencoder = build(request.model, request.inference, data)
     if request.start is not None and request.resume is None:
         autoencoder.start = _start(autoencoder, request.start)
-    training = Training(autoencoder.to(device), data, request.inference, request.computation)
+    training = Training(
+        autoencoder.to(device),
+        data,
+        request.inference,
+        request.computation,
+        processes=processes,
+    )
     # Schedules of a user's own may fail: now, and not when there is a folder.
     training.take_step.settings_at(0, training.budget)
     return training
@@ -282,6 +315,7 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
             refined=request.refined,
             tracked=request.tracked,
             callbacks=request.callbacks,
+            processes=training.processes.size,
             kl=console.kl_kinds(training),
             data=DataFacts(
                 source=str(source),
@@ -296,43 +330,6 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
         )
     )
     run.write({name: text.encode() for name, text in run.identity.declarations.items()})
-
-
-@contextmanager
-def true_status(run: RunWriter) -> Iterator[None]:
-    """Note in ``run.json`` that a training has ended by an error or a signal."""
-    try:
-        yield
-    except DivergenceError:
-        raise  # noted already
-    except BaseException as error:
-        with suppress(OSError):  # as on a full disk
-            stopped = isinstance(error, KeyboardInterrupt)
-            run.update(status="interrupted" if stopped else "failed")
-        raise
-
-
-@contextmanager
-def interruptible(training: Training) -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM finish the current step; the list holds received signals.
-
-    The second raises KeyboardInterrupt, as in the middle of compiling; a third kills the process.
-    """
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if received:
-            signal.signal(number, signal.SIG_DFL)
-            raise KeyboardInterrupt
-        received.append(number)
-        training.interrupted = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def finish(

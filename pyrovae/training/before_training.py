@@ -8,6 +8,7 @@ import pyro
 import torch
 
 from pyrovae.compute.capture import undone
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating, in_mode
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Dataset, Splits
@@ -115,9 +116,13 @@ def require_same_sites(autoencoder: Autoencoder, data: Dataset, size: int) -> No
 
 
 def require_batches_that_train(
-    autoencoder: Autoencoder, objective: Objective, data: Dataset, size: int
+    autoencoder: Autoencoder,
+    objective: Objective,
+    data: Dataset,
+    size: int,
+    processes: Processes = ALONE,
 ) -> None:
-    """Refuse batches of one observation where training needs more.
+    """Refuse batches of one observation, or shares of one, where training needs more.
 
     Batch normalisation does, for its variance.
 
@@ -125,7 +130,7 @@ def require_batches_that_train(
         SpecError: Names a batch size that works.
     """
     count = len(data)
-    if size > 1 and count % size != 1:
+    if not _leaves_one(count, size, processes):
         return
     device = autoencoder.device
     alone = data.batch(torch.arange(1)).to(device)
@@ -142,9 +147,21 @@ def require_batches_that_train(
         raise
     except Exception as error:  # networks may raise anything
         others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
-        choice = next((b for b in others if b > 1 and count % b != 1), 2)
+        several = (b for b in others if b > 1 and not _leaves_one(count, b, processes))
+        choice = next(several, 2 * processes.size)
+        where = "" if processes.alone else f" for a process of {processes.size}"
         raise SpecError(
             f"inference.batch_size = {size} and {count} training data make "
-            f"{'batches' if size == 1 else 'a last batch'} of one observation, which cannot be "
-            f"trained on alone: {reason(error)}; choose inference.batch_size = {choice}"
+            f"{'batches' if size == 1 else 'a last batch'} of one observation{where}, which "
+            f"cannot be trained on alone: {reason(error)}; choose inference.batch_size = {choice}"
         ) from None
+
+
+def _leaves_one(count: int, size: int, processes: Processes) -> bool:
+    """True if some process has a single one of a batch's observations."""
+    shares = [
+        len(range(rank, batch, processes.size))
+        for batch in {min(size, count), count % size}
+        for rank in range(processes.size)
+    ]
+    return 1 in shares

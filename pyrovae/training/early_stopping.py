@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
+from pyrovae.training.weight_comparison import Judgement
 
 
 class Best(NamedTuple):
@@ -41,3 +44,35 @@ def out_of_patience(epoch: int, best: int, spec: InferenceSpec) -> bool:
     """True if ``patience`` epochs have passed since the best one."""
     stop = spec.early_stopping
     return stop is not None and epoch - best >= stop.patience
+
+
+def choose(
+    autoencoder: Autoencoder,
+    best: Best,
+    last: Kept,
+    spec: InferenceSpec,
+    judge: Callable[[], Judgement],
+) -> tuple[Kept, Judgement]:
+    """Load the weights that a training keeps into the autoencoder, and judge them.
+
+    Args:
+        autoencoder: Model and guide, with the last weights.
+        best: The epoch with the highest validation ELBO.
+        last: The last epoch.
+        spec: Specification of the inference.
+        judge: Judges the autoencoder's weights.
+    """
+    kept = Kept("best", best.epoch, best.elbo)
+    if spec.early_stopping is not None:
+        autoencoder.load_state_dict(best.weights)
+        return kept, judge()
+    judged_last = judge()
+    if not 0 < best.epoch < last.epoch:
+        return last, judged_last
+    weights = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    autoencoder.load_state_dict(best.weights)
+    judged_best = judge()
+    if not judged_last.mean_loss < judged_best.mean_loss:
+        return kept, judged_best
+    autoencoder.load_state_dict(weights)
+    return last, judged_last

@@ -63,6 +63,8 @@ def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> E
     summary = _summary(captured, time.monotonic() - begun)
     if not (on_a_gpu and step.is_resident and step.optimiser.recordable):
         return Execution(summary)
+    if not step.processes.alone:
+        return Execution(f"{summary}; not as a CUDA graph: several processes sum their gradients")
     try:
         replay = Replay(step, size)
     except RuntimeError as error:  # raised for whatever CUDA cannot record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +12,12 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyrovae.compute.capture import tensors_of
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.precision import check_precision, tf32
-from pyrovae.compute.randomness import set_stream_state, stream_state
+from pyrovae.compute.randomness import reseed, set_stream_state, stream_state
 from pyrovae.data import Splits
-from pyrovae.errors import DivergenceError
 from pyrovae.evaluation.bound import evaluate
-from pyrovae.evaluation.latent_means import codes
-from pyrovae.evaluation.metrics import LOSS
 from pyrovae.objectives import Objective
 from pyrovae.objectives.schedules import Budget
 from pyrovae.programs.autoencoder import Autoencoder
@@ -30,8 +30,8 @@ from pyrovae.training.before_training import (
     require_same_sites,
 )
 from pyrovae.training.collapse_watch import settled_from
-from pyrovae.training.divergence import find_divergence, find_parameter
-from pyrovae.training.early_stopping import Best, Kept, is_better, out_of_patience
+from pyrovae.training.divergence import find_parameter
+from pyrovae.training.early_stopping import Best, Kept, choose, is_better, out_of_patience
 from pyrovae.training.execution import Execution, prepare
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.fit_watch import FitWatch
@@ -40,6 +40,7 @@ from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import History, Record
 from pyrovae.training.resampling import drawing_probabilities, importance
 from pyrovae.training.step import Step
+from pyrovae.training.watched_step import divergence_at, finite_codes, take_watched
 from pyrovae.training.weight_comparison import Judgement, judged
 
 # Data up to this size (4 GiB) are kept on the device, without worker processes.
@@ -85,6 +86,11 @@ class Training:
         objective: Another objective than the specification's.
         optimiser: Makes another optimiser than the specification's, of the parameters that it is
             given; its learning rates follow the specification's schedule.
+        processes: The processes that train together, each with its share of every batch and of
+            the validation data. All have the same weights after each step; the first has the
+            state, the warnings, and usually the callbacks. Its random stream is that of a process
+            alone; those of the others are functions of seed, rank and step. So a state does not
+            depend on the number of processes, and training may go on with another.
 
     Attributes:
         kept: The weights that are kept, once :meth:`conclude` has chosen them.
@@ -99,9 +105,11 @@ class Training:
         computation: Computation | None = None,
         objective: Objective | None = None,
         optimiser: MakeOptimiser | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.autoencoder = autoencoder
         self.spec = spec
+        self.processes = processes
         self.computation = computation or Computation()
         self.device = autoencoder.device
         check_precision(self.computation.precision, self.device)
@@ -110,10 +118,10 @@ class Training:
         self.objective, layout = check_once(autoencoder, self.splits, wanted)
         if autoencoder.declaration is None:
             require_same_sites(autoencoder, self.splits.train, spec.batch_size)
-        require_batches_that_train(autoencoder, self.objective, self.splits.train, spec.batch_size)
         train, precision = self.splits.train, self.computation.precision
+        require_batches_that_train(autoencoder, self.objective, train, spec.batch_size, processes)
         self.take_step = Step(
-            autoencoder, self.objective, train, spec, layout, precision, optimiser
+            autoencoder, self.objective, train, spec, layout, precision, optimiser, processes
         )
         self.tally = self.take_step.tally
         steps_per_epoch = -(-len(self.splits.train) // spec.batch_size)
@@ -167,21 +175,23 @@ class Training:
             DivergenceError: The loss or a gradient is not finite.
         """
         history = History()
+        self.take_step.exchange.agreed = False
         self._started = time.monotonic() - self.seconds
         with pyro.validation_enabled(False), tf32(self.computation.precision):
-            if self.step == 0:
+            self._copy_first()
+            if self.step == 0 and self.processes.is_first:
                 self.watch.untrained = self._judge()
             if not self.finished:
                 self._prepare()
             for callback in callbacks:
                 callback.on_start(self)
             good = None if self.anomaly_mode else self.state_dict()
-            while not (self.finished or self.interrupted):
+            while not self._is_over():
                 self._train_epoch(callbacks)
                 if not self._is_finite():
                     if good is None:
-                        culprit = find_parameter(self.autoencoder)
-                        raise self._divergence(self.step, "update", culprit)
+                        where = divergence_at(self.step, self.budget)
+                        raise where("update", find_parameter(self.autoencoder))
                     logger.warning("epoch %d is not finite, and is repeated", self.epoch + 1)
                     self.load_state_dict(good)
                     self.anomaly_mode, good = True, None
@@ -193,6 +203,7 @@ class Training:
                         callback.on_epoch_end(self, records)
                         for warning in self.warnings[known:]:
                             callback.on_warning(self, warning)
+                    self._copy_first()
                     good = None if self.anomaly_mode else self.state_dict()
             for callback in callbacks:
                 callback.on_end(self)
@@ -208,7 +219,8 @@ class Training:
         These are the best by validation ELBO, with early stopping always, and without unless the
         last have a lower loss: not every objective maximises the ELBO at β = 1.
         """
-        self.kept, judgement = self._choose_weights()
+        last = Kept("last", self.epoch, self.elbo)
+        self.kept, judgement = choose(self.autoencoder, self.best, last, self.spec, self._judge)
         self.watch.conclude(self.kept, judgement)
 
     def state_dict(self) -> dict[str, Any]:
@@ -241,26 +253,6 @@ class Training:
         self.probabilities = state.get("probabilities")
         set_stream_state(state["random"], self.device)
 
-    def _choose_weights(self) -> tuple[Kept, Judgement]:
-        """Load the weights that are kept, and judge them."""
-        best, last = (
-            Kept("best", self.best.epoch, self.best.elbo),
-            Kept("last", self.epoch, self.elbo),
-        )
-        if self.spec.early_stopping is not None:
-            self.use_best()
-            return best, self._judge()
-        judged_last = self._judge()
-        if not 0 < best.epoch < self.epoch:
-            return last, judged_last
-        weights = self._weights()
-        self.use_best()
-        judged_best = self._judge()
-        if not judged_last.mean_loss < judged_best.mean_loss:
-            return best, judged_best
-        self.autoencoder.load_state_dict(weights)
-        return last, judged_last
-
     def _prepare(self) -> None:
         """Decide how steps are taken, and capture them."""
         self.autoencoder.train()
@@ -269,21 +261,23 @@ class Training:
                 len(self.splits.train), device=self.splits.train.rows.device
             )
         size, data = self.spec.batch_size, len(self.splits.train)
-        full, rest = divmod(data, size)
-        counts = {size: full * self.spec.epochs, rest: self.spec.epochs if rest else 0}
-        sizes = {size: count for size, count in counts.items() if count}
-        self.execution = prepare(self.take_step, self.computation, sizes)
+        sizes: Counter[int] = Counter()  # of the share of a batch, and how often
+        for batch, count in ((size, data // size), (data % size, 1)):
+            sizes[self.processes.share_of(batch)] += count * self.spec.epochs
+        del sizes[0]
+        if found := {share: count for share, count in sizes.items() if count}:
+            self.execution = prepare(self.take_step, self.computation, found)
 
     def _train_epoch(self, callbacks: Sequence[Callback]) -> None:
         """Take the remaining steps of the current epoch, unless a value is not finite."""
         self.autoencoder.train()
         done = self.step % self.budget.steps_per_epoch
         if self.spec.resampling is not None and done == 0:
-            self.probabilities = self._drawing_probabilities(self.spec.resampling)
+            self.probabilities = self._draw_from(self.spec.resampling)
         if self.probabilities is not None and self.take_step.importance is not None:
             self.take_step.importance.copy_(importance(self.probabilities))
         order = self._order().to(self.splits.train.rows.device)[done * self.spec.batch_size :]
-        while len(order) and not self.interrupted:
+        while len(order) and not self._stops():
             before = self.step
             order = order[self._take_steps(order) :]
             self.seconds = time.monotonic() - self._started
@@ -291,6 +285,27 @@ class Training:
                 callback.on_step(self)
             if self.step // CHECK_EVERY > before // CHECK_EVERY and not self.tally.loss.isfinite():
                 return
+
+    def _stops(self) -> bool:
+        """True if training was interrupted; several processes stop after the same step."""
+        if self.processes.alone:
+            return self.interrupted
+        exchange = self.take_step.exchange
+        exchange.wanted = self.interrupted
+        if exchange.agreed:
+            self.interrupted = True
+        return exchange.agreed
+
+    def _is_over(self) -> bool:
+        """True if training ends here, as the first process finds, or is interrupted anywhere."""
+        found = self.processes.gather((self.interrupted, self.finished))
+        if interrupted := any(each for each, _ in found):
+            self.interrupted = True  # never false: a signal may have come meanwhile
+        return interrupted or found[0][1]
+
+    def _copy_first(self) -> None:
+        """Have the first process's weights, whatever a callback has made of them."""
+        self.processes.copy_first([*tensors_of(self.autoencoder).values()])
 
     def _take_steps(self, order: Tensor) -> int:
         """Take the next step, or several at once; return the number of observations used.
@@ -306,10 +321,12 @@ class Training:
             self.step += replay.count
             return replay.data
         self.take_step.set(self.take_step.settings_at(self.step, self.budget))
+        if not self.processes.is_first:
+            reseed(self.device, self.spec.seed, self.processes.rank, self.step)
         index, rest = order.tensor_split([self.spec.batch_size])
-        self.splits.train.read_ahead(rest[: self.spec.batch_size])
+        self.splits.train.read_ahead(self.processes.share(rest[: self.spec.batch_size]))
         if self.anomaly_mode:
-            self._take_watched_step(index)
+            take_watched(self.take_step, index, divergence_at(self.step + 1, self.budget))
         else:
             self.take_step(index)
         self.step += 1
@@ -321,46 +338,31 @@ class Training:
             return epoch_order(self.spec.seed, self.epoch, len(self.splits.train))
         return drawn_order(self.spec.seed, self.epoch, self.probabilities)
 
-    def _drawing_probabilities(self, spec: ResamplingSpec) -> Tensor:
-        z = codes(self.autoencoder, self.splits.train)
-        if not z.isfinite().all():
-            batch = self.splits.train.batch((~z.isfinite().all(1)).nonzero()[:1, 0]).to(
-                self.device
-            )
-            culprit = find_divergence(self.autoencoder, batch)
-            raise self._divergence(self.step + 1, "latent of an observation", culprit)
-        return drawing_probabilities(z, spec)
-
-    def _take_watched_step(self, index: Tensor) -> None:
-        """Take a step as programs, with checks for non-finite values.
-
-        Raises:
-            DivergenceError: The loss or a gradient is not finite.
-        """
-        random = stream_state(self.device)
-        batch, weights = self.take_step.batch(index)
-        inputs = self.take_step.inputs(batch, weights)
-        total, *gradients = self.take_step.differentiate(*inputs)
-        loss = total[LOSS]
-        if not all(number.isfinite().all() for number in (loss, *gradients)):
-            for parameter, gradient in zip(self.take_step.parameters, gradients, strict=True):
-                parameter.grad = gradient
-            set_stream_state(random, self.device)
-            what = "gradient" if loss.isfinite() else "loss"
-            raise self._divergence(self.step + 1, what, find_divergence(self.autoencoder, batch))
-        self.take_step.update(total, gradients, len(index))
+    def _draw_from(self, spec: ResamplingSpec) -> Tensor:
+        where = divergence_at(self.step + 1, self.budget)
+        z = self.processes.together(lambda: finite_codes(self.take_step, where))
+        probabilities = drawing_probabilities(z, spec)
+        self.processes.copy_first([probabilities])
+        return probabilities
 
     def _end_epoch(self) -> list[Record]:
         beta = self.take_step.beta.item()
         where = {"epoch": self.epoch, "step": self.step, "beta": beta}
         train = self.tally.summary()
-        validation = evaluate(self.autoencoder, self.splits.validation, self.objective, beta=beta)
+        validation = evaluate(
+            self.autoencoder,
+            self.splits.validation,
+            self.objective,
+            beta=beta,
+            processes=self.processes,
+        )
         self.tally.reset()
         self.seconds = time.monotonic() - self._started
         self.elbo = validation.elbo
         if is_better(self.elbo, self.best.elbo, self.spec):
             self.best = Best(self.elbo, self.epoch, self._weights())
-        self.watch.see(self.epoch, train, validation)
+        if self.processes.is_first:
+            self.watch.see(self.epoch, train, validation)
         return [
             Record.of(train, split="train", seconds=self.seconds, **where),
             Record.of(validation, split="validation", seconds=self.seconds, **where),
@@ -368,14 +370,9 @@ class Training:
 
     def _judge(self) -> Judgement:
         """Judge the current weights, at the settings of the last step of the budget."""
-        step = self.take_step
-        now = step.written
-        step.set(step.settings_at(self.budget.steps - 1, self.budget))
-        beta = step.beta.item()
-        found = judged(self.autoencoder, self.splits.validation, self.objective, beta)
-        if now is not None:
-            step.set(now)
-        return found
+        with self.take_step.set_to(self.budget.steps - 1, self.budget):
+            beta = self.take_step.beta.item()
+            return judged(self.autoencoder, self.splits.validation, self.objective, beta)
 
     def _settings(self, step: int) -> tuple[float, float]:
         """β and the setting of the objective."""
@@ -389,10 +386,6 @@ class Training:
         """True if the epoch's losses and the weights after it are finite."""
         numbers = [self.tally.loss, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
-
-    def _divergence(self, step: int, what: str, culprit: str) -> DivergenceError:
-        epoch = 1 + (step - 1) // self.budget.steps_per_epoch
-        return DivergenceError(f"epoch {epoch}, step {step}: the {what} is not finite; {culprit}")
 
 
 def resident(splits: Splits, device: torch.device) -> Splits:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from pyrovae.compute.capture import Captured, capture
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.precision import networks_in
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Dataset
@@ -18,6 +20,7 @@ from pyrovae.objectives.schedules import Budget, beta_at, rate_at
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
+from pyrovae.training.exchange import Exchange
 from pyrovae.training.optimisers import MakeOptimiser, TorchOptimiser, build_optimiser
 from pyrovae.training.parameters import trained_parameters
 from pyrovae.training.simulated import SimulatedLoss
@@ -37,12 +40,14 @@ class Step:
         layout: Layout of the reported sums.
         precision: Precision of the networks.
         optimiser: Makes another optimiser than the specification's.
+        processes: The processes that share each batch.
 
     Attributes:
         settings: β, learning rate, and the setting of the objective, ``(3,)``.
         written: Current values of ``settings``, as numbers; None if unknown.
         importance: Weight of each observation in reports, ``(data,)``; None if all are equal.
         captured: Loss and gradients as graphs, by size of the batch.
+        exchange: The sum over the processes.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Step:
         layout: Layout,
         precision: Precision = "float32",
         optimiser: MakeOptimiser | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.autoencoder = autoencoder
         self.objective = objective
@@ -82,6 +88,8 @@ class Step:
         self.written: tuple[float, float, float] | None = None
         self.importance: Tensor | None = None
         self.captured: dict[int, Captured] = {}
+        self.processes = processes
+        self.exchange = Exchange(processes)
 
     @property
     def is_resident(self) -> bool:
@@ -100,12 +108,35 @@ class Step:
             self.settings.copy_(torch.tensor(settings), non_blocking=True)
             self.written = settings
 
+    @contextmanager
+    def set_to(self, step: int, budget: Budget) -> Iterator[None]:
+        """The settings of another step, for a while."""
+        now = self.written
+        self.set(self.settings_at(step, budget))
+        yield
+        if now is not None:
+            self.set(now)
+
     def __call__(self, index: Tensor) -> None:
-        """Take the step with the observations ``index`` of the training data, ``(batch,)``."""
-        inputs = self.inputs(*self.batch(index))
-        captured = self.captured.get(len(index))
-        total, *gradients = (captured or self.differentiate)(*inputs)
-        self.update(total, gradients, len(index))
+        """Take the step with the observations ``index`` of the training data, ``(batch,)``.
+
+        Each of several processes has its share of them.
+        """
+        own = self.processes.share(index)
+        captured = self.captured.get(len(own), self.differentiate)
+        total, *gradients = captured(*self.inputs(*self.batch(own))) if len(own) else self.zeros()
+        self.finish(total, gradients, len(own), len(index))
+
+    def finish(self, total: Tensor, gradients: Sequence[Tensor], own: int, count: int) -> None:
+        """Sum over the processes, and update.
+
+        Args:
+            total: Sums of the own observations.
+            gradients: Gradients of their mean loss.
+            own: Number of the own observations.
+            count: Number of all.
+        """
+        self.update(*self.exchange(total, gradients, own / count), count)
 
     def batch(self, index: Tensor) -> tuple[Batch, Tensor | None]:
         """The observations and their weights, on the programs' device."""
@@ -137,12 +168,16 @@ class Step:
                 simulated = self.simulated(batch, self.beta)
             gradients = self.simulated.mixed(self.parameters, gradients, simulated)
         with torch.no_grad():
-            if self.spec.clip_norm is not None:
-                gradients = clipped(gradients, self.spec.clip_norm)
             return [sums(loss, terms, weights), *gradients]
 
+    def zeros(self) -> list[Tensor]:
+        """What :meth:`differentiate` gives for no observations."""
+        return [torch.zeros_like(each) for each in (self.tally.sums, *self.parameters)]
+
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:
-        """Update the parameters and the running sums."""
+        """Clip the gradients, update the parameters and the running sums."""
+        if self.spec.clip_norm is not None:
+            gradients = clipped(gradients, self.spec.clip_norm)
         # A number on the CPU needs no tensor.
         rate = self.rate.item() if self.rate.is_cpu else self.rate
         self.optimiser.update(gradients, rate)

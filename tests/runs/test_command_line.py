@@ -16,7 +16,7 @@ from pyrovae.compare import main as compare
 from pyrovae.objectives import Objective
 from pyrovae.programs.program_file import ProgramFile
 from pyrovae.runs.command_line import run
-from pyrovae.runs.train import interruptible
+from pyrovae.runs.interruption import interruptible
 from pyrovae.train import main
 
 

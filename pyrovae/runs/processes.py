@@ -1,0 +1,83 @@
+"""Checks of the processes that train one run together, and the end of a run that has lost one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyrovae.compute.distributed import Processes
+from pyrovae.errors import LostProcessError, SpecError
+from pyrovae.report import console
+from pyrovae.runs.facts import LOCK
+from pyrovae.runs.writing import Identity
+from pyrovae.specs import InferenceSpec
+from pyrovae.training.loop import Training
+
+# A network file system shows a new file after some seconds.
+UNTIL_SEEN = 10.0
+
+
+def require_enough(spec: InferenceSpec, processes: Processes) -> None:
+    """Refuse more processes than there are observations in a batch.
+
+    Raises:
+        SpecError: Some would have nothing to do.
+    """
+    if processes.size > spec.batch_size:
+        raise SpecError(
+            f"{processes.size} processes share batches of inference.batch_size = "
+            f"{spec.batch_size} observations: start at most {spec.batch_size}"
+        )
+
+
+def require_same(training: Training, processes: Processes) -> None:
+    """Refuse processes that would train something else than the first.
+
+    Raises:
+        SpecError: Says in what one differs.
+    """
+    own = Identity.of(training)
+    first, computation, device = processes.first((own, training.computation, training.device.type))
+    if own.fingerprint != first.fingerprint:
+        raise SpecError("its data are others than those of process 0: copy them to every machine")
+    if own.declarations != first.declarations:
+        raise SpecError("its specification is another one than that of process 0")
+    if training.computation != computation:
+        raise SpecError("its --compile or --precision is another one than that of process 0")
+    if training.device.type != device:
+        raise SpecError(
+            f"it would train on {training.device.type} and process 0 on {device}: choose --device"
+        )
+
+
+def require_shared(folder: Path) -> None:
+    """Refuse an output folder that is not the one into which the first process writes.
+
+    Raises:
+        SpecError: It does not see the first process's lock.
+    """
+    until = time.monotonic() + UNTIL_SEEN
+    while not (folder / LOCK).exists():
+        if time.monotonic() > until:
+            raise SpecError(
+                f"its {folder.absolute()} is not the folder that process 0 writes to: "
+                "--output has to be on a file system that all machines share"
+            )
+        time.sleep(0.2)
+
+
+@contextmanager
+def saying_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Add to the error about a lost process how its run goes on.
+
+    Raises:
+        LostProcessError: The longer one.
+    """
+    try:
+        yield
+    except LostProcessError as error:
+        if str(error):
+            raise LostProcessError(console.lost(str(error), str(folder))) from None
+        raise
