@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -23,6 +23,7 @@ from pyrovae.objectives import SampledELBO
 from pyrovae.programs.autoencoder import Autoencoder, Formulas
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.specs.own import members
 from pyrovae.training.loop import Callback
 from pyrovae.training.step import Step
 
@@ -33,7 +34,7 @@ EAGER = Computation(compile="off")
 
 
 def kinds(union: Any) -> list[str]:
-    return [each.model_fields["kind"].default for each in get_args(get_args(union)[0])]
+    return [each.model_fields["kind"].default for each in members(union)]
 
 
 @pytest.fixture
