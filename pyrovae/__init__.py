@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyrovae.programs.autoencoder import Autoencoder as Autoencoder
     from pyrovae.programs.building import build as build
     from pyrovae.programs.vae import VAE as VAE
+    from pyrovae.runs.export import export_networks as export_networks
     from pyrovae.runs.loading import load as load
     from pyrovae.runs.open_run import open_run as open_run
     from pyrovae.runs.weights import load_weights as load_weights
@@ -45,6 +46,7 @@ _HOMES = {
     "Training": "training.loop",
     "VAE": "programs.vae",
     "build": "programs.building",
+    "export_networks": "runs.export",
     "fit": "training.fit",
     "from_pyro_mcmc": "diagnosis.arviz_converters",
     "from_pyro_svi": "diagnosis.arviz_converters",
@@ -69,6 +71,7 @@ __all__ = [
     "Tracking",
     "Training",
     "build",
+    "export_networks",
     "fit",
     "from_pyro_mcmc",
     "from_pyro_svi",

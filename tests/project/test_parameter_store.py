@@ -42,6 +42,7 @@ QUICK: dict[str, Call] = {
     "Training": lambda vae, data: pyrovae.Training(vae, data, pyrovae.InferenceSpec(epochs=1)),
     "save": lambda vae, data: pyrovae.save(vae, "vae.safetensors"),
     "load": lambda vae, data: pyrovae.load("vae.safetensors"),
+    "export_networks": lambda vae, data: pyrovae.export_networks(vae, "served"),
     "load_weights": lambda vae, data: pyrovae.load_weights(vae, "vae.safetensors"),
     "local_posterior": lambda vae, data: pyrovae.local_posterior(vae, data, refine_steps=2),
     "log_evidence": lambda vae, data: pyrovae.log_evidence(vae, data, samples=4),
