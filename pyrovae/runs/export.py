@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrovae.errors import PyrovaeError, SpecError, nearest, reason
+from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.vae import VAE
 from pyrovae.runs.atomic_files import write_atomically
 
@@ -53,7 +54,7 @@ class Decoder(nn.Module):
 
 
 def export_networks(
-    vae: VAE,
+    vae: Autoencoder,
     folder: str | Path,
     format: Format = "pt2",
     parts: Sequence[Part] = get_args(Part),

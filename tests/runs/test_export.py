@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,11 @@ def test_files_hold_the_models_own_functions(few_digits: Splits, tmp_path: Path)
     reason="onnx, onnxscript and onnxruntime are not installed",
 )
 def test_so_do_onnx_files(few_digits: Splits, tmp_path: Path) -> None:
-    from onnxruntime import InferenceSession
-
+    runtime = importlib.import_module("onnxruntime")
     for name in MODELS.keys() - {"a flow as prior"}:  # ONNX has no Cholesky factor
         vae = made(name, few_digits)
         for file in pyrovae.export_networks(vae, tmp_path / name, "onnx"):
-            session = InferenceSession(file)
+            session = runtime.InferenceSession(file)
             place = session.get_inputs()[0].name
 
             def run(x: Tensor, session: Any = session, place: str = place) -> list[Tensor]:
