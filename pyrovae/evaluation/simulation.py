@@ -13,7 +13,7 @@ from pyrovae.data import Batch
 from pyrovae.data.batch import KNOWN, X_KNOWN
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.enumeration import can_enumerate
-from pyrovae.programs.observed_values import drawn_anew, filled_in, observations, shown
+from pyrovae.programs.observed_values import drawn_anew, filled_in, is_hidden, observations
 from pyrovae.programs.plates import Plates
 from pyrovae.programs.traces import missing_values, sites_by_role
 
@@ -61,7 +61,7 @@ def simulate(autoencoder: Autoencoder, like: Batch | Tensor) -> Simulated:
             latent = autoencoder.traces(like[:2]).latent
     plates = Plates.of(trace, count=len(like))
     codes = [plates.vectors(sites[name])[0] for name in latent]
-    seen = {name: site for name, site in seen.items() if shown(site).any()}
+    seen = {name: site for name, site in seen.items() if not is_hidden(site)}
     drawn = filled_in(seen, {name: drawn_anew(site) for name, site in seen.items()}, like)
     tensors = {name: tensor.to(like.variables[name].dtype) for name, tensor in drawn.items()}
     x, *others = (tensors.get(name, tensor) for name, tensor in like.variables.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -143,22 +143,32 @@ def mean_of(name: str, fn: Any) -> Tensor:
 
 def shown(site: Site) -> Tensor:
     """True for each value of a site that no mask hides, to be broadcast to the value."""
-    value, fn = site["value"], site["fn"]
-    seen = _as_mask(True if site["mask"] is None else site["mask"], value)
-    seen = seen.reshape(seen.shape + (1,) * fn.event_dim)
+    seen = torch.full((), True, device=site["value"].device)
+    for mask, event_dim in _masks(site):
+        if isinstance(mask, Tensor):
+            seen = seen & mask.bool().reshape(mask.shape + (1,) * event_dim)
+        elif not mask:
+            seen = torch.zeros_like(seen)
+    return seen.reshape((1,) * (site["fn"].event_dim - seen.ndim) + seen.shape)
+
+
+def is_hidden(site: Site) -> bool:
+    """True if masks hide all values of a site. Reads no tensor where the masks are none."""
+    masks = [mask for mask, _ in _masks(site)]
+    if any(isinstance(mask, Tensor) for mask in masks):
+        return not shown(site).any()
+    return not all(masks)
+
+
+def _masks(site: Site) -> Iterator[tuple[bool | Tensor, int]]:
+    """The masks of a site and of its distribution, each with the length of its events."""
+    fn = site["fn"]
+    if site["mask"] is not None:
+        yield site["mask"], fn.event_dim
     while isinstance(fn, Independent | MaskedDistribution):
         if isinstance(fn, MaskedDistribution):
-            inner = _as_mask(fn._mask, value)
-            seen = seen & inner.reshape(inner.shape + (1,) * fn.event_dim)
+            yield fn._mask, fn.event_dim
         fn = fn.base_dist
-    return seen.bool()
-
-
-def _as_mask(mask: bool | Tensor, value: Tensor) -> Tensor:
-    """A mask as a tensor, on the value's device if it is not one yet."""
-    if isinstance(mask, Tensor):
-        return mask
-    return torch.full((), mask, dtype=torch.bool, device=value.device)
 
 
 def innermost(fn: Any) -> Any:

@@ -172,6 +172,7 @@ def test_every_objective(assert_runs: Any, small: Any) -> None:
 INFERENCES: list[dict[str, Any]] = [
     {"optimiser": {"kind": "adamw"}},
     {"frozen": "model"},
+    {"simulated": {"share": 0.5}},
 ]
 
 
