@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from pyrovae import VAE, ModelSpec, build
@@ -14,6 +17,7 @@ from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, from_arrays
 from pyrovae.errors import SpecError
 from pyrovae.objectives.elbo import SampledELBO
+from pyrovae.programs.observed_values import is_hidden, shown
 
 N = 6
 
@@ -96,3 +100,19 @@ def test_units_are_those_of_the_known_values() -> None:
     hidden = ~seen.others["x_known"]
     at_mean = vae.encode(torch.where(hidden, units.loc, seen.x))
     torch.testing.assert_close(vae.encode(seen.x, ~hidden).mean, at_mean.mean)
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_mask_that_is_one_number_hides_all_or_nothing(visible: bool) -> None:
+    def outside() -> None:
+        with poutine.mask(mask=visible):
+            pyro.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+
+    def inside() -> None:
+        pyro.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1).mask(visible))
+
+    for program in (outside, inside):
+        site = poutine.trace(program).get_trace().nodes["x"]
+        assert shown(site).shape == (1,)
+        assert bool(shown(site)) == visible
+        assert is_hidden(site) == (not visible)
