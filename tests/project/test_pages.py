@@ -154,7 +154,7 @@ def sprites() -> Splits:
 
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are one empty figure, and a comparison takes fewer simulations."""
+    """Pictures are one empty figure; comparisons and refinements take fewer simulations."""
     figure = Figure(figsize=(1, 1))
     figures = "pyrovae.report.figures"
     monkeypatch.setattr(f"{figures}.draw_figures", lambda *_: [])
@@ -165,3 +165,4 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{figures}.animation.write_gif", lambda *_: None)
     monkeypatch.setattr("pyrovae.runs.explore.PAGE_DPI", 20)
     monkeypatch.setattr("pyrovae.diagnosis.comparison.SIMULATIONS", 20)
+    monkeypatch.setattr("pyrovae.diagnosis.agreement.SIMULATIONS", 100)
