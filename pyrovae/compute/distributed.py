@@ -195,5 +195,5 @@ def _store() -> Any:
 
 
 def _said(error: RuntimeError) -> str:
-    """What torch says, without the place in its source."""
+    """Message of torch, without the place in its source."""
     return re.sub(r"^\[[^]]*\] ", "", reason(error)).partition(". ")[0][:80]

@@ -154,7 +154,7 @@ def content(data: Annotated, layer: str | None, labels: Any = None) -> Content:
 
 def rows_content(rows: Reader, labels: Any, name: str, columns: tuple[str, ...] = ()) -> Content:
     """Observations that are sparse or in a file, dense in memory up to 1 GiB."""
-    if not in_memory(rows):
+    if not fits_in_memory(rows):
         return Content(from_reader(rows, labels, name=name, columns=columns), name)
     values = {"x": dense(rows), "labels": labels, "columns": columns}
     if isinstance(rows, WholeRows):
@@ -162,7 +162,7 @@ def rows_content(rows: Reader, labels: Any, name: str, columns: tuple[str, ...] 
     return Content(values, name)
 
 
-def in_memory(rows: Reader) -> bool:
+def fits_in_memory(rows: Reader) -> bool:
     """True for rows that are in memory, or are held there when they are dense."""
     inner = rows.rows if isinstance(rows, WholeRows) else rows
     return isinstance(inner, ArrayRows) or 4 * int(np.prod(rows.shape)) <= IN_MEMORY

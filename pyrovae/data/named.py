@@ -117,7 +117,7 @@ def source_is_named(source: Any) -> bool:
 def content(
     source: Any, labels: Any, root: str | Path, download: bool, layer: str | None = None
 ) -> Content:
-    """What a name, a path or an object in memory stands for; arguments of :func:`load_data`."""
+    """Content of a name, a path or an object in memory; arguments of :func:`load_data`."""
     if is_anndata(source):
         return anndata.content(of_object(source), layer, labels)
     if layer is not None:

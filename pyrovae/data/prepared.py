@@ -89,7 +89,7 @@ def _seen(name: str, x: Tensor | Source, contract: Contract) -> Dataset:
 def _of_layer(adata: Any, layer: str | None, contract: Contract) -> Dataset:
     """All observations of a layer, those of a large one as they lie."""
     rows, columns, counts, name = anndata.chosen(anndata.of_object(adata), layer)
-    if anndata.in_memory(rows):
+    if anndata.fits_in_memory(rows):
         values = anndata.dense(rows).astype(np.float32)
         check_finite(values, name)
         found = _seen(name, as_tensor(values), contract)

@@ -138,7 +138,7 @@ def kl_kinds(training: Training) -> dict[str, Kind]:
 
 
 def _processes(training: Training) -> dict[str, str]:
-    """How several processes share the work."""
+    """The line of the plan about several processes."""
     processes = training.processes
     if processes.alone:
         return {}

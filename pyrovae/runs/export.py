@@ -25,11 +25,11 @@ Format = Literal["pt2", "onnx"]
 TOLERANCE = 1e-5
 PACKAGES = {"pt2": (), "onnx": ("onnx", "onnxscript")}
 
-Run = Callable[[Tensor], Sequence[Tensor]]
+Program = Callable[[Tensor], Sequence[Tensor]]
 """An exported program."""
 
 
-class Encoder(nn.Module):
+class EncoderProgram(nn.Module):
     """From data ``(batch, *shape)`` to mean and, if known, standard deviation of q(z | x)."""
 
     def __init__(self, vae: VAE, x: Tensor) -> None:
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
         return tuple(getattr(found, name) for name in self.outputs)
 
 
-class Decoder(nn.Module):
+class DecoderProgram(nn.Module):
     """From latents ``(batch, latent_dim)`` to the mean of p(x | z)."""
 
     def __init__(self, vae: VAE) -> None:
@@ -126,9 +126,9 @@ def _export(vae: VAE, part: Part, path: Path, format: Format) -> Path:
 def _network(vae: VAE, part: Part) -> tuple[nn.Module, Tensor]:
     """A part, and two inputs of it."""
     if part == "decoder":
-        return Decoder(vae), torch.linspace(-1, 1, 2 * vae.prior.latent_dim).reshape(2, -1)
+        return DecoderProgram(vae), torch.linspace(-1, 1, 2 * vae.prior.latent_dim).reshape(2, -1)
     x = torch.zeros(2, *(vae.shape or ()))
-    encoder = Encoder(vae, x)
+    encoder = EncoderProgram(vae, x)
     if "mean" not in encoder.outputs:
         raise SpecError(
             "export_networks(vae, folder): the mean of q(z | x) is not known, only draws from it; "
@@ -137,14 +137,14 @@ def _network(vae: VAE, part: Part) -> tuple[nn.Module, Tensor]:
     return encoder, x
 
 
-def _pt2(program: torch.export.ExportedProgram) -> tuple[bytes, Run]:
+def _pt2(program: torch.export.ExportedProgram) -> tuple[bytes, Program]:
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     content = buffer.getvalue()
     return content, torch.export.load(io.BytesIO(content)).module()
 
 
-def _onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Run]:
+def _onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Program]:
     found: Any = torch.onnx.export(program, dynamo=True, verbose=False)
     content = found.model_proto.SerializeToString()
     reference = importlib.import_module("onnx.reference")

@@ -146,8 +146,9 @@ def _train_into(
     callbacks: Sequence[Callback],
 ) -> TrainedRun:
     processes = training.processes
-    processes.first(folder)
-    processes.together(lambda: require_shared(folder))
+    if not processes.alone:
+        processes.first(folder)
+        processes.together(lambda: require_shared(folder))
     run, saved = begin_or_resume(folder, request, training, command)
     with saying_how_to_go_on(folder), true_status(run):
         trackers = trackings(request, folder)

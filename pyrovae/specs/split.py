@@ -1,4 +1,4 @@
-"""How data are split into training, validation and test data. Imports no torch."""
+"""Splits into training, validation and test data. Imports no torch."""
 
 from __future__ import annotations
 

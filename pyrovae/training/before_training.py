@@ -159,9 +159,5 @@ def require_batches_that_train(
 
 def _leaves_one(count: int, size: int, processes: Processes) -> bool:
     """True if some process has a single one of a batch's observations."""
-    shares = [
-        len(range(rank, batch, processes.size))
-        for batch in {min(size, count), count % size}
-        for rank in range(processes.size)
-    ]
-    return 1 in shares
+    n = processes.size
+    return any(1 in (batch // n, -(-batch // n)) for batch in (min(size, count), count % size))

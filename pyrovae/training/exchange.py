@@ -1,4 +1,4 @@
-"""What processes that train together tell one another in each step."""
+"""Exchange in each step between processes that train together."""
 
 from __future__ import annotations
 

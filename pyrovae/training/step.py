@@ -171,7 +171,7 @@ class Step:
             return [sums(loss, terms, weights), *gradients]
 
     def zeros(self) -> list[Tensor]:
-        """What :meth:`differentiate` gives for no observations."""
+        """Sums and gradients of no observations, as of :meth:`differentiate`."""
         return [torch.zeros_like(each) for each in (self.tally.sums, *self.parameters)]
 
     def update(self, total: Tensor, gradients: Sequence[Tensor], count: int) -> None:

@@ -33,7 +33,7 @@ def made(name: str, data: Splits) -> VAE:
     return vae
 
 
-def assert_same(vae: VAE, part: str, run: export.Run, count: int) -> None:
+def assert_same(vae: VAE, part: str, run: export.Program, count: int) -> None:
     vae.eval()
     if part == "decoder":
         z = torch.randn(count, vae.prior.latent_dim)
@@ -101,7 +101,7 @@ def test_a_guide_without_a_known_mean_leaves_the_decoder(
 def test_what_differs_from_the_model_is_not_written(
     few_digits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(program: Any) -> tuple[bytes, export.Run]:
+    def wrong(program: Any) -> tuple[bytes, export.Program]:
         return b"", lambda x: [y + 1e-3 for y in program.module()(x)]
 
     monkeypatch.setattr(export, "_pt2", wrong)
