@@ -30,7 +30,7 @@ NO_MEMORY = (
 )
 
 NO_GPU_MEMORY = (
-    "there is not enough GPU memory: halve inference.batch_size, or choose fewer particles, "
+    "there is not enough GPU memory: set inference.accumulate = 2, or choose fewer particles, "
     "smaller widths or --device cpu"
 )
 

@@ -41,6 +41,22 @@ def why_no_toml(error: ValueError | RecursionError) -> str:
     return "a number has too many digits" if "int_max_str_digits" in str(error) else reason(error)
 
 
+def by_key(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a tree by dotted key.
+
+    Example:
+        >>> by_key({"prior": {"kind": "vamp"}, "latent_dim": 2})
+        {'prior.kind': 'vamp', 'latent_dim': 2}
+    """
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            values |= by_key(value, f"{prefix}{key}.")
+        else:
+            values[prefix + key] = value
+    return values
+
+
 class Spec(BaseModel):
     """A table of a TOML file: frozen and strict; unknown keys are errors.
 

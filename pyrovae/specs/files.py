@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pyrovae.errors import SpecError, nearest, short
-from pyrovae.specs.base import Spec, read_toml, why_no_toml
+from pyrovae.specs.base import Spec, by_key, read_toml, why_no_toml
 from pyrovae.specs.error_messages import explain
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
@@ -225,19 +225,3 @@ def _blame(key: str, overrides: Tree | None, spec: type[Spec]) -> str | None:
         if f"{key}.".startswith(f"{table}."):
             return f"--set {spec.section}.{override}"
     return None
-
-
-def by_key(tree: Tree, prefix: str = "") -> Tree:
-    """The values of a tree by dotted key.
-
-    Example:
-        >>> by_key({"prior": {"kind": "vamp"}, "latent_dim": 2})
-        {'prior.kind': 'vamp', 'latent_dim': 2}
-    """
-    values: Tree = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            values |= by_key(value, f"{prefix}{key}.")
-        else:
-            values[prefix + key] = value
-    return values

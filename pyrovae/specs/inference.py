@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from pyrovae.specs.base import Count, Few, NonNegative, Positive, Size, Spec
+from pyrovae.specs.base import Count, Few, NonNegative, Positive, Size, Spec, by_key
 from pyrovae.specs.guides import DiagonalGuideSpec, GuideSpec
 from pyrovae.specs.objectives import (
     ELBOSpec,
@@ -25,6 +25,16 @@ from pyrovae.specs.simulated import SimulatedSpec
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _joined(tree: Any) -> Any:
+    return by_key(tree) if isinstance(tree, dict) else tree
+
+
+RatesOfParts = Annotated[
+    dict[str, Positive], Field(min_length=1), BeforeValidator(_joined)  # a.b = 1, or "a.b" = 1
+]
+"""Learning rates of parts of the autoencoder, by what the names of their parameters begin with."""
 
 
 class ConstantBetaSpec(Spec):
@@ -61,6 +71,7 @@ class AdamFamilySpec(Spec):
     """Keys common to Adam and its relatives."""
 
     learning_rate: Positive = 1e-3
+    learning_rates: RatesOfParts | None = None
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
     eps: Positive = 1e-8
     weight_decay: NonNegative = 0.0
@@ -90,6 +101,7 @@ class OwnOptimiserSpec(OwnSpec):
     """An optimiser of torch's or of a user's own, such as ``torch.optim:SGD``."""
 
     learning_rate: Positive = 1e-3
+    learning_rates: RatesOfParts | None = None
 
 
 OptimiserSpec = Annotated[AdamSpec | AdamWSpec | AdamaxSpec | OwnOptimiserSpec, BY_KIND]
@@ -142,6 +154,7 @@ class InferenceSpec(Spec):
 
     epochs: Size = 100
     batch_size: Count = 128
+    accumulate: Count = 1
     seed: Seed = 0
     clip_norm: Positive | None = None
     guide: GuideSpec = DiagonalGuideSpec()
@@ -149,6 +162,7 @@ class InferenceSpec(Spec):
     beta: BetaSpec = ConstantBetaSpec()
     optimiser: OptimiserSpec = AdamSpec()
     learning_rate_schedule: RateSpec = ConstantRateSpec()
+    ema_decay: Momentum | None = None
     early_stopping: EarlyStoppingSpec | None = None
     resampling: ResamplingSpec | None = Field(default=None, discriminator="kind")
     simulated: SimulatedSpec | None = None
@@ -161,6 +175,15 @@ class InferenceSpec(Spec):
             raise ValueError(
                 f"inference.objective.kind = '{self.objective.kind}' compares the data of a batch "
                 "with each other, and inference.batch_size = 1; choose 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_accumulate(self) -> InferenceSpec:
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"inference.accumulate = {self.accumulate} parts of a batch, and "
+                f"inference.batch_size = {self.batch_size}; choose at most {self.batch_size}"
             )
         return self
 

@@ -20,7 +20,9 @@ from pyrovae.objectives.requirements import check
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.programs.traces import density_sites
 from pyrovae.programs.vae import VAE
+from pyrovae.specs import InferenceSpec
 from pyrovae.specs.objectives import ObjectiveSpec
+from pyrovae.training.micro_batches import micro_batches
 
 logger = logging.getLogger("pyrovae")
 
@@ -119,18 +121,25 @@ def require_batches_that_train(
     autoencoder: Autoencoder,
     objective: Objective,
     data: Dataset,
-    size: int,
+    spec: InferenceSpec,
     processes: Processes = ALONE,
 ) -> None:
-    """Refuse batches of one observation, or shares of one, where training needs more.
+    """Refuse parts of batches in which the objective cannot be computed.
 
-    Batch normalisation does, for its variance.
+    An objective that compares observations needs the whole batch; batch normalisation needs two
+    observations, for its variance.
 
     Raises:
-        SpecError: Names a batch size that works.
+        SpecError: Names a batch size that works, or the key that splits batches.
     """
-    count = len(data)
-    if not _leaves_one(count, size, processes):
+    if spec.accumulate > 1 and objective.compares:
+        raise SpecError(
+            f"inference.accumulate = {spec.accumulate} splits batches, and the objective "
+            f"({objective.title}) compares the observations of a batch with each other: choose "
+            "inference.accumulate = 1, or an objective that is a mean over observations"
+        )
+    count, size = len(data), spec.batch_size
+    if not _leaves_one(count, spec, processes):
         return
     device = autoencoder.device
     alone = data.batch(torch.arange(1)).to(device)
@@ -147,17 +156,25 @@ def require_batches_that_train(
         raise
     except Exception as error:  # networks may raise anything
         others = (size + sign * far for far in range(1, count) for sign in (-1, 1))
-        several = (b for b in others if b > 1 and not _leaves_one(count, b, processes))
-        choice = next(several, 2 * processes.size)
+        several = (
+            b
+            for b in others
+            if b > 1
+            and not _leaves_one(count, spec.model_copy(update={"batch_size": b}), processes)
+        )
+        choice = next(several, 2 * processes.size * spec.accumulate)
         where = "" if processes.alone else f" for a process of {processes.size}"
+        single = "a last batch" if spec.accumulate == 1 else "parts of batches"
         raise SpecError(
             f"inference.batch_size = {size} and {count} training data make "
-            f"{'batches' if size == 1 else 'a last batch'} of one observation{where}, which "
+            f"{'batches' if size == 1 else single} of one observation{where}, which "
             f"cannot be trained on alone: {reason(error)}; choose inference.batch_size = {choice}"
         ) from None
 
 
-def _leaves_one(count: int, size: int, processes: Processes) -> bool:
-    """True if some process has a single one of a batch's observations."""
-    n = processes.size
-    return any(1 in (batch // n, -(-batch // n)) for batch in (min(size, count), count % size))
+def _leaves_one(count: int, spec: InferenceSpec, processes: Processes) -> bool:
+    """True if some process sees a single one of a batch's observations at a time."""
+    n, size = processes.size, spec.batch_size
+    shares = (share for batch in (min(size, count), count % size)
+              for share in (batch // n, -(-batch // n)))  # fmt: skip
+    return any(1 in micro_batches(share, spec, processes) for share in shares)

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrovae.compute.capture import tensors_of
 from pyrovae.compute.randomness import set_stream_state, stream_state
 from pyrovae.training.step import Step
 
@@ -98,10 +97,4 @@ def _cuda_graph(run: Callable[[], None]) -> Callable[[], None]:
 
 def _copies(step: Step) -> list[tuple[Tensor, Tensor]]:
     """Every tensor that a step writes, with a copy of its values."""
-    written = [
-        *tensors_of(step.autoencoder).values(),
-        *step.optimiser.tensors(),
-        step.tally.sums,
-        step.settings,
-    ]
-    return [(tensor, tensor.clone()) for tensor in written]
+    return [(tensor, tensor.clone()) for tensor in step.tensors()]

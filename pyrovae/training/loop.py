@@ -35,16 +35,16 @@ from pyrovae.training.early_stopping import Best, Kept, choose, is_better, out_o
 from pyrovae.training.execution import Execution, prepare
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.fit_watch import FitWatch
+from pyrovae.training.micro_batches import micro_batches
 from pyrovae.training.optimisers import MakeOptimiser
 from pyrovae.training.order import drawn_order, epoch_order
 from pyrovae.training.records import History, Record
 from pyrovae.training.resampling import drawing_probabilities, importance
+from pyrovae.training.resident import resident
 from pyrovae.training.step import Step
 from pyrovae.training.watched_step import divergence_at, finite_codes, take_watched
 from pyrovae.training.weight_comparison import Judgement, judged
 
-# Data up to this size (4 GiB) are kept on the device, without worker processes.
-RESIDENT = 2**32
 # Number of steps between checks for non-finite values.
 CHECK_EVERY = 100
 
@@ -119,7 +119,7 @@ class Training:
         if autoencoder.declaration is None:
             require_same_sites(autoencoder, self.splits.train, spec.batch_size)
         train, precision = self.splits.train, self.computation.precision
-        require_batches_that_train(autoencoder, self.objective, train, spec.batch_size, processes)
+        require_batches_that_train(autoencoder, self.objective, train, spec, processes)
         self.take_step = Step(
             autoencoder, self.objective, train, spec, layout, precision, optimiser, processes
         )
@@ -196,22 +196,13 @@ class Training:
                     self.load_state_dict(good)
                     self.anomaly_mode, good = True, None
                 elif self.step % self.budget.steps_per_epoch == 0:
-                    known = len(self.warnings)
-                    records = self._end_epoch()
-                    history += records
-                    for callback in callbacks:
-                        callback.on_epoch_end(self, records)
-                        for warning in self.warnings[known:]:
-                            callback.on_warning(self, warning)
+                    with self.take_step.averaged():
+                        history += self._end_epoch(callbacks)
                     self._copy_first()
                     good = None if self.anomaly_mode else self.state_dict()
             for callback in callbacks:
                 callback.on_end(self)
         return history
-
-    def use_best(self) -> None:
-        """Load the weights with the best validation ELBO into the autoencoder."""
-        self.autoencoder.load_state_dict(self.best.weights)
 
     def conclude(self) -> None:
         """Load the weights that are kept into the autoencoder; :attr:`warnings` concern these.
@@ -219,16 +210,23 @@ class Training:
         These are the best by validation ELBO, with early stopping always, and without unless the
         last have a lower loss: not every objective maximises the ELBO at β = 1.
         """
+        if self.take_step.average is not None:
+            self.take_step.average.use()
         last = Kept("last", self.epoch, self.elbo)
         self.kept, judgement = choose(self.autoencoder, self.best, last, self.spec, self._judge)
         self.watch.conclude(self.kept, judgement)
 
     def state_dict(self) -> dict[str, Any]:
         """Copy of the complete state, for :meth:`load_state_dict`."""
+        average = self.take_step.average
+        with self.take_step.averaged(False):
+            weights = self._weights()
+            averaged = {} if average is None else {"average": average.state_dict()}
         return {
             "step": self.step,
             "seconds": self.seconds,
-            "weights": self._weights(),
+            "weights": weights,
+            **averaged,
             "optimiser": self.take_step.optimiser.state_dict(),
             "tally": self.tally.state_dict(),
             "best": self.best._asdict(),
@@ -244,6 +242,8 @@ class Training:
         self.step = state["step"]
         self.seconds = state["seconds"]
         self.autoencoder.load_state_dict(state["weights"])
+        if self.take_step.average is not None:
+            self.take_step.average.load_state_dict(state["average"])
         self.take_step.optimiser.load_state_dict(state["optimiser"])
         self.tally.load_state_dict(state["tally"])
         self.best = Best(**state["best"])
@@ -261,10 +261,11 @@ class Training:
                 len(self.splits.train), device=self.splits.train.rows.device
             )
         size, data = self.spec.batch_size, len(self.splits.train)
-        sizes: Counter[int] = Counter()  # of the share of a batch, and how often
+        sizes: Counter[int] = Counter()  # of what goes through the programs, and how often
         for batch, count in ((size, data // size), (data % size, 1)):
-            sizes[self.processes.share_of(batch)] += count * self.spec.epochs
-        del sizes[0]
+            share = self.processes.share_of(batch)
+            for part in micro_batches(share, self.spec, self.processes):
+                sizes[part] += count * self.spec.epochs
         if found := {share: count for share, count in sizes.items() if count}:
             self.execution = prepare(self.take_step, self.computation, found)
 
@@ -345,7 +346,17 @@ class Training:
         self.processes.copy_first([probabilities])
         return probabilities
 
-    def _end_epoch(self) -> list[Record]:
+    def _end_epoch(self, callbacks: Sequence[Callback]) -> list[Record]:
+        """Evaluate, and tell the callbacks."""
+        known = len(self.warnings)
+        records = self._records()
+        for callback in callbacks:
+            callback.on_epoch_end(self, records)
+            for warning in self.warnings[known:]:
+                callback.on_warning(self, warning)
+        return records
+
+    def _records(self) -> list[Record]:
         beta = self.take_step.beta.item()
         where = {"epoch": self.epoch, "step": self.step, "beta": beta}
         train = self.tally.summary()
@@ -386,8 +397,3 @@ class Training:
         """True if the epoch's losses and the weights after it are finite."""
         numbers = [self.tally.loss, *self.take_step.parameters]
         return bool(torch.stack([number.isfinite().all() for number in numbers]).all())
-
-
-def resident(splits: Splits, device: torch.device) -> Splits:
-    """The data on the device, if they fit."""
-    return splits.to(device) if splits.train.x.nbytes <= RESIDENT else splits

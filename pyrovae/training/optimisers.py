@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
 import torch
@@ -12,7 +12,7 @@ from torch.optim.adam import adam
 from torch.optim.adamax import adamax
 from torch.optim.adamw import adamw
 
-from pyrovae.errors import SpecError, reason
+from pyrovae.errors import SpecError, nearest, reason
 from pyrovae.specs.inference import (
     AdamaxSpec,
     AdamSpec,
@@ -22,25 +22,71 @@ from pyrovae.specs.inference import (
 )
 from pyrovae.specs.own import own_class
 
+Groups = dict[float, list[int]]
+"""Places of parameters by a factor of their learning rate."""
+
 MakeOptimiser = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
 
 
 def build_optimiser(
-    spec: OptimiserSpec, parameters: Sequence[Tensor]
+    spec: OptimiserSpec, named: Mapping[str, Tensor]
 ) -> Optimiser | TorchOptimiser:
     """Build the optimiser that a specification declares, or the class that it names.
 
+    Args:
+        spec: The specification.
+        named: Parameters to optimise, in place, by name.
+
     Raises:
-        SpecError: There is no such class, or it is no optimiser, or refuses its arguments.
+        SpecError: There is no such class, or it is no optimiser, or refuses its arguments; or
+            ``learning_rates`` name something that no parameter is part of.
     """
+    groups, parameters = grouped(spec, named), [*named.values()]
     if not isinstance(spec, OwnOptimiserSpec):
-        return Optimiser(spec, parameters)
+        return Optimiser(spec, parameters, groups)
     make: Any = own_class(spec, "inference.optimiser", torch.optim.Optimizer)
     rate = spec.learning_rate
+    parts = [
+        {"params": [parameters[i] for i in places], "lr": rate * factor}
+        for factor, places in groups.items()
+    ]
     try:
-        return TorchOptimiser(lambda p: make(p, lr=rate, **spec.arguments), parameters, rate)
+        return TorchOptimiser(lambda _: make(parts, lr=rate, **spec.arguments), parameters, rate)
     except SpecError as error:
         raise SpecError(f"inference.optimiser.kind = '{spec.kind}': {error}") from None
+
+
+def grouped(spec: OptimiserSpec, names: Iterable[str]) -> Groups:
+    """Places of parameters by their learning rate, as a multiple of ``learning_rate``.
+
+    Of the keys of ``learning_rates`` with which a name begins the longest counts.
+
+    Raises:
+        SpecError: No name begins with a key.
+
+    Example:
+        >>> spec = AdamSpec(learning_rate=1e-3, learning_rates={"decoder": 1e-4})
+        >>> grouped(spec, ["encoder.weight", "decoder.weight", "decoder.bias"])
+        {1.0: [0], 0.1: [1, 2]}
+    """
+    rates = spec.learning_rates or {}
+    groups: Groups = {}
+    met = set()
+    for place, name in enumerate(names):
+        parts = name.split(".")
+        starts = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        key = next((start for start in starts if start in rates), None)
+        met.add(key)
+        factor = 1.0 if key is None else rates[key] / spec.learning_rate
+        groups.setdefault(factor, []).append(place)
+    for key in rates:
+        if key not in met:
+            tops = dict.fromkeys(name.partition(".")[0] for name in names)
+            raise SpecError(
+                f"inference.optimiser.learning_rates: no parameter that is fitted is of '{key}' "
+                f"alone; {nearest(key, tops)}"
+            )
+    return groups
 
 
 class Optimiser:
@@ -52,6 +98,7 @@ class Optimiser:
     Args:
         spec: Optimiser and its constants.
         parameters: Parameters to optimise, in place.
+        groups: Those that have a learning rate of their own; by default all have the same.
 
     Attributes:
         first: First moments, one for each parameter.
@@ -66,7 +113,10 @@ class Optimiser:
     recordable = True
 
     def __init__(
-        self, spec: AdamSpec | AdamWSpec | AdamaxSpec, parameters: Sequence[Tensor]
+        self,
+        spec: AdamSpec | AdamWSpec | AdamaxSpec,
+        parameters: Sequence[Tensor],
+        groups: Groups | None = None,
     ) -> None:
         self.spec = spec
         self.parameters = [parameter.detach() for parameter in parameters]
@@ -76,6 +126,7 @@ class Optimiser:
         self._counts = [torch.zeros((), device=device) for _ in self.parameters]
         # On a GPU nothing is read back, so that the update may be part of a CUDA graph.
         self._capturable = self._counts[0].is_cuda
+        self._groups = groups or {1.0: [*range(len(self.parameters))]}
 
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor], rate: float | Tensor) -> None:
@@ -85,7 +136,14 @@ class Optimiser:
             gradients: Gradient of each parameter.
             rate: Learning rate; on a GPU, a tensor on the same device.
         """
-        moments = (self.parameters, list(gradients), self.first, self.second)
+        for factor, places in self._groups.items():
+            lists = (self.parameters, gradients, self.first, self.second, self._counts)
+            self._update(*([each[i] for i in places] for each in lists), rate=rate * factor)
+
+    def _update(self, *lists: list[Tensor], rate: float | Tensor) -> None:
+        """Step of some parameters: these, their gradients, moments and counts of steps."""
+        parameters, gradients, first, second, counts = lists
+        moments = parameters, gradients, first, second
         spec = self.spec
         constants: dict[str, Any] = {
             "beta1": spec.betas[0],
@@ -98,11 +156,11 @@ class Optimiser:
         }
         match spec:
             case AdamSpec():
-                adam(*moments, [], self._counts, fused=True, amsgrad=False, **constants)
+                adam(*moments, [], counts, fused=True, amsgrad=False, **constants)
             case AdamWSpec():
-                adamw(*moments, [], self._counts, fused=True, amsgrad=False, **constants)
+                adamw(*moments, [], counts, fused=True, amsgrad=False, **constants)
             case AdamaxSpec():
-                adamax(*moments, self._counts, foreach=True, **constants)
+                adamax(*moments, counts, foreach=True, **constants)
             case _:
                 assert_never(spec)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from pyrovae.compute.capture import Captured, capture
+from pyrovae.compute.capture import Captured, capture, tensors_of
 from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.precision import networks_in
 from pyrovae.compute.randomness import seeded
@@ -21,9 +21,11 @@ from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Precision
 from pyrovae.training.exchange import Exchange
+from pyrovae.training.micro_batches import micro_batches
 from pyrovae.training.optimisers import MakeOptimiser, TorchOptimiser, build_optimiser
 from pyrovae.training.parameters import trained_parameters
 from pyrovae.training.simulated import SimulatedLoss
+from pyrovae.training.weight_average import WeightAverage
 
 
 class Step:
@@ -47,6 +49,7 @@ class Step:
         written: Current values of ``settings``, as numbers; None if unknown.
         importance: Weight of each observation in reports, ``(data,)``; None if all are equal.
         captured: Loss and gradients as graphs, by size of the batch.
+        average: Moving average of the weights, if it is wanted.
         exchange: The sum over the processes.
     """
 
@@ -78,9 +81,14 @@ class Step:
                 self.simulated = SimulatedLoss(autoencoder, objective, few, spec.simulated)
         rate = spec.optimiser.learning_rate
         self.optimiser = (
-            build_optimiser(spec.optimiser, self.parameters)
+            build_optimiser(spec.optimiser, self._named())
             if optimiser is None
             else TorchOptimiser(optimiser, self.parameters, rate)
+        )
+        self.average = (
+            None
+            if spec.ema_decay is None
+            else WeightAverage([*tensors_of(autoencoder).values()], spec.ema_decay)
         )
         self.tally = RunningSums(layout, self.device)
         self.settings = torch.zeros(3, device=self.device)
@@ -123,9 +131,32 @@ class Step:
         Each of several processes has its share of them.
         """
         own = self.processes.share(index)
-        captured = self.captured.get(len(own), self.differentiate)
-        total, *gradients = captured(*self.inputs(*self.batch(own))) if len(own) else self.zeros()
+        total, *gradients = self.accumulated(own, self._differentiated)
         self.finish(total, gradients, len(own), len(index))
+
+    def accumulated(
+        self, index: Tensor, found: Callable[[Tensor], Sequence[Tensor]]
+    ) -> Sequence[Tensor]:
+        """Sums and gradients of the own observations, micro-batch by micro-batch.
+
+        Args:
+            index: The observations, ``(batch,)``; perhaps none.
+            found: Sums and gradients of a micro-batch.
+        """
+        parts = index.split(micro_batches(len(index), self.spec, self.processes))
+        if len(parts) == 1:
+            return found(index)
+        added = self.zeros()
+        for part in parts:
+            total, *gradients = found(part)
+            added[0] += total
+            for sum_, gradient in zip(added[1:], gradients, strict=True):
+                sum_.add_(gradient, alpha=len(part) / len(index))
+        return added
+
+    def _differentiated(self, index: Tensor) -> Sequence[Tensor]:
+        captured = self.captured.get(len(index), self.differentiate)
+        return captured(*self.inputs(*self.batch(index)))
 
     def finish(self, total: Tensor, gradients: Sequence[Tensor], own: int, count: int) -> None:
         """Sum over the processes, and update.
@@ -181,7 +212,25 @@ class Step:
         # A number on the CPU needs no tensor.
         rate = self.rate.item() if self.rate.is_cpu else self.rate
         self.optimiser.update(gradients, rate)
+        if self.average is not None:
+            self.average.update()
         self.tally.add(total, count)
+
+    def averaged(self, wanted: bool = True) -> AbstractContextManager[None]:
+        """The averaged weights for a while, or those of the last step; the same without one."""
+        return nullcontext() if self.average is None else self.average.used(wanted)
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that a step writes."""
+        weights = [*tensors_of(self.autoencoder).values()]
+        average = [] if self.average is None else self.average.tensors()
+        return [*weights, *self.optimiser.tensors(), *average, self.tally.sums, self.settings]
+
+    def _named(self) -> dict[str, Tensor]:
+        """The parameters that are trained, by name."""
+        trained = {id(parameter) for parameter in self.parameters}
+        named = self.autoencoder.named_parameters()
+        return {name: parameter for name, parameter in named if id(parameter) in trained}
 
     def capture(self, size: int, *, compiled: bool = False) -> Captured:
         """Capture loss and gradients for batches of a size; compile them if requested.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrovae.errors import SpecError, reason
 from pyrovae.programs.handwritten import Handwritten
-from pyrovae.specs.files import by_key
+from pyrovae.specs.base import by_key
 from pyrovae.specs.tracking import TRACKERS, require_tracker
 from pyrovae.training.loop import Callback, Training
 from pyrovae.training.records import Record

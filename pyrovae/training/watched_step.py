@@ -38,14 +38,14 @@ def take_watched(step: Step, index: Tensor, divergence: Divergence) -> None:
         DivergenceError: The loss or a gradient is not finite, in this process or another one.
     """
     own = step.processes.share(index)
-    total, *gradients = step.processes.together(lambda: _watched(step, own, divergence))
+    total, *gradients = step.processes.together(
+        lambda: step.accumulated(own, lambda part: _watched(step, part, divergence))
+    )
     step.finish(total, gradients, len(own), len(index))
 
 
 def _watched(step: Step, index: Tensor, divergence: Divergence) -> list[Tensor]:
-    """Sums and gradients of the own observations, which are finite."""
-    if not len(index):
-        return step.zeros()
+    """Sums and gradients of observations, which are finite."""
     random = stream_state(step.device)
     batch, weights = step.batch(index)
     total, *gradients = step.differentiate(*step.inputs(batch, weights))

@@ -55,8 +55,8 @@ def raising(error: BaseException) -> Any:
     [
         (SystemExit(0), 2, ["sys.exit(0)"]),
         (MemoryError(), 2, ["not enough memory", "batch_size"]),
-        (torch.OutOfMemoryError("CUDA out of memory"), 2, ["GPU memory", "halve", "batch_size"]),
-        (RuntimeError("CUDA error: out of memory"), 2, ["GPU memory", "halve"]),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, ["GPU memory", "inference.accumulate"]),
+        (RuntimeError("CUDA error: out of memory"), 2, ["GPU memory", "accumulate"]),
         (OSError(28, "No space left on device", "run/last"), 2, ["run/last", "No space left"]),
         (OSError("of another library"), 2, ["of another library"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
@@ -82,7 +82,7 @@ def test_a_gpu_that_is_too_small_is_said_to_be_wherever_that_is_found(
     monkeypatch.setattr(place, name, full)
     assert main([model, "svi", "--dry-run"]) == 2
     said = capsys.readouterr().err
-    assert "halve inference.batch_size" in said
+    assert "set inference.accumulate = 2" in said
     assert len(said.splitlines()) == 1
 
 

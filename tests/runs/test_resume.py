@@ -62,6 +62,14 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "frozen model": ({"frozen": "model", "simulated": {"loss": "objective"}}, {}),
+    "averaged weights, a rate for a part, micro-batches": (
+        {
+            "ema_decay": 0.8,
+            "accumulate": 2,
+            "optimiser": {"kind": "adam", "learning_rates": {"decoder": 0.05}},
+        },
+        {},
+    ),
     "Adamax": ({"optimiser": {"kind": "adamax"}, "clip_norm": 1.0}, {}),
     "everything at once": (
         {

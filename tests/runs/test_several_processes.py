@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ pytestmark = [
     pytest.mark.usefixtures("without_figures"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked"),
 ]
+PORTS = itertools.count()
 ENDLESS = ("--set", "inference.epochs=100000", "--compile", "off")
 
 
@@ -44,13 +46,20 @@ class Ended(NamedTuple):
     err: str
 
 
+def free_port() -> int:
+    """A port that nobody else is given meanwhile, as those of 32768 and above may be."""
+    for port in (20000 + (os.getpid() * 7 + next(PORTS)) % 10000 for _ in range(100)):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 class Started:
     """Processes that run the command together, rank by rank with some words more."""
 
     def __init__(self, words: tuple[Any, ...], *more: tuple[Any, ...], where: Any = None) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.pids = [
             self._fork(rank, len(more), port, [*map(str, (*words, *own))], where)
             for rank, own in enumerate(more)
@@ -175,7 +184,7 @@ def test_where_one_is_killed_all_end_and_say_how_the_run_goes_on(
     ended = started.end()
     assert time.monotonic() - killed < 30
     left = ended[1 - rank]
-    assert left.status == 2
+    assert left.status == 2, ended
     assert left.err.startswith(f"process {1 - rank} of 2 has lost another one, which has ended")
     assert left.err.endswith("; go on from the last epoch with --resume run\n")
     assert left.err.count("\n") == 1

@@ -46,7 +46,7 @@ def test_its_keys_are_kept_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(spec.to_toml(), encoding="utf-8")
     assert read(file, InferenceSpec) == spec
-    assert spec.optimiser.model_dump() == SGD
+    assert spec.optimiser.model_dump(exclude_none=True) == SGD
 
 
 def test_a_resumed_run_is_an_uninterrupted_one(here: Path, capsys: Any, caplog: Any) -> None:

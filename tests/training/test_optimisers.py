@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pyrovae import InferenceSpec
 from pyrovae.errors import SpecError
 from pyrovae.specs.inference import AdamaxSpec, AdamSpec, AdamWSpec, OptimiserSpec
-from pyrovae.training.optimisers import Optimiser, TorchOptimiser
+from pyrovae.training.optimisers import Optimiser, TorchOptimiser, build_optimiser, grouped
 
 SPECS: list[tuple[OptimiserSpec, type[torch.optim.Optimizer]]] = [
     (AdamSpec(), torch.optim.Adam),
@@ -163,3 +164,35 @@ def test_what_is_no_optimiser_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=words):
         TorchOptimiser(make, parameters, rate=1.0)
+
+
+def test_parts_have_learning_rates_of_their_own() -> None:
+    """The longest name counts; by SGD the step is the rate times the gradient."""
+    names = ["decoder.last.weight", "posterior.encoder.bias", "posterior.family.loc", "prior"]
+    rates = {"posterior": 0.5, "posterior.encoder": 0.25, "prior": 1.0}
+    expected = [0.125, 0.25, 0.5, 1.0]
+    own: dict[str, Any] = {"kind": "torch.optim:SGD", "learning_rate": 0.125}
+    specs = [
+        InferenceSpec.model_validate({"optimiser": {**kind, "learning_rates": rates}}).optimiser
+        for kind in (own, {"kind": "adam", "learning_rate": 0.125, "eps": 1e-30})
+    ]
+    for spec in specs:
+        named = {name: nn.Parameter(torch.zeros(2, dtype=torch.float64)) for name in names}
+        optimiser = build_optimiser(spec, named)
+        for scale in (1.0, 0.5):  # of a schedule; Adam's first steps have the size of the rate
+            before = [parameter.detach().clone() for parameter in named.values()]
+            optimiser.update([torch.ones(2).double() for _ in names], 0.125 * scale)
+            for parameter, was, rate in zip(named.values(), before, expected, strict=True):
+                moved = was - parameter.detach()
+                torch.testing.assert_close(moved, torch.full_like(moved, scale * rate))
+
+
+def test_rates_of_parts_are_written_with_dots_and_name_parts_that_exist() -> None:
+    nested = {"posterior": {"encoder": 1e-4}}
+    spec = AdamSpec.model_validate({"learning_rates": nested})
+    assert spec.learning_rates == {"posterior.encoder": 1e-4}
+    with pytest.raises(SpecError, match=r"no parameter .* 'decodr'.*; did you mean 'decoder'"):
+        grouped(AdamSpec(learning_rates={"decodr": 1e-3}), ["decoder.weight"])
+    for wrong in ({"decoder": -1.0}, {"decoder": "fast"}, {}):
+        with pytest.raises(SpecError, match="learning_rates"):
+            InferenceSpec.model_validate({"optimiser": {"learning_rates": wrong, "kind": "adam"}})
