@@ -40,13 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyrovae.runs.options import EvaluateOptions
 
         asked = EvaluateOptions(**options)
-        from pyrovae.report.display import Terminal
+        from pyrovae.compute.distributed import join
+        from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.evaluate import evaluate_runs
 
-        evaluate_runs(asked, spelled("evaluate", arguments), Terminal())
+        processes = join()
+        display = Terminal() if processes.is_first else Display()
+        evaluate_runs(asked, spelled("evaluate", arguments), display, processes)
         return 0
 
-    return run(program)
+    return run(program, several=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
@@ -17,6 +18,7 @@ from pyrovae.evaluation import hamiltonian
 from pyrovae.evaluation.hamiltonian import Densities, LogDensity, at, transition
 from pyrovae.evaluation.importance import require_finite
 from pyrovae.evaluation.local import LocalPosterior
+from pyrovae.evaluation.sharing import shared
 from pyrovae.evaluation.simulation import Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -64,6 +66,7 @@ def anneal(
     chains: int = 16,
     start: Start = "guide",
     computation: Computation | None = None,
+    processes: Processes = ALONE,
 ) -> Annealed:
     r"""Annealed importance sampling of log p(x), observation by observation.
 
@@ -90,6 +93,8 @@ def anneal(
         start: :math:`\pi_0`. The guide needs far fewer temperatures; the prior also covers modes
             that the guide misses.
         computation: Options of compilation and precision.
+        processes: The processes that call this together and share the data; all have the result,
+            which does not depend on their number.
 
     Raises:
         SpecError: Too few chains; a guide without density to start from; latents without
@@ -102,13 +107,17 @@ def anneal(
     """
     _require(steps, chains)
     between = Densities(partial(_between, start), autoencoder, computation)
-    parts = []
+
+    def work(part: Batch) -> Annealed:
+        path = Path(LocalPosterior(autoencoder, part), start, between)
+        log_weight = _forwards(path, _pilot(path, steps), chains)
+        return Annealed(*(column.cpu() for column in _summarised(log_weight)))
+
+    batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
-        for part in batch.split(_data_at_once(chains, batch.device)):
-            path = Path(LocalPosterior(autoencoder, part), start, between)
-            log_weight = _forwards(path, _pilot(path, steps), chains)
-            parts.append(_summarised(log_weight))
-    annealed = Annealed(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        split = [*batch.split(_data_at_once(chains, batch.device))]
+        parts = shared(split, work, batch.device, processes)
+    annealed = Annealed(*(torch.cat(column) for column in zip(*parts, strict=True)))
     require_finite(annealed.log_prob.unsqueeze(0))
     return annealed
 

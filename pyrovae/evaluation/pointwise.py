@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pyrovae.compute import chunks
 from pyrovae.compute.compiled import CompiledOnDemand
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.evaluation import annealed_importance as annealing
@@ -22,6 +23,7 @@ from pyrovae.evaluation.gain import Gain, fit_of, joined
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
 from pyrovae.evaluation.local import Draws, LocalPosterior
 from pyrovae.evaluation.refinement import RefinedPosterior, batch_size
+from pyrovae.evaluation.sharing import shared
 from pyrovae.parts.distributions.kl import Kind
 from pyrovae.parts.likelihoods.multinomial import CountsGivenTotal
 from pyrovae.programs.arguments import options_checked
@@ -89,6 +91,7 @@ def evaluate_pointwise(
     refine_steps: int = 0,
     progress: str = "",
     computation: Computation | None = None,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     r"""The bound and log p(x) of each observation, from the same draws, in bounded memory.
 
@@ -111,6 +114,8 @@ def evaluate_pointwise(
             Then all but ``annealed`` is of the refined guide.
         progress: Title of a progress bar on stderr; no bar if empty.
         computation: Options of compilation and precision.
+        processes: The processes that call this together and share the data; all have the result,
+            which does not depend on their number.
 
     Raises:
         DataError: A density is not finite; names the data. Or the data are of another kind or
@@ -131,22 +136,33 @@ def evaluate_pointwise(
         return local.of(local.batch.rebuilt(tensors)).draw(draws)
 
     recurring = CompiledOnDemand(draw, autoencoder, computation)
-    parts = []
-    bar = tqdm(total=len(batch), unit="obs", desc=progress, disable=not progress, file=sys.stderr)
+    size = batch_size(batch.device) if refine_steps else chunks.data(batch.device)
+    parts = [*zip(range(0, len(batch), size), batch.split(size), strict=True)]
+    own = sum(len(part) for _, part in parts[processes.rank :: processes.size])
+    bar = tqdm(total=own, unit="obs", desc=progress, disable=not progress, file=sys.stderr)
+
+    def work(numbered: tuple[int, Batch]) -> Evaluation:
+        start, part = numbered
+        found = (
+            _judge_refined(autoencoder, part, samples, refine_steps, start)
+            if refine_steps
+            else _judge(autoencoder, recurring, part, samples)
+        )
+        bar.update(len(part))
+        return _joined([found])
+
     with evaluating(autoencoder, batch.device), bar:
-        size = batch_size(batch.device) if refine_steps else chunks.data(batch.device)
-        for part in batch.split(size):
-            parts.append(
-                _judge_refined(autoencoder, part, samples, refine_steps, bar.n)
-                if refine_steps
-                else _judge(autoencoder, recurring, part, samples)
-            )
-            bar.update(len(part))
-    evaluation = _joined(parts)
+        evaluation = _joined(shared(parts, work, batch.device, processes))
     require_finite(evaluation.elbo.unsqueeze(0))
     if not ais:
         return evaluation
-    log_prob, error = annealed(autoencoder, batch, point=evaluation.point, computation=computation)
+    log_prob, error = annealed(
+        autoencoder,
+        batch,
+        point=evaluation.point,
+        computation=computation,
+        processes=processes,
+    )
     return replace(evaluation, annealed=log_prob, annealed_error=error)
 
 
@@ -157,6 +173,7 @@ def annealed(
     *,
     point: bool = False,
     computation: Computation | None = None,
+    processes: Processes = ALONE,
 ) -> annealing.Annealed:
     """Log p(x) by annealing, and its standard error, ``(data,)``.
 
@@ -164,7 +181,13 @@ def annealed(
     """
     start: annealing.Start = "prior" if point else "guide"
     return annealing.anneal(
-        autoencoder, batch, steps=steps, chains=CHAINS, start=start, computation=computation
+        autoencoder,
+        batch,
+        steps=steps,
+        chains=CHAINS,
+        start=start,
+        computation=computation,
+        processes=processes,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from pyrovae.compute.devices import own_device
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.pointwise import Evaluation, evaluate_pointwise, measure
 from pyrovae.evaluation.semi_amortised import require_possible
@@ -42,33 +44,54 @@ class EvaluatedRun:
     file: Path
 
 
-def evaluate_runs(options: EvaluateOptions, command: str, display: Display) -> list[EvaluatedRun]:
+def evaluate_runs(
+    options: EvaluateOptions, command: str, display: Display, processes: Processes = ALONE
+) -> list[EvaluatedRun]:
     """Evaluate each run, show a table, and write ``RUN/evaluation/<data>.csv``, ``.json``.
+
+    Args:
+        options: The request.
+        command: The command line.
+        display: Display of progress and results.
+        processes: The processes that share the observations. The first alone writes and shows.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
     """
-    for folder in options.runs:
-        require_writable(_folder(folder, options))
-    opened = load_runs(options)
+    opened = processes.together(lambda: _opened(options, processes))
     observed = [run.first(options.num) for run in opened]
     work = [(run.autoencoder, o.batch) for run, o in zip(opened, observed, strict=True)]
+    if processes.is_first:
+        announce(work, options, display, refine_steps=options.refine_steps)
+    evaluated = []
+    for run, each in zip(opened, observed, strict=True):
+        found = _found(run, each, options, display, processes)
+        if processes.is_first:
+            evaluated.append(_written(run, each, found, options, command, display))
+    processes.wait_for_first()
+    return evaluated
+
+
+def _opened(options: EvaluateOptions, processes: Processes) -> list[Run]:
+    """The runs, once it is known that they can be evaluated and the results be written."""
+    if processes.is_first:
+        for folder in options.runs:
+            require_writable(_folder(folder, options))
+    opened = load_runs(replace(options, device=own_device(options.device, processes)))
     asked = LocalInference(refine_steps=options.refine_steps)
-    for autoencoder, batch in work:
-        require_possible(autoencoder, batch, asked)
-    announce(work, options, display, refine_steps=options.refine_steps)
-    return [
-        _evaluate(run, o, options, command, display)
-        for run, o in zip(opened, observed, strict=True)
-    ]
+    for run in opened:
+        require_possible(run.autoencoder, run.first(options.num).batch, asked)
+    return opened
 
 
-def _evaluate(
-    run: Run, observed: Observations, options: EvaluateOptions, command: str, display: Display
-) -> EvaluatedRun:
-    folder = _folder(run.folder, options)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = evaluate_pointwise(
+def _found(
+    run: Run,
+    observed: Observations,
+    options: EvaluateOptions,
+    display: Display,
+    processes: Processes,
+) -> Evaluation:
+    return evaluate_pointwise(
         run.autoencoder,
         observed.batch,
         options.samples,
@@ -76,7 +99,20 @@ def _evaluate(
         refine_steps=options.refine_steps,
         progress=run.name if display.bars else "",
         computation=Computation(options.compile),
+        processes=processes,
     )
+
+
+def _written(
+    run: Run,
+    observed: Observations,
+    found: Evaluation,
+    options: EvaluateOptions,
+    command: str,
+    display: Display,
+) -> EvaluatedRun:
+    folder = _folder(run.folder, options)
+    folder.mkdir(parents=True, exist_ok=True)
     bits = _bits_per_dimension(run, found)
     notes = [*run.notes, *filter(None, [observed.note])]
     file = folder / f"{file_name(run.data.name)}.json"

@@ -23,7 +23,7 @@ import pytest
 import torch
 
 import pyrovae
-from pyrovae import refine, train
+from pyrovae import evaluate, refine, train
 from pyrovae.compute.devices import own_device
 from pyrovae.compute.distributed import Processes, let_others_end
 from pyrovae.errors import SpecError
@@ -56,9 +56,16 @@ def free_port() -> int:
 
 
 class Started:
-    """Processes that run the command together, rank by rank with some words more."""
+    """Processes that run a command together, rank by rank with some words more."""
 
-    def __init__(self, words: tuple[Any, ...], *more: tuple[Any, ...], where: Any = None) -> None:
+    def __init__(
+        self,
+        words: tuple[Any, ...],
+        *more: tuple[Any, ...],
+        where: Any = None,
+        main: Any = train.main,
+    ) -> None:
+        self.main = main
         port = free_port()
         self.pids = [
             self._fork(rank, len(more), port, [*map(str, (*words, *own))], where)
@@ -79,7 +86,7 @@ class Started:
             with out.open("w") as sys.stdout, err.open("w") as sys.stderr:
                 if where is not None:
                     where(rank)
-                status = train.main(words)
+                status = self.main(words)
             if rank == 0:
                 with contextlib.suppress(ValueError):  # they have not met
                     let_others_end()
@@ -129,6 +136,24 @@ def test_a_run_of_two_processes_is_a_run_and_goes_on_in_one(
     lines = [json.loads(line) for line in (Path("run") / "metrics.jsonl").read_text().splitlines()]
     epochs = [line["epoch"] for line in lines if line["split"] == "train"]
     assert (epochs, facts()["status"]) == ([1, 2, 3, 4], "finished")
+
+
+def test_an_evaluation_of_two_processes_is_that_of_one(
+    words: tuple[Any, ...], command: Any, command_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrovae.compute.chunks.data", lambda device: 3)
+    assert command(*words).status == 0
+    asked = ("run", "--samples", "10")
+    assert command_of(evaluate.main)(*asked, "--output", "alone").status == 0
+    first, second = Started((*asked, "--output", "shared"), (), (), main=evaluate.main).end()
+    assert (first.status, first.err) == (0, "")
+    assert second == Ended(0, "", "")
+    assert "log p(x)" in first.out
+    alone, shared = (next(Path(name).glob("*.csv")).read_text() for name in ("alone", "shared"))
+    assert shared == alone
+    nowhere = Started(("no-run",), (), (), main=evaluate.main).end()
+    assert [each.status for each in nowhere] == [2, 2]
+    assert [each.err.count("\n") for each in nowhere] == [1, 0]
 
 
 def test_processes_that_cannot_train_together_say_why_once(
