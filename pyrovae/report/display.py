@@ -84,3 +84,14 @@ class Lines(Progress):
             f"  training ELBO {train.elbo:9.2f}  validation ELBO {validation.elbo:9.2f}"
             f" = reconstruction {validation.reconstruction:9.2f} - KL {validation.kl:6.2f}"
         )
+
+
+class Bars(Display):
+    """The progress bars of another display, without its texts."""
+
+    def __init__(self, display: Display) -> None:
+        self.bars = display.bars
+
+    def callbacks(self) -> list[Callback]:
+        """A bar, where there are any."""
+        return [ProgressBar()] if self.bars else []

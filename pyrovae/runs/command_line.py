@@ -68,11 +68,9 @@ def run(program: Callable[[], int], interrupted: str = SAVED, *, several: bool =
         sys.stderr.write(f"{error.filename or 'the system says'}: {error.strerror or error}\n")
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not re.search("memory", f"{type(error).__name__} {error}", re.IGNORECASE):
+        if not (sentence := lack_of_memory(error)):
             raise
-        on_gpu = type(error).__name__ == "OutOfMemoryError" or "CUDA" in str(error)
-        sentence = NO_GPU_MEMORY if on_gpu else NO_MEMORY
-        sys.stderr.write(f"{sentence} ({short(reason(error), 80)})\n")
+        sys.stderr.write(f"{sentence}\n")
         return 2
     except KeyboardInterrupt as stop:
         sys.stderr.write(f"{str(stop) or interrupted}\n")
@@ -80,6 +78,14 @@ def run(program: Callable[[], int], interrupted: str = SAVED, *, several: bool =
     except SystemExit as stop:  # of a user's program: the command has not done its work
         sys.stderr.write(f"the program called sys.exit({stop.code!r}): take that out\n")
         return 2
+
+
+def lack_of_memory(error: MemoryError | RuntimeError) -> str:
+    """The sentence about an error, if memory ran out; else empty."""
+    if not re.search("memory", f"{type(error).__name__} {error}", re.IGNORECASE):
+        return ""
+    on_gpu = type(error).__name__ == "OutOfMemoryError" or "CUDA" in str(error)
+    return f"{NO_GPU_MEMORY if on_gpu else NO_MEMORY} ({short(reason(error), 80)})"
 
 
 class Terminated(KeyboardInterrupt):

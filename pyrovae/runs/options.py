@@ -276,6 +276,26 @@ class SampleOptions:
         require_new(self.output)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """Options of a sweep.
+
+    Attributes:
+        study: The study file.
+        output: Folder to write to, or of the sweep to take part in; by default ``runs/`` and the
+            name of the study file.
+        data_root: Folder of named data sets.
+        device: "auto", "cpu", "cuda", or one of several GPUs, such as "cuda:1".
+        compile: Whether the programs are compiled.
+    """
+
+    study: Path
+    output: Path | None = None
+    data_root: Path | None = None
+    device: str = "auto"
+    compile: Compile | None = None
+
+
 _USES = {
     "against": ("outliers",),
     "refine_steps": ("outliers",),

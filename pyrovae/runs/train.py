@@ -92,6 +92,7 @@ def train(
     display: Display,
     data: Splits | None = None,
     processes: Processes = ALONE,
+    watching: Sequence[Callback] = (),
 ) -> TrainedRun:
     """Train, or resume training, and report.
 
@@ -102,11 +103,12 @@ def train(
         data: The data of the request, if they are loaded already.
         processes: The processes that train the run together. The first alone writes, shows and
             has callbacks.
+        watching: Callbacks beside those of the request.
 
     Raises:
         PyrovaeError: An input that cannot work, or a divergence.
     """
-    callbacks = processes.together(lambda: asked_for(request))
+    callbacks = [*processes.together(lambda: asked_for(request)), *watching]
     training = processes.together(lambda: prepare(request, data, processes))
     if not processes.alone:
         processes.together(lambda: require_same(training, processes))
