@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "__init__",
         "__main__",
         "train",
+        "sweep",
         "evaluate",
         "compare",
         "diagnose",

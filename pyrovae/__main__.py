@@ -11,6 +11,7 @@ from pyrovae.version import __version__
 
 COMMANDS = {
     "train": "fit a model, or resume its training",
+    "sweep": "many runs, with values of some keys from ranges; which is best",
     "evaluate": "bound and log p(x) of held-out data",
     "compare": "paired differences of log p(x) between runs",
     "diagnose": "checks of the posterior, with a page",

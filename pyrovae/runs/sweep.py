@@ -65,12 +65,12 @@ def _train(claim: Claim, trials: Trials, study: Study, data: Splits, display: Di
     try:
         trained = _run(claim, trials, study, data, display)
     except PyrovaeError as error:
-        trials.fail(claim, message(error))
+        _fail(claim, trials, message(error), display)
         return
     except (MemoryError, RuntimeError) as error:
         if not (why := lack_of_memory(error)):
             raise
-        trials.fail(claim, why)
+        _fail(claim, trials, why, display)
         return
     training = trained.training
     if training.interrupted:
@@ -80,6 +80,11 @@ def _train(claim: Claim, trials: Trials, study: Study, data: Splits, display: Di
         validation = training.splits.validation
         spread = evaluate(training.autoencoder, validation, training.objective).standard_error
     trials.finish(claim, objective(trained, study), spread, pruned=training.satisfied)
+
+
+def _fail(claim: Claim, trials: Trials, why: str, display: Display) -> None:
+    trials.fail(claim, why)
+    display.say(f"{claim.folder.name} failed: {why}")
 
 
 def _run(claim: Claim, trials: Trials, study: Study, data: Splits, display: Display) -> TrainedRun:

@@ -38,6 +38,7 @@ OPTIONS = {
     "encode": options.EncodeOptions,
     "reconstruct": options.ResultsOptions,
     "sample": options.SampleOptions,
+    "sweep": options.SweepOptions,
 }
 # Words that stand for others; those of commands that take long, even on small data; and what is
 # added to a command with some word, to save time.

@@ -15,6 +15,7 @@ from pyrovae.specs.tracking import TRACKERS
 SLOW = {"torch", "numpy", "scipy", "pandas", "sklearn", "matplotlib", "torchvision", "xarray"}
 MISTAKES = {
     "train": ["--set", "inference.epoch=1"],
+    "sweep": ["nothing.toml"],
     "evaluate": ["run", "--sample-size", "5"],
     "diagnose": ["run", "--fulll"],
     "compare": ["run", "run"],

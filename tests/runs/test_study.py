@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,10 @@ def test_the_line_of_a_trial_is_read_as_its_run(here: Path) -> None:
         words = found.command(values).removeprefix("python -m pyrovae.train ")
         given = vars(train.parser().parse_args(shlex.split(words)))
         assert train.request(given) == found.request(values)
+
+
+def test_the_study_of_the_page_is_one_and_so_is_that_of_the_help() -> None:
+    page = (Path(__file__).parents[2] / "docs/scale.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert study(shown).spec.prune
+    assert study(sweep.EPILOG.partition("\n")[2]).spec.prune

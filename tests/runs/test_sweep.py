@@ -251,6 +251,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(
     monkeypatch.setattr("pyrovae.runs.sweep.train", failing)
     outcome = command(study_file(("trials = 2", "trials = 3")))
     assert outcome.status == 0
+    assert "trial-0000 failed: not finite\n" in outcome.out
     assert "3 of 3 trials: 1 finished, 2 failed; best is trial-0002" in outcome.out
     page = Path("runs/study/study.html").read_text(encoding="utf-8")
     assert "trial-0000 failed: Not finite." in page
