@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Trials:
             raise SpecError(f"--output {self.folder}: neither empty nor a sweep's: name another")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.alone():
+            self._mend(journal)
             self.known = self._opened(journal)
             self._require_same(declared)
 
@@ -147,6 +149,22 @@ class Trials:
             {key: search.log for key, search in spec.search.items()},
             [self._shown(found) for found in self.known.get_trials(deepcopy=False)],
         )
+
+    def _mend(self, journal: Path) -> None:
+        """Drop a last line that a full disk or the end of a machine has cut off.
+
+        What it said is done again: its trial is still running, and its process has ended.
+        """
+        if not journal.is_file():
+            return
+        lock = self.optuna.storages.journal.JournalFileSymlinkLock(str(journal))
+        lock.acquire()  # nobody is in the middle of a line
+        try:
+            content = journal.read_bytes()
+            if (whole := content.rfind(b"\n") + 1) < len(content):
+                os.truncate(journal, whole)
+        finally:
+            lock.release()
 
     def _opened(self, journal: Path) -> Any:
         storages = self.optuna.storages

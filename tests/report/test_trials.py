@@ -86,9 +86,9 @@ def test_every_finished_trial_is_in_each_panel_and_the_best_so_far_is_a_line() -
         assert [len(np.asarray(c.get_offsets())) for c in (pruned, finished, best)] == [1, 2, 1]
         assert np.asarray(best.get_offsets())[0, 1] == -8.0
     (line,) = order.lines
-    assert np.asarray(line.get_xydata()).tolist() == [[1, -9], [3, -8]]
+    assert np.asarray(line.get_xydata()).tolist() == [[1, -9], [3, -8], [3, -8]]
     (down,) = draw(sweep(*MIXED, maximised=False), "study").axes[0].lines
-    assert np.asarray(down.get_ydata()).tolist() == [-9, -9]
+    assert np.asarray(down.get_ydata()).tolist() == [-9, -9, -9]
 
 
 def test_the_best_is_within_the_limits_whatever_the_others_are() -> None:

@@ -207,6 +207,14 @@ def test_a_sweep_whose_processes_are_killed_or_stopped_ends_with_the_same_bits(
     assert outcome.status == 128 + signal.SIGTERM
     assert "trial-0000 goes on" in outcome.out
     assert f"python -m pyrovae.sweep {file} --output killed" in outcome.err
+    with monkeypatch.context() as patched:  # the run is finished, and its trial not yet
+
+        def interrupt(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(Trials, "finish", interrupt)
+        assert command(file, "--output", "killed").status == 128 + signal.SIGINT
+    assert RunFacts.read(Path("killed/trial-0001")).status == "finished"
     outcome = command(file, "--output", "killed")
     assert outcome.status == 0
     assert "trial-0001 goes on" in outcome.out
@@ -259,12 +267,12 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(
 
 
 def test_more_trials_go_on_and_another_study_is_refused(study_file: Write, command: Any) -> None:
-    more = [("trials = 2", "trials = 3")]
-    first = swept(study_file(), "runs/study")
-    second = swept(study_file(*more), "runs/study")
-    assert len(second.trials) == 3
-    assert second.trials[:2] == first.trials
-    assert swept(study_file(*more), "at-once").trials[2].values == second.trials[2].values
+    first = swept(study_file(("trials = 2", "trials = 1")), "runs/study")
+    second = swept(study_file(), "runs/study")
+    assert len(second.trials) == 2
+    assert second.trials[:1] == first.trials
+    at_once = swept(study_file(), "at-once").trials
+    assert [trial.values for trial in at_once] == [trial.values for trial in second.trials]
     for change in (("high = 8", "high = 9"), ("epochs = 2", "epochs = 3"), ("trials", "seed")):
         outcome = command(study_file(change))
         assert outcome.status == 2
@@ -274,6 +282,28 @@ def test_more_trials_go_on_and_another_study_is_refused(study_file: Write, comma
     outcome = command(study_file(), "--output", "other")
     assert (outcome.status, outcome.out) == (2, "")
     assert "--output other: neither empty nor a sweep's" in outcome.err
+
+
+def test_a_line_that_was_cut_off_is_done_again_and_other_damage_is_named(
+    study_file: Write, command: Any
+) -> None:
+    file = study_file()
+    study = Study.read(SweepOptions(study=file))
+    first = Trials(study, {}).claim()
+    assert first is not None
+    first.lock.release()
+    journal = Path("runs/study/journal.log")
+    whole = journal.read_bytes()
+    for cut in (b'{"op_code": 6, "trial', b"\xff", b""):
+        journal.write_bytes(whole + cut)
+        again = Trials(study, {}).claim()
+        assert again is not None
+        assert (again.folder, again.values) == (first.folder, first.values)
+        again.lock.release()
+    journal.write_bytes(whole.replace(b"{", b"", 2))
+    outcome = command(file)
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"{journal} is damaged: ")
 
 
 def test_without_optuna_a_sentence_says_what_to_install(

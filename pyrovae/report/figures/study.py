@@ -59,10 +59,11 @@ def trials(found: Sweep, title: str) -> Figure:
 def _draw_order(axes: Axes, found: Sweep, drawn: list[Trial]) -> None:
     """Against the number of the trial, with the best so far."""
     finished = [trial for trial in drawn if trial.state == "finished"]
-    values = np.array([trial.objective for trial in finished])
+    values = [trial.objective for trial in finished]
     so_far = np.maximum.accumulate if found.maximised else np.minimum.accumulate
-    numbers = [trial.number for trial in finished]
-    axes.step(numbers, so_far(values), where="post", color=MODEL, linewidth=1.2)
+    numbers = [*(trial.number for trial in finished), drawn[-1].number]
+    best = so_far(np.array([*values, values[-1]]))
+    axes.step(numbers, best, where="post", color=MODEL, linewidth=1.2)
     _draw_points(axes, found, drawn, np.array([trial.number for trial in drawn]))
     axes.set_xlabel("trial")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -76,6 +77,8 @@ def _draw_key(axes: Axes, found: Sweep, drawn: list[Trial], key: str, *, log: bo
     if numbers and len(choices) > FEW:
         if log:
             axes.set_xscale("log")
+        elif all(isinstance(value, int) for value in values):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _draw_points(axes, found, drawn, np.array(values))
         return
     places = [choices.index(value if numbers else written(value)) for value in values]
