@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from pyrovae.errors import SpecError, short, shown
-from pyrovae.specs.base import Count, Spec, read_toml
+from pyrovae.specs.base import Count, Spec, by_key, read_toml
 from pyrovae.specs.computation import Precision
 from pyrovae.specs.error_messages import explain
-from pyrovae.specs.files import Tree, by_key
+from pyrovae.specs.files import Tree
 from pyrovae.specs.inference import Seed
 from pyrovae.specs.settings import SECTIONS
 
