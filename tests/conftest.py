@@ -7,6 +7,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,6 +19,8 @@ from torch.distributions import MultivariateNormal
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
 from pyrovae.compute.distributed import Processes
+from pyrovae.diagnosis.calibration import check_calibration
+from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.parts.distributions.positive import positive, raw_scale
 from pyrovae.parts.families import DiagonalNormal, FlowFamily, FullRankNormal, LowRankNormal
 from pyrovae.parts.guides import Guide
@@ -361,6 +364,14 @@ def bend(transform: nn.Module) -> None:
     """A flow whose networks all have a say."""
     for parameter in transform.parameters():
         nn.init.normal_(parameter, std=0.3)
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diagnosis takes fewer simulations, where only its use is looked at."""
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
+    monkeypatch.setattr(f"{here}.check_predictive", partial(check_predictive, replicates=40))
 
 
 @pytest.fixture
