@@ -168,7 +168,13 @@ def answers(diagnosis: Diagnosis) -> None:
     assert tree["observed_data"]["x"].shape == tuple(diagnosis.x.shape)
 
 
-@pytest.mark.usefixtures("fewer")
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All data at once: with four at a time most seconds are overhead."""
+    monkeypatch.setattr("pyrovae.compute.chunks.CODES", 50_000)
+
+
+@pytest.mark.usefixtures("fewer", "at_once")
 def test_every_likelihood_can_be_asked(make_vae: Any, covering_likelihood: dict[str, Any]) -> None:
     vae = make_vae(likelihood=covering_likelihood)
     diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100)
@@ -189,40 +195,14 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 2)
 
 
-def ask_all(vae: VAE, *, point: bool) -> None:
+@pytest.mark.usefixtures("fewer", "short", "at_once")
+def test_each_prior_and_each_guide_can_be_asked(make_vae: Any, each_part: tuple[str, str]) -> None:
+    vae = make_vae(*each_part)
     diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100, full=True)
     assert [outcome.question for outcome in diagnosis.outcomes] == ["convergence", *FULL]
     answers(diagnosis)
     found = {outcome.question for outcome in skipped(diagnosis)}
-    assert found == (NOT_OF_POINTS if point else set())
-
-
-@pytest.mark.usefixtures("fewer", "short")
-@pytest.mark.parametrize(
-    ("prior", "guide"),
-    [
-        ("normal", "delta"),
-        ("laplace", "low_rank"),
-        ("student_t", "laplace"),
-        ("mixture", "mixture"),
-        ("flow", "full_rank"),
-        ("vamp", "diagonal"),
-        ("hyperspherical", "von_mises_fisher"),
-        ("normal", "iaf"),
-        ("normal", "spline"),
-    ],
-)
-def test_each_prior_and_each_guide_can_be_asked(make_vae: Any, prior: str, guide: str) -> None:
-    ask_all(make_vae(prior, guide), point=guide == "delta")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("fewer", "short")
-def test_all_priors_with_all_guides_can_be_asked(
-    make_vae: Any, prior_and_guide: tuple[str, str]
-) -> None:
-    prior, guide = prior_and_guide
-    ask_all(make_vae(prior, guide), point=guide == "delta")
+    assert found == (NOT_OF_POINTS if "delta" in each_part else set())
 
 
 @pytest.mark.usefixtures("fewer")
