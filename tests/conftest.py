@@ -7,6 +7,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -18,6 +19,8 @@ from torch.distributions import MultivariateNormal
 
 from pyrovae import VAE, InferenceSpec, ModelSpec, Splits, load_data
 from pyrovae.compute.distributed import Processes
+from pyrovae.diagnosis.calibration import check_calibration
+from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.parts.distributions.positive import positive, raw_scale
 from pyrovae.parts.families import DiagonalNormal, FlowFamily, FullRankNormal, LowRankNormal
 from pyrovae.parts.guides import Guide
@@ -258,6 +261,19 @@ COVERING = [
 ]
 
 
+ONCE = [  # a mixture and a normal stand beside two guides each, as there are more guides
+    ("normal", "delta"),
+    ("normal", "spline"),
+    ("laplace", "low_rank"),
+    ("student_t", "laplace"),
+    ("mixture", "mixture"),
+    ("mixture", "iaf"),
+    ("flow", "full_rank"),
+    ("vamp", "diagonal"),
+    ("hyperspherical", "von_mises_fisher"),
+]
+
+
 @pytest.fixture(params=PAIRS, ids="-".join)
 def prior_and_guide(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Every prior with every guide that it goes with: where the pair itself is the subject."""
@@ -275,6 +291,20 @@ def covering_pair(request: pytest.FixtureRequest) -> tuple[str, str]:
 
     Every kind of distribution occurs on either side (a product, correlated, a mixture, a flow,
     a point, the sphere), and on both at once where that is possible. All other pairs are slow.
+    """
+    return request.param
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(pair, marks=() if pair in ONCE else pytest.mark.slow, id="-".join(pair))
+        for pair in PAIRS
+    ]
+)
+def each_part(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Every prior and every guide, once: where what holds of two parts holds of them together.
+
+    All other pairs are slow.
     """
     return request.param
 
@@ -364,6 +394,14 @@ def bend(transform: nn.Module) -> None:
 
 
 @pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diagnosis takes fewer simulations, where only its use is looked at."""
+    here = "pyrovae.diagnosis.diagnosis"
+    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
+    monkeypatch.setattr(f"{here}.check_predictive", partial(check_predictive, replicates=40))
+
+
+@pytest.fixture
 def few_digits() -> Splits:
     """A few of scikit-learn's digits: batches of 16 come out uneven."""
     return Splits(*(split.first(40) for split in load_data("digits")))
@@ -375,10 +413,10 @@ def parameters_of() -> Callable[[nn.Module], dict[str, Tensor]]:
     return lambda module: {name: p.detach().clone() for name, p in module.named_parameters()}
 
 
-@pytest.fixture
-def quick_pairs() -> list[tuple[str, str]]:
-    """Those of :func:`covering_pair` that are not slow, at once."""
-    return COVERING
+@pytest.fixture(params=[COVERING, ONCE], ids=["covering_pair", "each_part"])
+def quick_pairs(request: pytest.FixtureRequest) -> list[tuple[str, str]]:
+    """Those of :func:`covering_pair` and of :func:`each_part` that are not slow, at once."""
+    return request.param
 
 
 COVERING_LIKELIHOODS: list[dict[str, Any]] = [

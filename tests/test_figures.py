@@ -89,6 +89,7 @@ def test_curves_of_a_folder_are_those_of_its_records() -> None:
             np.testing.assert_array_equal(first.get_xydata(), second.get_xydata())
 
 
+@pytest.mark.usefixtures("fewer")
 def test_every_check_but_the_bound_has_its_figure(plane: tuple[VAE, Splits]) -> None:
     vae, data = plane
     diagnosis = diagnose(vae, data.test, draws=100)

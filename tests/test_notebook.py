@@ -34,7 +34,7 @@ RUN = Path(__file__).parent / "fixtures/runs/finished"
 
 
 @pytest.fixture
-def shown() -> dict[str, Any]:
+def shown(fewer: None) -> dict[str, Any]:
     """An object of each class that a notebook displays."""
     data = load_data("digits")
     model = ModelSpec(latent_dim=2, decoder={"kind": "mlp", "widths": (8,)})

@@ -135,11 +135,11 @@ COPIES_A_NUMBER = {"student_t"}
 
 
 def test_every_prior_and_every_guide(
-    assert_runs: Any, small: Any, covering_pair: tuple[str, str]
+    assert_runs: Any, small: Any, each_part: tuple[str, str]
 ) -> None:
-    prior, _ = covering_pair
+    prior, _ = each_part
     options = {"waits_never": False} if prior in COPIES_A_NUMBER else {}
-    assert_runs(small(*covering_pair), **options)
+    assert_runs(small(*each_part), **options)
 
 
 def test_every_likelihood(assert_runs: Any, small: Any, likelihoods: list[dict[str, Any]]) -> None:

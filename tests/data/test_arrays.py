@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyrovae.data import from_arrays
+from pyrovae.data import from_arrays, from_splits
 from pyrovae.errors import DataError
 
 SHAPES = {
@@ -125,3 +125,16 @@ def test_a_maximum_that_values_exceed_is_refused(maximum: float) -> None:
 def test_labels_that_do_not_fit_are_refused(labels: np.ndarray) -> None:
     with pytest.raises(DataError, match="one integer for each of its 20 observations"):
         from_arrays(IMAGE, labels)
+
+
+def test_a_split_that_is_there_is_kept() -> None:
+    values = np.random.default_rng(0).random((12, 2)).astype("f4")
+    parts, classes = np.split(values, [5, 8]), np.split(np.arange(12), [5, 8])
+    splits = from_splits(*parts, labels=classes)
+    for split, x, labels in zip(splits, parts, classes, strict=True):
+        batch = split.batch(torch.arange(len(split)))
+        np.testing.assert_array_equal(batch.x, x)
+        assert split.labels is not None
+        np.testing.assert_array_equal(split.labels[split.rows], labels)
+    with pytest.raises(DataError, match=r"validation has shape \(2, 3\)"):
+        from_splits(parts[0], np.ones((2, 3)), parts[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -133,8 +132,8 @@ def test_two_epochs_show_no_trend(epochs: int) -> None:
         check([-90.0] * epochs)
 
 
-def test_it_is_the_first_question_of_a_diagnosis(few_digits: Splits, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pyrovae.diagnosis.calibration.SIMULATIONS", 100)
+@pytest.mark.usefixtures("fewer")
+def test_it_is_the_first_question_of_a_diagnosis(few_digits: Splits) -> None:
     spec = InferenceSpec(epochs=3)
     vae = build("vae", spec, few_digits)
     history = fit(vae, few_digits, spec)

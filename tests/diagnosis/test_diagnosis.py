@@ -16,9 +16,7 @@ from pyrovae.compute.capture import Captured
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import Diagnosis, diagnose
 from pyrovae.diagnosis.bound import Bound
-from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.diagnosis.mcmc import check_mcmc
-from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.diagnosis.predictive_draws import MOST_DRAWS, MOST_VALUES, how_many
 from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
@@ -153,14 +151,6 @@ def test_a_decoder_with_twice_the_noise_is_found(oracle: Any) -> None:
     assert found["prior predictive"] == "FAIL"
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few simulations, where only their use is looked at."""
-    here = "pyrovae.diagnosis.diagnosis"
-    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
-    monkeypatch.setattr(f"{here}.check_predictive", partial(check_predictive, replicates=50))
-
-
 def answers(diagnosis: Diagnosis) -> None:
     """Every question has an answer, or a sentence that says why not."""
     for outcome in diagnosis.outcomes:
@@ -178,7 +168,13 @@ def answers(diagnosis: Diagnosis) -> None:
     assert tree["observed_data"]["x"].shape == tuple(diagnosis.x.shape)
 
 
-@pytest.mark.usefixtures("few")
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All data at once: with four at a time most seconds are overhead."""
+    monkeypatch.setattr("pyrovae.compute.chunks.CODES", 50_000)
+
+
+@pytest.mark.usefixtures("fewer", "at_once")
 def test_every_likelihood_can_be_asked(make_vae: Any, covering_likelihood: dict[str, Any]) -> None:
     vae = make_vae(likelihood=covering_likelihood)
     diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100)
@@ -199,43 +195,17 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 2)
 
 
-def ask_all(vae: VAE, *, point: bool) -> None:
+@pytest.mark.usefixtures("fewer", "short", "at_once")
+def test_each_prior_and_each_guide_can_be_asked(make_vae: Any, each_part: tuple[str, str]) -> None:
+    vae = make_vae(*each_part)
     diagnosis = diagnose(vae, as_data(vae.sample(50)), num=50, draws=100, full=True)
     assert [outcome.question for outcome in diagnosis.outcomes] == ["convergence", *FULL]
     answers(diagnosis)
     found = {outcome.question for outcome in skipped(diagnosis)}
-    assert found == (NOT_OF_POINTS if point else set())
+    assert found == (NOT_OF_POINTS if "delta" in each_part else set())
 
 
-@pytest.mark.usefixtures("few", "short")
-@pytest.mark.parametrize(
-    ("prior", "guide"),
-    [
-        ("normal", "delta"),
-        ("laplace", "low_rank"),
-        ("student_t", "laplace"),
-        ("mixture", "mixture"),
-        ("flow", "full_rank"),
-        ("vamp", "diagonal"),
-        ("hyperspherical", "von_mises_fisher"),
-        ("normal", "iaf"),
-        ("normal", "spline"),
-    ],
-)
-def test_each_prior_and_each_guide_can_be_asked(make_vae: Any, prior: str, guide: str) -> None:
-    ask_all(make_vae(prior, guide), point=guide == "delta")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("few", "short")
-def test_all_priors_with_all_guides_can_be_asked(
-    make_vae: Any, prior_and_guide: tuple[str, str]
-) -> None:
-    prior, guide = prior_and_guide
-    ask_all(make_vae(prior, guide), point=guide == "delta")
-
-
-@pytest.mark.usefixtures("few")
+@pytest.mark.usefixtures("fewer")
 def test_it_is_the_same_each_time_and_changes_nothing(make_vae: Any, parameters_of: Any) -> None:
     vae = make_vae("vamp", "full_rank")
     vae.train()
@@ -272,7 +242,7 @@ def test_replicas_are_worth_their_memory(shape: tuple[int, ...]) -> None:
     assert count == 1 or count * x.numel() <= MOST_VALUES
 
 
-def test_a_handful_of_data_is_diagnosed_with_wide_intervals(oracle: Any, few: None) -> None:
+def test_a_handful_of_data_is_diagnosed_with_wide_intervals(oracle: Any, fewer: None) -> None:
     diagnosis = diagnose(oracle.vae, as_data(oracle.x), num=8, draws=200)
     assert {"bound", "importance weights", "calibration", "prior predictive"} <= set(
         grades(diagnosis)

@@ -62,6 +62,7 @@ def digits() -> Splits:
     return load_data("digits")
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("name", OF_SPLITS)
 @pytest.mark.parametrize("model", MODELS)
 def test_splits_as_loaded_are_as_good_as_prepared_ones(

@@ -64,9 +64,19 @@ def cells(path: str) -> Any:
     )
 
 
+@pytest.fixture(scope="module")
+def examples() -> dict[str, tuple[Path, dict[str, Any]]]:
+    """What has run: where, and the names that it has left."""
+    return {}
+
+
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(tmp_path)
+def run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    examples: dict[str, tuple[Path, dict[str, Any]]],
+) -> Any:
+    """Run an example, once for all tests that ask for it, and be where it ran."""
     tensorboard = types.ModuleType("torch.utils.tensorboard")
     tensorboard.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", tensorboard)
@@ -77,7 +87,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "path", [*sys.path])
 
     def example(title: str) -> dict[str, Any]:
-        names: dict[str, Any] = {"__name__": "example"}
+        folder, names = examples.setdefault(title, (tmp_path / title, {"__name__": "example"}))
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        if "data" in names:
+            return names
         exec(code(START), names)
         names["data"] = Splits(*(part.first(100) for part in names["data"]))
         exec(code(EXAMPLES[title]), names)
@@ -160,7 +174,6 @@ def test_the_callback_stops(run: Any) -> None:
 
 
 def test_the_writer_gets_every_number(run: Any) -> None:
-    Writer.written.clear()
     history = run("TensorBoard, MLflow, W&B and Trackio")["history"]
     of_both = {name for name, _, _ in Writer.written if "/" in name}
     assert of_both == {

@@ -49,6 +49,7 @@ SHORT = {
     "refine": ["--set", "inference.epochs=1"],
     "compare": ["--num", "20", "--samples", "20"],
     "conv": ["--dry-run"],
+    "--refine-steps": ["--refine-steps", "2"],
 }
 # Pages whose commands run, and whether their example in Python does.
 GUIDES = {
@@ -104,6 +105,7 @@ def test_every_command_is_one_that_the_program_understands(page: str, shelf: Pat
             assert train.request(given).inference.epochs > 0
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("page", GUIDES)
 def test_the_commands_of_a_guide_run(page: str, shelf: Path, capsys: Any) -> None:
     for name, words, in_block in shown(page):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from pyrovae.diagnose import main as diagnose
 from pyrovae.diagnosis.bound import Bound
+from pyrovae.diagnosis.calibration import check_calibration
 from pyrovae.train import main as train
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +32,17 @@ def run(tmp_path_factory):
     """The run of the first command, an epoch long, and all that the commands print of it."""
     folder = tmp_path_factory.mktemp("readme") / "runs/mine"
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    fewer = partial(check_calibration, simulations=100)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr("pyrovae.diagnosis.diagnosis.check_calibration", fewer)
         assert train(["--output", str(folder), "--set", "inference.epochs=1"]) == 0
         assert diagnose([str(folder), "--num", "60", "--draws", "100"]) == 0
     return said.getvalue()
 
 
+@pytest.mark.usefixtures("fewer")
 def test_the_python_examples_run_and_print_what_they_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pyrovae.diagnosis.calibration.SIMULATIONS", 100)
     names: dict = {}
     for example, printed in PYTHON:
         quick = re.sub(r"fit\((.*?)\)", r"fit(\1, pyrovae.InferenceSpec(epochs=3))", example)

@@ -7,7 +7,6 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,8 +19,6 @@ from torch import Tensor
 import pyrovae.report.figures
 from pyrovae import InferenceSpec, ModelSpec, Training, build, load_data
 from pyrovae.data import Splits
-from pyrovae.diagnosis.calibration import check_calibration
-from pyrovae.diagnosis.predictive import check_predictive
 from pyrovae.evaluation.annealed_importance import Annealed, Bracket
 from pyrovae.report.figures.checks import CaptionedFigure
 from pyrovae.specs.files import validate
@@ -154,14 +151,6 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture
 def pictures() -> None:
     """Pictures are drawn."""
-
-
-@pytest.fixture
-def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A diagnosis takes fewer simulations."""
-    here = "pyrovae.diagnosis.diagnosis"
-    monkeypatch.setattr(f"{here}.check_calibration", partial(check_calibration, simulations=100))
-    monkeypatch.setattr(f"{here}.check_predictive", partial(check_predictive, replicates=40))
 
 
 @pytest.fixture(scope="session")
