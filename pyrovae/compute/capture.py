@@ -66,8 +66,10 @@ class Captured(NamedTuple):
         tensors: list[Any] = [*self.found, *inputs]
         kept = [tensor.clone() for tensor in self.found]
         graph: Any = self.run
-        # Random numbers as torch draws them: a seed gives the same run, compiled or not.
-        options = {"fallback_random": True}
+        # Random numbers as torch draws them: a seed gives the same run, compiled or not. At the
+        # end of a parallel loop threads wait for each other, on a busy machine for longer than the
+        # loop takes: so loops over fewer than 4096 elements a thread are not parallel.
+        options = {"fallback_random": True, "cpp.min_chunk_size": 4096}
         try:
             with torch.no_grad(), seeded(0, inputs[0].device), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of torch's compiler about torch
