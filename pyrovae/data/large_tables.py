@@ -127,7 +127,7 @@ class LargeTable:
         header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
         with to.open("wb") as file, np.errstate(over="ignore"):  # found by the check of all values
             np.lib.format.write_array_header_1_0(file, header)
-            for frame in self._frames(columns, max(1, VALUES // len(columns))):
+            for frame in self._frames(columns, max(1, VALUES // 8 // len(columns))):
                 table = as_table(frame, self._path.name)
                 if table.known is not None:
                     raise MissingError
@@ -164,7 +164,7 @@ def read_parquet(path: Path) -> pd.DataFrame | LargeTable:
     try:
         from pyarrow.parquet import ParquetFile  # pyright: ignore[reportMissingImports]
 
-        file = ParquetFile(path)
+        file = ParquetFile(path, pre_buffer=False)  # else it keeps what was read
     except Exception:  # what is wrong is said where all of it is read
         return read_frame(path)
     is_large = 4 * file.metadata.num_rows * file.metadata.num_columns > IN_MEMORY
