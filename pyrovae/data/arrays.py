@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,12 +26,21 @@ FEWEST = 10
 """Fewest observations that can be split; a tenth of fewer is no validation or test set."""
 
 
+@runtime_checkable
+class Divisible(Protocol):
+    """Data that know how to split themselves."""
+
+    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
+        """As :meth:`Content.splits`."""
+        ...
+
+
 class Content(NamedTuple):
     """Data that are not split yet.
 
     Attributes:
         values: A DataFrame; or arguments of :func:`from_arrays` by name; or splits, as of a folder
-            or a named data set.
+            or a named data set; or a table that is not in memory.
         name: Name of the data in messages and reports.
         beside: Columns that are no values, by name.
         counts: Where the same data are counts, if these are real values; the end of a message.
@@ -46,11 +55,13 @@ class Content(NamedTuple):
         """The data in the usual parts, and columns that are no values, by name.
 
         Args:
-            apart: Names of such columns of a DataFrame.
+            apart: Names of such columns of a table.
         """
         if is_frame(self.values):
             frame, columns = without(self.values, apart, self.name)
             return from_frame(frame, self.name), columns
+        if isinstance(self.values, Divisible):
+            return self.values.splits(apart)
         found = self.values
         if not isinstance(found, Splits):
             found = from_arrays(**found, name=self.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 
 from pyrovae.data.arrays import from_arrays
 from pyrovae.data.dataset import Splits
+from pyrovae.data.from_reader import from_reader
+from pyrovae.data.sources import IN_MEMORY
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError
 
@@ -32,10 +36,54 @@ class Header(NamedTuple):
     mode: str
 
 
+class ImageRows:
+    """Images as rows, each decoded when it is needed.
+
+    Args:
+        files: Files of equally large images.
+        mode: "L" for grey, "RGB" for coloured ones.
+        shape: Shape of the pixels of an image.
+    """
+
+    def __init__(self, files: Sequence[Path], mode: str, shape: tuple[int, ...]) -> None:
+        self.shape, self.dtype = (len(files), *shape), np.dtype(np.uint8)
+        self._files, self._mode = files, mode
+        self._states = np.array([state(file) for file in files])
+
+    def read(self, index: Array) -> Array:
+        """Images at increasing indices.
+
+        Raises:
+            DataError: One cannot be read, is transparent, or has changed meanwhile.
+        """
+        found = np.empty((len(index), *self.shape[1:]), self.dtype)
+        for place, i in enumerate(index.tolist()):
+            found[place] = pixels(self._unchanged(i), self._mode)
+        return found
+
+    def digest(self) -> bytes:
+        """SHA-256 over the bytes of the files, which are not decoded.
+
+        It is that of a copy elsewhere too, which sizes and dates would not be, and reading takes
+        a small part of the time of decoding.
+        """
+        total = hashlib.sha256()
+        for i in range(len(self._files)):
+            total.update(hashlib.sha256(self._unchanged(i).read_bytes()).digest())
+        return total.digest()
+
+    def _unchanged(self, i: int) -> Path:
+        file = self._files[i]
+        if state(file) != tuple(self._states[i]):
+            raise DataError(f"{file} has changed since it was first read: begin again with it")
+        return file
+
+
 def read_folder(folder: Path) -> Splits:
     """Read a folder of equally large images, grey only if all of them are.
 
-    Images are put upright as their EXIF orientation says. GIFs count as coloured.
+    Images are put upright as their EXIF orientation says. GIFs count as coloured. Above 1 GiB of
+    pixels, each is decoded when it is needed.
 
     Args:
         folder: Images as files, or sub-folders of images; then the sorted names of the
@@ -51,8 +99,13 @@ def read_folder(folder: Path) -> Splits:
     headers = [header(file) for file in files]
     check_headers(files, headers)
     is_grey = all(mode in GREY_MODES for _, mode in headers)
-    images = np.stack([pixels(file, "L" if is_grey else "RGB") for file in files])
-    return from_arrays(images, labels_of(files, folder), name=folder.name, maximum=255.0)
+    width, height = headers[0].size
+    shape = (height, width) if is_grey else (height, width, 3)
+    images = ImageRows(files, "L" if is_grey else "RGB", shape)
+    labels, name = labels_of(files, folder), folder.name
+    if math.prod(images.shape) > IN_MEMORY:
+        return from_reader(images, labels, name=name, maximum=255.0)
+    return from_arrays(images.read(np.arange(len(files))), labels, name=name, maximum=255.0)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -83,8 +136,7 @@ def labels_of(files: Sequence[Path], folder: Path) -> Array | None:
             logger.warning("%s has no classes: %s lies in no sub-folder", folder, alone[0])
         return None
     names = [parts[0] for parts in insides]
-    classes = sorted(set(names))
-    return np.array([classes.index(name) for name in names])
+    return np.unique(names, return_inverse=True)[1]
 
 
 def check_headers(files: Sequence[Path], headers: Sequence[Header]) -> None:
@@ -108,8 +160,22 @@ def header(file: Path) -> Header:
         if frames > 1 and image.format != "MPO":  # a photo and its preview
             raise DataError(f"{file} holds {frames} images: give each as a file")
         width, height = image.size
-        lies_on_its_side = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        # Orientation is asked for only where it matters: to find it, PIL decodes a whole PNG.
+        lies_on_its_side = width != height and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
         return Header((height, width) if lies_on_its_side else (width, height), image.mode)
+
+
+def state(file: Path) -> tuple[int, int]:
+    """Size in bytes, and nanoseconds of the last change, of a file.
+
+    Raises:
+        DataError: It is not there.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise DataError(f"{file} is no longer there: put it back, or begin without it") from error
+    return found.st_size, found.st_mtime_ns
 
 
 def pixels(file: Path, mode: str) -> Array:

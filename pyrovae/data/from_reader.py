@@ -23,16 +23,20 @@ def from_reader(
     *,
     name: str,
     columns: Sequence[str] = (),
+    maximum: float | None = None,
 ) -> Splits:
     """Split observations as :func:`~pyrovae.data.arrays.from_arrays` does, without loading them.
 
-    All values are read once, some at a time, since the largest is part of the model.
+    Without ``maximum`` all values are read once, some at a time, since the largest is part of the
+    model.
 
     Args:
         reader: Access to the rows.
         labels: Integer classes ``(n,)``, kept in memory.
         name: Name of the data in messages and reports.
         columns: Names of the columns of a table.
+        maximum: Largest intensity that a value can take, where it follows from how they are
+            stored; all are then finite numbers from 0 on.
 
     Raises:
         DataError: As :func:`~pyrovae.data.arrays.from_arrays`.
@@ -47,12 +51,14 @@ def from_reader(
         torch.uint8 if is_bytes else torch.float32,
         [lambda rows: as_tensor(channels_first(rows.numpy(), name))],
     )
+    if maximum is None:
+        maximum = largest(reader, len(source.shape) == 4, name)
     return split(
         name,
         source,
         None if labels is None else as_labels(as_numpy(labels), n, name),
         rows=permuted_rows(n),
-        maximum=largest(reader, len(source.shape) == 4, name),
+        maximum=maximum,
         columns=tuple(columns),
     )
 

@@ -99,7 +99,10 @@ def three_sources(sources: Sequence[Content]) -> Splits:
         whole = {**own, **kept, "factor_names": names, "variables": joined}
     else:
         kinds = ", ".join(source.name for source in sources)
-        raise DataError(f"{kinds} are not of one kind: give three tables or three arrays")
+        raise DataError(
+            f"{kinds} are not of one kind, or are not in memory: give three tables or three "
+            "arrays of at most 1 GiB each"
+        )
     data, _ = Content(whole, first.name, counts=first.counts).splits()
     return in_parts(data, Rows(*torch.arange(sum(sizes)).split(sizes)))
 

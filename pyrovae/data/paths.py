@@ -18,6 +18,7 @@ from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.from_reader import from_reader
 from pyrovae.data.h5 import read_h5
 from pyrovae.data.h5ad import of_file
+from pyrovae.data.large_tables import LargeTable, read_parquet
 from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.readers import MappedRows
 from pyrovae.data.table_files import read_frame
@@ -67,7 +68,7 @@ def read_path(source: str | Path) -> Content:
     return Content(read_file(path, key), path.name if key is None else f"{path.name}:{key}")
 
 
-def read_file(path: Path, key: str | None) -> pd.DataFrame | dict[str, Any] | Splits:
+def read_file(path: Path, key: str | None) -> pd.DataFrame | LargeTable | dict[str, Any] | Splits:
     """A table; arrays as arguments of :func:`~pyrovae.data.arrays.from_arrays`; or a large source.
 
     Raises:
@@ -83,7 +84,9 @@ def read_file(path: Path, key: str | None) -> pd.DataFrame | dict[str, Any] | Sp
             return read_h5(path, key)
         case ".npz":
             return read_npz(path, key)
-        case ".csv" | ".parquet":
+        case ".parquet":
+            return read_parquet(path)
+        case ".csv":
             return read_frame(path)
         case _:
             raise DataError(

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,15 @@ class Reader(Protocol):
 
     def read(self, index: Array) -> Array:
         """Rows ``(len(index), ...)`` at increasing indices, each only once."""
+        ...
+
+
+@runtime_checkable
+class Digested(Protocol):
+    """A reader with a check sum of all rows that takes less time than to read them."""
+
+    def digest(self) -> bytes:
+        """Check sum of all rows as they are stored."""
         ...
 
 
@@ -117,6 +126,10 @@ class Source:
         """All rows in the order in which they lie, some at a time."""
         for start in range(0, len(self), size):
             yield self._fetch(torch.arange(start, min(start + size, len(self))))
+
+    def stored_digest(self) -> bytes | None:
+        """Check sum of the rows before any changes, where the reader has one."""
+        return self._reader.digest() if isinstance(self._reader, Digested) else None
 
     def _fetch(self, index: Tensor) -> Tensor:
         rows, places = np.unique(index.cpu().numpy(), return_inverse=True)

@@ -47,9 +47,13 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 def _data(frame: pd.DataFrame) -> pd.DataFrame:
     """The table without places, if the file is one that ``reconstruct`` wrote."""
-    if list(frame.columns[:2]) != PLACES or list(frame["index"]) != list(range(len(frame))):
-        return frame
-    return frame.drop(columns=PLACES)
+    is_result = list(frame.columns[:2]) == PLACES and are_places(frame)
+    return frame.drop(columns=PLACES) if is_result else frame
+
+
+def are_places(frame: pd.DataFrame) -> bool:
+    """True if the first column counts the rows."""
+    return list(frame.iloc[:, 0]) == list(range(len(frame)))
 
 
 def _require_rows(frame: pd.DataFrame, path: Path) -> None:

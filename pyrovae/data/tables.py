@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
@@ -66,7 +66,7 @@ def as_table(frame: pd.DataFrame, name: str) -> Table:
     names = [str(column) for column in frame.columns]
     if twice := sorted({column for column in names if names.count(column) > 1}):
         raise DataError(f"{name} has several columns {', '.join(twice)}: give each its own name")
-    label = next((column for column in LABELS if column in names), None)
+    label = label_of(names)
     labels = None if label is None else _classes(frame.iloc[:, names.index(label)], label, name)
     kept = {
         column: _of_its_own_type(frame.iloc[:, place])
@@ -88,6 +88,12 @@ def as_table(frame: pd.DataFrame, name: str) -> Table:
     known = frame.iloc[:, [names.index(key) for key in kept]].notna().to_numpy()
     is_numbered = tuple(kept) == tuple(map(str, range(len(kept))))
     return Table(x, None if known.all() else known, () if is_numbered else tuple(kept), labels)
+
+
+def label_of(names: Iterable[Any]) -> str | None:
+    """Name of the column of the classes, if there is one."""
+    found = {str(name) for name in names}
+    return next((column for column in LABELS if column in found), None)
 
 
 def without(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pyro
 import torch
@@ -41,6 +42,8 @@ def check_support(autoencoder: Autoencoder, data: Dataset) -> None:
             return  # numbers, as they were found when they were loaded
         if len(sites) == 1 and sites[0]["value"] is first.x and not is_masked(sites[0]):
             # The data themselves: one run gives the support of all of them.
+            if _takes_all_bytes(sites[0], data, device):
+                return
             observed = ({"": {**sites[0], "value": batch.x}} for batch in batches(data, device))
         else:
             observed = (_observed(autoencoder, batch) for batch in batches(data, device))
@@ -71,6 +74,19 @@ def invalid_parameter(autoencoder: Autoencoder, data: Dataset) -> str:
             found = re.search(r"Expected parameter (\w+) .*of distribution (\w+)", reason(error))
             return f"{found[1]} of {found[2]}" if found else ""
     return ""
+
+
+def _takes_all_bytes(site: Site, data: Dataset, device: torch.device) -> bool:
+    """True for bytes that are not in memory, and none of which could be outside the support."""
+    if not isinstance(data.x, Source) or data.x.dtype != torch.uint8 or data.maximum is None:
+        return False
+    first = torch.zeros(1, dtype=torch.long)
+    for level in range(int(data.maximum) + 1):
+        x = torch.full((1, *data.shape), level, dtype=torch.uint8)
+        seen = replace(data, x=x, rows=first, asked=()).batch(first).x
+        if _outside({**site, "value": seen.to(device)}) is not None:
+            return False
+    return True
 
 
 def _observed(autoencoder: Autoencoder, batch: Batch) -> dict[str, Site]:

@@ -214,6 +214,19 @@ def test_a_check_of_the_support_names_the_value_wherever_it_lies(tmp_path: Path)
         check_support(vae, everything)
 
 
+def test_bytes_are_checked_against_the_support_whichever_of_them_there_are(
+    tmp_path: Path,
+) -> None:
+    grey = load_data(mapped(KINDS["grey"], tmp_path))
+    for kind in ("binomial", "beta", "poisson"):
+        vae = build("vae", "svi", grey, {"model.likelihood.kind": kind})
+        check_support(vae, vae.contract.apply(grey).train)
+    bits = load_data(mapped(KINDS["bytes of bits"], tmp_path))
+    vae = build("vae", "svi", bits, {"model.likelihood.kind": "bernoulli"})
+    with pytest.raises(DataError, match=r"has the value \d+, and .*Bernoulli"):
+        check_support(vae, grey.train)
+
+
 WRONG = {
     "not finite": (np.where(np.arange(N * 5).reshape(N, 5) == 201, np.nan, 1.0), "observation 40"),
     "too large": (np.where(np.arange(N * 5).reshape(N, 5) == 201, 1e30, 1.0), "observation 40"),

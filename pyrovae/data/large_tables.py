@@ -1,0 +1,171 @@
+"""Parquet files larger than memory: their values are written once to an array beside them.
+
+To read rows in a random order, a whole group of them would be unpacked for each. A mapped array
+gives them as they are, in the order of data in memory, and so with the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+
+from pyrovae.data.arrays import from_frame
+from pyrovae.data.dataset import Splits
+from pyrovae.data.from_reader import from_reader
+from pyrovae.data.readers import MappedRows
+from pyrovae.data.sources import IN_MEMORY, VALUES
+from pyrovae.data.table_files import PLACES, are_places, read_frame
+from pyrovae.data.tables import as_table, label_of, without
+from pyrovae.data.values import Array
+from pyrovae.errors import DataError, reason
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("pyrovae")
+
+
+class MissingError(Exception):
+    """Values of a table are missing."""
+
+
+class LargeTable:
+    """A ``.parquet`` file whose values are not in memory.
+
+    Args:
+        path: The file.
+        file: The same, as pyarrow opened it.
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self._path, self._file = path, file
+        self._rows: int = file.metadata.num_rows
+
+    def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
+        """The usual parts, as by :func:`~pyrovae.data.arrays.from_frame`, and columns apart.
+
+        Which values are missing is kept in memory: where some are, all of them are read.
+
+        Args:
+            apart: Names of columns that are no values.
+
+        Raises:
+            DataError: As of a DataFrame; or the array cannot be written.
+        """
+        name = self._path.name
+        first, _ = without(self._first_row(), apart, name)
+        columns, table = [str(column) for column in first], as_table(first, name)
+        try:
+            array = self._array(columns, table.x)
+        except MissingError:
+            logger.warning("%s lacks values, and is read into memory", self._path)
+            frame, beside = without(read_frame(self._path), apart, name)
+            return from_frame(frame, name), beside
+        label = label_of(columns)
+        others = self._columns([*{*apart, *([] if label is None else [label])}])
+        classes, beside = without(others, apart, name)
+        labels = as_table(classes, name).labels
+        return from_reader(MappedRows(array), labels, name=name, columns=table.columns), beside
+
+    def _first_row(self) -> pd.DataFrame:
+        """The first row, without places that ``reconstruct`` wrote."""
+        first = next(self._frames(None, 1))
+        is_result = list(first.columns[:2]) == PLACES and are_places(self._columns(PLACES[:1]))
+        return first.drop(columns=PLACES) if is_result else first
+
+    def _array(self, columns: Sequence[str], first: Array) -> np.memmap[Any, Any]:
+        """Values of these columns, mapped from a file that has the date of the table.
+
+        Args:
+            columns: Names of the columns, that of the classes among them.
+            first: Values of the first row.
+
+        Raises:
+            DataError: It cannot be written.
+            MissingError: Values are missing.
+        """
+        dtype = np.dtype(np.float32) if first.dtype.kind == "f" else first.dtype
+        key = hashlib.sha256(repr((columns, dtype.str)).encode()).hexdigest()[:8]
+        target = self._path.with_name(f"{self._path.name}.{key}.npy")
+        date = self._path.stat().st_mtime_ns
+        with self._writing(target) as partial:
+            if not target.exists() or target.stat().st_mtime_ns != date:
+                logger.warning("%s: its values are written once, to %s", self._path, target.name)
+                self._write(partial, columns, (self._rows, first.shape[1]), dtype)
+                os.utime(partial, ns=(date, date))
+                partial.replace(target)
+        return np.load(target, mmap_mode="r")
+
+    @contextmanager
+    def _writing(self, target: Path) -> Iterator[Path]:
+        """Where one process at a time may write what becomes a file, and nothing is left over."""
+        partial = target.with_name(f".{target.name}.part")
+        try:
+            with FileLock(target.with_name(f".{target.name}.lock")):
+                try:
+                    yield partial
+                finally:
+                    partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{self._path}: its values cannot be written to {target} ({reason(error)}): copy "
+                "the table to where they can"
+            ) from error
+
+    def _write(
+        self, to: Path, columns: Sequence[str], shape: tuple[int, int], dtype: np.dtype[Any]
+    ) -> None:
+        """Write an array, some rows at a time."""
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        with to.open("wb") as file, np.errstate(over="ignore"):  # found by the check of all values
+            np.lib.format.write_array_header_1_0(file, header)
+            for frame in self._frames(columns, max(1, VALUES // 8 // len(columns))):
+                table = as_table(frame, self._path.name)
+                if table.known is not None:
+                    raise MissingError
+                file.write(np.ascontiguousarray(table.x, dtype).data)
+
+    def _columns(self, names: Sequence[str]) -> pd.DataFrame:
+        """All rows of some columns."""
+        with self._reading():
+            return self._file.read(columns=names).to_pandas()
+
+    def _frames(self, columns: Sequence[str] | None, size: int) -> Iterator[pd.DataFrame]:
+        """All rows in their order, some at a time."""
+        with self._reading():
+            for batch in self._file.iter_batches(size, columns=columns):
+                yield batch.to_pandas()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say in one sentence that the file cannot be read."""
+        try:
+            yield
+        except Exception as error:  # damage may make pyarrow raise anything
+            raise DataError(
+                f"{self._path} cannot be read ({reason(error)}): save it again"
+            ) from error
+
+
+def read_parquet(path: Path) -> pd.DataFrame | LargeTable:
+    """Read a table; above 1 GiB of values, in float32, return what splits it.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        from pyarrow.parquet import ParquetFile  # pyright: ignore[reportMissingImports]
+
+        file = ParquetFile(path, pre_buffer=False)  # else it keeps what was read
+    except Exception:  # what is wrong is said where all of it is read
+        return read_frame(path)
+    is_large = 4 * file.metadata.num_rows * file.metadata.num_columns > IN_MEMORY
+    return LargeTable(path, file) if is_large else read_frame(path)
