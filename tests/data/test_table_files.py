@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def test_parquet_files_hold_what_the_frame_holds(tmp_path: Path) -> None:
     assert load_data(tmp_path / "t.parquet").fingerprint() == load_data(FRAME).fingerprint()
 
 
-@pytest.mark.skipif(any(map(find_spec, PARQUET)), reason="pandas has an engine for parquet")
-def test_parquet_files_need_an_engine(tmp_path: Path) -> None:
+def test_parquet_files_need_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for engine in PARQUET:
+        monkeypatch.setitem(sys.modules, engine, None)
     (tmp_path / "t.parquet").touch()
     with pytest.raises(DataError, match=r"t\.parquet cannot be read: pandas needs pyarrow"):
         load_data(tmp_path / "t.parquet")
