@@ -41,7 +41,11 @@ def parser() -> argparse.ArgumentParser:
     add("model", nargs="?", help="name in models/, a TOML file, or a Python file (vae)")
     add("inference", nargs="?",
         help="name in inference/, or a TOML file (svi; small_data for the digits)")  # fmt: skip
-    add("--data", metavar="NAME|PATH", help="a named data set, an array or a folder (digits)")
+    add(
+        "--data",
+        metavar="NAME|PATH|MODULE:FUNCTION",
+        help="a named data set, an array, a folder, or a function that returns data (digits)",
+    )
     add("--split", action="append", metavar="KEY=VALUE",
         help="a split of your own, as in group=patient, column=fold, fractions=0.7,0.1,0.2, "
         "rows=FILE.npz, or validation=PATH and test=PATH; may be repeated")  # fmt: skip

@@ -16,6 +16,7 @@ from pyrovae.data.arrays import Content
 from pyrovae.data.dataset import Splits
 from pyrovae.data.dsprites import read_dsprites
 from pyrovae.data.from_reader import from_reader
+from pyrovae.data.functions import is_function, returned
 from pyrovae.data.own_splits import resplit, three_sources, warn_of_duplicates
 from pyrovae.data.readers import ItemRows, MappedRows, SlicedRows
 from pyrovae.data.sources import Reader
@@ -64,7 +65,8 @@ def load_data(
             a length and rows by index, of any size, whose rows stay where they lie: a
             memory-mapped array, a dataset of h5py or zarr, a map-style dataset of PyTorch. Or an
             AnnData object or a sparse matrix of SciPy, whose rows become dense at once if they
-            then take up to 1 GiB, else batch by batch. Splits are returned as they are.
+            then take up to 1 GiB, else batch by batch. Or ``package.module:function``, a function
+            that returns any of these. Splits are returned as they are.
         labels: Integer classes ``(n,)`` of an array or of AnnData, which by default has them in
             ``obs["label"]`` or ``obs["labels"]``.
         layer: Name of a layer of an AnnData object, or "raw"; its ``X`` by default. Whole numbers
@@ -114,6 +116,11 @@ def source_is_named(source: Any) -> bool:
     return isinstance(source, str) and source in NAMES
 
 
+def is_no_path(source: Any) -> bool:
+    """True for the name of a data set, and for a function that returns one."""
+    return source_is_named(source) or is_function(source)
+
+
 def content(
     source: Any, labels: Any, root: str | Path, download: bool, layer: str | None = None
 ) -> Content:
@@ -139,6 +146,9 @@ def content(
     if source in NAMES:
         named = read_named(str(source), Path(root).expanduser(), download=download)
         return Content(named, str(source))
+    if is_function(source):
+        found = content(returned(str(source)), labels, root, download, layer)
+        return found._replace(name=str(source))
     if paths.exists(source):
         return paths.read_path(source)
     raise DataError(unknown(str(source)))

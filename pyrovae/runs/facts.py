@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pyrovae.errors import CheckpointError, reason
 from pyrovae.specs.computation import Computation
+from pyrovae.specs.own import NAME, announce
 from pyrovae.specs.tracking import TrackerName
 from pyrovae.version import __version__
 
@@ -218,10 +219,13 @@ def announce_data(folder: Path, source: str, root: str | Path, others: Sequence[
 
     Args:
         folder: Folder of the run.
-        source: Name or path of the data.
+        source: Name or path of the data, or function that returns them.
         root: Folder of named data sets.
         others: Files that split them.
     """
+    if NAME.fullmatch(source):  # a path is absolute
+        announce(source, folder)
+        return
     where = "" if Path(source).is_absolute() else f" in {root}"
     if source != "digits" or others:  # these come with scikit-learn
         files = " and ".join([f"{source}{where}", *others])

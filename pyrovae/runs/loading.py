@@ -15,7 +15,7 @@ from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Batch, Splits, load_data, paths
 from pyrovae.data.contract import matched
-from pyrovae.data.named import NAMES
+from pyrovae.data.named import is_no_path
 from pyrovae.errors import CheckpointError, DataError, SpecError
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.support_check import check_support
@@ -293,7 +293,7 @@ def _data(
 ) -> Splits:
     """The data as stored, in the model's shape."""
     source = facts.data.source if data is None else str(data)
-    if data is None and source not in NAMES and not paths.exists(source):
+    if data is None and not is_no_path(source) and not paths.exists(source):
         raise DataError(
             f"the data of {folder}, {source}, are no longer there: put them back, or name them "
             "with --data"

@@ -15,7 +15,7 @@ from pyrovae.compute.devices import choose_device, own_device
 from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits, load_data
-from pyrovae.data.named import NAMES
+from pyrovae.data.named import is_no_path
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason, shown
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.bound import evaluate
@@ -302,7 +302,8 @@ def _start(autoencoder: Autoencoder, folder: Path) -> str:
 def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
     """Write the specifications and facts of the run before it begins."""
     data = training.splits
-    source = request.data if request.data in NAMES else Path(request.data).expanduser().absolute()
+    path = Path(request.data).expanduser().absolute()
+    source = request.data if is_no_path(request.data) else path
     run.describe(
         RunFacts(
             status="running",
