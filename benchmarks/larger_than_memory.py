@@ -1,8 +1,9 @@
 """Training on more data than memory: killed, resumed, and against data in memory.
 
 ``python benchmarks/larger_than_memory.py 20 --folder DIR`` writes 20 GB of rows to a file, and
-trains with no more than 4 GB of memory of its own: two epochs at once, and two of which the second is
-killed and repeated after resuming. It prints minutes, peak memory and whether the weights agree.
+trains with no more than 4 GB of memory of its own: two epochs at once, and two of which the second
+is killed and repeated after resuming. It prints minutes, peak memory and whether the weights are
+the same.
 
 ``python benchmarks/larger_than_memory.py pairs`` trains on 0.3 GB, mapped and in memory in turn,
 and prints the ratio of the times of each pair.
