@@ -124,7 +124,8 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pyrovae.specs.tracking._installed", lambda name: True)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "code").mkdir()
+    for folder in ("code", "loaders"):
+        (tmp_path / folder).mkdir()
     rng = np.random.default_rng(0)
     labels = np.arange(600) % 10
     grey = (rng.integers(0, 256, (600, 28, 28)) * (rng.random((600, 1, 1)) + 1) / 2).astype("u1")
