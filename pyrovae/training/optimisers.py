@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, assert_never
 
 import torch
@@ -56,7 +56,7 @@ def build_optimiser(
         raise SpecError(f"inference.optimiser.kind = '{spec.kind}': {error}") from None
 
 
-def grouped(spec: OptimiserSpec, names: Iterable[str]) -> Groups:
+def grouped(spec: OptimiserSpec, names: Collection[str]) -> Groups:
     """Places of parameters by their learning rate, as a multiple of ``learning_rate``.
 
     Of the keys of ``learning_rates`` with which a name begins the longest counts.
@@ -83,8 +83,8 @@ def grouped(spec: OptimiserSpec, names: Iterable[str]) -> Groups:
         if key not in met:
             tops = dict.fromkeys(name.partition(".")[0] for name in names)
             raise SpecError(
-                f"inference.optimiser.learning_rates: no parameter that is fitted is of '{key}' "
-                f"alone; {nearest(key, tops)}"
+                f"inference.optimiser.learning_rates.{key}: no parameter that is fitted takes it; "
+                f"{nearest(key, tops)}"
             )
     return groups
 

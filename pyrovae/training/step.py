@@ -143,11 +143,11 @@ class Step:
             index: The observations, ``(batch,)``; perhaps none.
             found: Sums and gradients of a micro-batch.
         """
-        parts = index.split(micro_batches(len(index), self.spec, self.processes))
-        if len(parts) == 1:
+        sizes = micro_batches(len(index), self.spec, self.processes)
+        if len(sizes) == 1:
             return found(index)
         added = self.zeros()
-        for part in parts:
+        for part in index.split(sizes):
             total, *gradients = found(part)
             added[0] += total
             for sum_, gradient in zip(added[1:], gradients, strict=True):

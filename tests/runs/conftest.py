@@ -6,7 +6,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -275,14 +275,23 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.fixture
-def write_program(here: Path) -> WriteProgram:
-    def write(*changes: tuple[str, str], name: str = "program.py") -> Path:
-        text = PROGRAM
+def write_changed(here: Path) -> Callable[..., Path]:
+    """Write a text to a file, with pieces of it replaced."""
+
+    def write(text: str, changes: Sequence[tuple[str, str]], name: str) -> Path:
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
         (here / name).write_text(text, encoding="utf-8")
         return Path(name)
+
+    return write
+
+
+@pytest.fixture
+def write_program(write_changed: Any) -> WriteProgram:
+    def write(*changes: tuple[str, str], name: str = "program.py") -> Path:
+        return write_changed(PROGRAM, changes, name)
 
     return write
 

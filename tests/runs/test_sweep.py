@@ -51,16 +51,11 @@ def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def study_file(counts: Path, here: Path) -> Write:
+def study_file(counts: Path, write_changed: Any) -> Write:
     """Write the study file, with pieces of its text replaced."""
 
     def write(*changes: tuple[str, str], name: str = "study.toml") -> Path:
-        text = STUDY.format(data=counts)
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        (here / name).write_text(text, encoding="utf-8")
-        return Path(name)
+        return write_changed(STUDY.format(data=counts), changes, name)
 
     return write
 

@@ -191,7 +191,8 @@ def test_rates_of_parts_are_written_with_dots_and_name_parts_that_exist() -> Non
     nested = {"posterior": {"encoder": 1e-4}}
     spec = AdamSpec.model_validate({"learning_rates": nested})
     assert spec.learning_rates == {"posterior.encoder": 1e-4}
-    with pytest.raises(SpecError, match=r"no parameter .* 'decodr'.*; did you mean 'decoder'"):
+    said = r"learning_rates.decodr: no parameter .*; did you mean 'decoder'"
+    with pytest.raises(SpecError, match=said):
         grouped(AdamSpec(learning_rates={"decodr": 1e-3}), ["decoder.weight"])
     for wrong in ({"decoder": -1.0}, {"decoder": "fast"}, {}):
         with pytest.raises(SpecError, match="learning_rates"):
