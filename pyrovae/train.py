@@ -44,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--data",
         metavar="NAME|PATH|MODULE:FUNCTION",
-        help="a named data set, an array, a folder, or a function that returns data (digits)",
+        help="a named data set, an array, a table, a folder, a function that returns data, or a "
+        "TOML file that says what the columns of one of these are (digits)",
     )
     add("--split", action="append", metavar="KEY=VALUE",
         help="a split of your own, as in group=patient, column=fold, fractions=0.7,0.1,0.2, "

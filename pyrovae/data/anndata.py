@@ -20,7 +20,7 @@ from pyrovae.data.readers import ArrayRows, MappedRows, SlicedRows, WholeRows
 from pyrovae.data.sources import IN_MEMORY, Reader, rows_at_once
 from pyrovae.data.sparse import CompressedRows, compressed
 from pyrovae.data.tables import LABELS
-from pyrovae.data.values import Array
+from pyrovae.data.values import Array, classes
 from pyrovae.errors import DataError, nearest
 
 Value = TypeVar("Value")
@@ -211,14 +211,6 @@ def _counts_elsewhere(data: Annotated, layer: str) -> str:
 
 
 def _labels(obs: Mapping[str, Array]) -> Array | None:
-    """The classes, numbers as they are and strings in alphabetical order."""
+    """The classes, if there are any."""
     name = next((name for name in LABELS if name in obs), None)
-    if name is None:
-        return None
-    values = np.asarray(obs[name].tolist())
-    if values.dtype.kind not in "iuU":
-        raise DataError(
-            f"obs['{name}'] is taken for classes and holds neither whole numbers nor strings in "
-            "every row: fill it, leave it out, or rename it"
-        )
-    return values if values.dtype.kind != "U" else np.unique(values, return_inverse=True)[1]
+    return None if name is None else classes(obs[name], f"obs['{name}']")

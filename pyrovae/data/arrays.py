@@ -30,6 +30,11 @@ FEWEST = 10
 class Divisible(Protocol):
     """Data that know how to split themselves."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As :attr:`Content.names`."""
+        ...
+
     def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
         """As :meth:`Content.splits`."""
         ...
@@ -50,6 +55,13 @@ class Content(NamedTuple):
     name: str
     beside: Mapping[str, Array] = MappingProxyType({})
     counts: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of a table, whether values or not; empty for other data."""
+        if is_frame(self.values):
+            return tuple(map(str, self.values.columns))
+        return self.values.names if isinstance(self.values, Divisible) else ()
 
     def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
         """The data in the usual parts, and columns that are no values, by name.

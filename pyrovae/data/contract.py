@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from pyrovae.data.batch import X_KNOWN
 from pyrovae.data.binarise import binarise
 from pyrovae.data.dataset import Binarisation, Dataset, Splits
+from pyrovae.data.transforms import require_same
 from pyrovae.errors import DataError
 from pyrovae.specs.likelihoods import Interval
 
@@ -27,6 +29,8 @@ class Contract:
             (0, 1). Real values, and bits, stay as they are.
         columns: Names of the columns that the model is for, if they are known; columns of other
             data are matched to them by name.
+        transforms: Functions that the values went through before, by column, such as "log"; None
+            if they are not known. Data have to have the same; DataFrames get them.
     """
 
     binarisation: Binarisation = "none"
@@ -34,14 +38,15 @@ class Contract:
     variables: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    transforms: Mapping[str, str] | None = None
 
     def apply(self, splits: Splits) -> Splits:
         """The data as the model sees them; applying twice changes nothing more.
 
         Raises:
             DataError: Binarisation of data without a largest intensity, or data that lack a
-                variable or a column, or have values that are not known where the programs take
-                no mask.
+                variable or a column, have values that are not known where the programs take
+                no mask, or went through other transforms.
         """
         splits = binarise(matched(splits, self.columns), self.binarisation)
         return Splits(*(self._moved(self._asked(split)) for split in splits))
@@ -78,6 +83,8 @@ class Contract:
             )
 
     def _asked(self, split: Dataset) -> Dataset:
+        if self.transforms is not None:
+            require_same(split, self.transforms)
         for name in self.variables:
             if name not in split.variables:
                 raise DataError(
@@ -118,7 +125,4 @@ def matched(splits: Splits, columns: tuple[str, ...]) -> Splits:
     """
     if splits.train.columns in ((), columns) or not columns:
         return splits
-    if any(split.x is not splits.train.x for split in splits):
-        return Splits(*(split.with_columns(columns) for split in splits))
-    whole = splits.train.with_columns(columns)
-    return Splits(*(replace(whole, rows=split.rows) for split in splits))
+    return splits.each(lambda split: split.with_columns(columns))

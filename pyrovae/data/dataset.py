@@ -61,6 +61,7 @@ class Dataset:
         asked: Names of the variables that are in a batch, which are those that the programs take.
         columns: Names of the columns of a table, if they are known.
         counts: Where the same data are counts, if these are real values; the end of a message.
+        transforms: Names of functions that values went through before, by column; "*" is all.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Dataset:
     asked: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     counts: str = ""
+    transforms: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of observations in this split."""
@@ -125,7 +127,9 @@ class Dataset:
         values = "real values" if self.levels is None else f"intensities 0 to {self.levels:g}"
         bits = "" if self.binarisation == "none" else f", binarised ({self.binarisation})"
         extra = "" if not self.variables else f"; variables {', '.join(self.variables)}"
-        return f"{what}, {values}{bits}{extra}"
+        names = dict.fromkeys(self.transforms.values())
+        functions = "" if not names else f", through {', '.join(names)}"
+        return f"{what}, {values}{functions}{bits}{extra}"
 
     def preview(self) -> str:
         """The first images or rows as HTML; empty for other shapes and for no data."""
@@ -207,8 +211,11 @@ class Dataset:
             DataError: Columns are missing, or there are others.
         """
         order = places(self.columns, columns, self.name)
-        if isinstance(order, slice):
-            return self
+        return self if isinstance(order, slice) else self.selected(columns)
+
+    def selected(self, columns: tuple[str, ...]) -> Dataset:
+        """The same observations with some of their columns alone, by name."""
+        order = [self.columns.index(column) for column in columns]
         known = self.variables.get(X_KNOWN)
         moved = {} if known is None or known.ndim == 1 else {X_KNOWN: known[:, order]}
         x = self.x
@@ -306,6 +313,13 @@ class Splits(NamedTuple):
         values = (train + validation + test) * self.train.shape.numel()
         note = f"; {unknown} of {values} values not known" if unknown else ""
         return f"{self.name}: {sizes}; {self.train.kind}{note}"
+
+    def each(self, change: Callable[[Dataset], Dataset]) -> Splits:
+        """The same parts of changed data; a store that was shared stays shared."""
+        if any(split.x is not self.train.x for split in self):
+            return Splits(*map(change, self))
+        whole = change(self.train)
+        return Splits(*(replace(whole, rows=split.rows) for split in self))
 
     def to(self, device: str | torch.device) -> Splits:
         """The same splits on ``device``; a store that was shared stays shared."""

@@ -49,6 +49,11 @@ class LargeTable:
         self._path, self._file = path, file
         self._rows: int = file.metadata.num_rows
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(map(str, self._first_row()))
+
     def splits(self, apart: Sequence[str] = ()) -> tuple[Splits, Mapping[str, Array]]:
         """The usual parts, as by :func:`~pyrovae.data.arrays.from_frame`, and columns apart.
 

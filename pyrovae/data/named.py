@@ -19,6 +19,7 @@ from pyrovae.data.from_reader import from_reader
 from pyrovae.data.functions import is_function, returned
 from pyrovae.data.own_splits import resplit, three_sources, warn_of_duplicates
 from pyrovae.data.readers import ItemRows, MappedRows, SlicedRows
+from pyrovae.data.roles import others_than_values, with_roles
 from pyrovae.data.sources import Reader
 from pyrovae.data.sparse import is_sparse
 from pyrovae.data.splitting import permuted_rows
@@ -28,6 +29,7 @@ from pyrovae.data.torchvision_files import read_image_set
 from pyrovae.data.torchvision_sets import IMAGE_SETS
 from pyrovae.data.values import Array, as_numbers, as_numpy
 from pyrovae.errors import DataError, nearest
+from pyrovae.specs.data import DataFile, is_data_file
 from pyrovae.specs.split import Split
 
 NAMES = ("digits", *IMAGE_SETS, "dsprites")
@@ -66,7 +68,9 @@ def load_data(
             memory-mapped array, a dataset of h5py or zarr, a map-style dataset of PyTorch. Or an
             AnnData object or a sparse matrix of SciPy, whose rows become dense at once if they
             then take up to 1 GiB, else batch by batch. Or ``package.module:function``, a function
-            that returns any of these. Splits are returned as they are.
+            that returns any of these. Or the path of a data file, ``wells.toml``, that says which
+            of these are read, what their columns are, and their split
+            (:class:`pyrovae.specs.data.DataSpec`). Splits are returned as they are.
         labels: Integer classes ``(n,)`` of an array or of AnnData, which by default has them in
             ``obs["label"]`` or ``obs["labels"]``.
         layer: Name of a layer of an AnnData object, or "raw"; its ``X`` by default. Whole numbers
@@ -95,17 +99,28 @@ def load_data(
     if split is not None and isinstance(source, Splits):
         raise DataError(f"{source.name} is split already: give split= with data that are not")
     chosen = None if split is None else Split.of(split)
+    file = DataFile.read(source) if is_data_file(source) else None
+    if file is not None:
+        chosen = chosen or file.split
+        source = file.spec.source if source_is_named(file.spec.source) else file.source
+    sources = [source]
     if chosen is not None and chosen.validation is not None:
         if labels is not None:
             raise DataError(
                 "labels of one array of three: give pyrovae.data.from_splits all three"
             )
-        sources = (source, chosen.validation, chosen.test)
-        data = three_sources([content(each, None, root, download, layer) for each in sources])
+        sources += [chosen.validation, chosen.test]
+    contents = [content(each, labels, root, download, layer) for each in sources]
+    apart = () if chosen is None else chosen.names
+    if file is not None:
+        apart = (*apart, *others_than_values(contents[0].names, apart, file))
+    if len(contents) > 1:
+        data, beside = three_sources(contents, apart)
     else:
-        apart = () if chosen is None else chosen.names
-        data, beside = content(source, labels, root, download, layer).splits(apart)
+        data, beside = contents[0].splits(apart)
         data = data if chosen is None else resplit(data, chosen, beside)
+    if file is not None:
+        data = with_roles(data, beside, file)
     if chosen is not None or not (isinstance(source, Splits) or source_is_named(source)):
         warn_of_duplicates(data)
     return data

@@ -15,11 +15,12 @@ from torch import Tensor
 from pyrovae.data.arrays import Content
 from pyrovae.data.dataset import Splits
 from pyrovae.data.npz import open_npz, read_member
+from pyrovae.data.roles import named
 from pyrovae.data.sources import CHUNK, Source
 from pyrovae.data.splitting import Rows, balanced_rows, fraction_rows
-from pyrovae.data.tables import LABELS, is_frame
+from pyrovae.data.tables import is_frame
 from pyrovae.data.values import Array, as_numpy
-from pyrovae.errors import DataError, nearest
+from pyrovae.errors import DataError
 from pyrovae.specs.split import PARTS, Split
 
 logger = logging.getLogger("pyrovae")
@@ -58,8 +59,14 @@ def resplit(data: Splits, split: Split, beside: Mapping[str, Array]) -> Splits:
     return in_parts(data, rows)
 
 
-def three_sources(sources: Sequence[Content]) -> Splits:
-    """Training, validation and test data, each from a source of its own.
+def three_sources(
+    sources: Sequence[Content], apart: Sequence[str] = ()
+) -> tuple[Splits, Mapping[str, Array]]:
+    """Training, validation and test data, each from a source of its own, and columns apart.
+
+    Args:
+        sources: The three.
+        apart: Names of columns of tables that are no values.
 
     Raises:
         DataError: They are not three tables with the same columns, or three arrays of one shape
@@ -103,8 +110,8 @@ def three_sources(sources: Sequence[Content]) -> Splits:
             f"{kinds} are not of one kind, or are not in memory: give three tables or three "
             "arrays of at most 1 GiB each"
         )
-    data, _ = Content(whole, first.name, counts=first.counts).splits()
-    return in_parts(data, Rows(*torch.arange(sum(sizes)).split(sizes)))
+    data, beside = Content(whole, first.name, counts=first.counts).splits(apart)
+    return in_parts(data, Rows(*torch.arange(sum(sizes)).split(sizes))), beside
 
 
 def in_parts(data: Splits, rows: Rows) -> Splits:
@@ -174,22 +181,8 @@ def _column(key: str, given: Any, data: Splits, beside: Mapping[str, Array]) -> 
     """
     if not isinstance(given, str):
         found = np.asarray(as_numpy(given) if isinstance(given, Tensor) else given)
-    elif given in beside:
-        found = beside[given]
-    elif given in data.train.variables:
-        found = as_numpy(data.train.variables[given])
-    elif given in LABELS and data.train.labels is not None:
-        found = as_numpy(data.train.labels)
     else:
-        names = [
-            *beside,
-            *data.train.variables,
-            *(LABELS[1:] if data.train.labels is not None else ()),
-        ]
-        raise DataError(
-            f"split.{key} = '{given}': {data.name} has no column or array of that name; "
-            + (nearest(given, names) if names else "give a table or an .npz file that has it")
-        )
+        found = named(f"split.{key}", given, data.train, beside)
     if found.shape != (len(data.train.x),):
         raise DataError(
             f"split.{key} has shape {found.shape}, and {data.name} has {len(data.train.x)} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,8 @@ from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation, Dataset
 from pyrovae.data.named import in_memory
 from pyrovae.data.sources import Source
-from pyrovae.data.tables import FRAME, as_table, is_frame
+from pyrovae.data.tables import FRAME, Table, as_table, is_frame
+from pyrovae.data.transforms import transformed
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.errors import DataError
 
@@ -63,6 +64,8 @@ def as_dataset(
     if is_frame(data):
         table = as_table(data, FRAME).arranged(contract.columns, FRAME)
         values, columns = table.x, table.columns
+        if contract.transforms:
+            values = _through(contract.transforms, table)
         if table.known is not None:
             variables[X_KNOWN] = as_tensor(_in_shape(table.known, shape))
     else:
@@ -79,11 +82,18 @@ def as_dataset(
     return contract.prepared(replace(found, variables=variables, columns=columns))
 
 
+def _through(transforms: Mapping[str, str], table: Table) -> Array:
+    """Values of a table as the model sees them; zero where they are not known."""
+    x = transformed(as_tensor(table.x.astype(np.float32)), table.columns, transforms).numpy()
+    return x if table.known is None else np.where(table.known, x, 0)
+
+
 def _seen(name: str, x: Tensor | Source, contract: Contract) -> Dataset:
     """Values that are as the model sees them."""
     # Bits stay as they are: none are drawn of values that are taken for the model's own.
     kind: Binarisation = "none" if contract.binarisation == "none" else "threshold"
-    return Dataset(name, x, torch.arange(len(x)), None, None, kind)
+    rows, functions = torch.arange(len(x)), contract.transforms or {}
+    return Dataset(name, x, rows, None, None, kind, transforms=functions)
 
 
 def _of_layer(adata: Any, layer: str | None, contract: Contract) -> Dataset:

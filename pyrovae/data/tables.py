@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from pyrovae.data.values import Array
+from pyrovae.data.values import Array, classes
 from pyrovae.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def as_table(frame: pd.DataFrame, name: str) -> Table:
     if twice := sorted({column for column in names if names.count(column) > 1}):
         raise DataError(f"{name} has several columns {', '.join(twice)}: give each its own name")
     label = label_of(names)
-    labels = None if label is None else _classes(frame.iloc[:, names.index(label)], label, name)
+    labels = None
+    if label is not None:
+        labels = classes(objects(frame.iloc[:, names.index(label)]), f"{name}: column {label}")
     kept = {
         column: _of_its_own_type(frame.iloc[:, place])
         for place, column in enumerate(names)
@@ -116,10 +118,12 @@ def without(
     taken = [i for i, key in enumerate(names) if key in apart and key not in LABELS]
     kept = [i for i in range(len(names)) if i not in taken]
     columns = {names[i]: frame.iloc[:, i] for i in taken}
-    return frame.iloc[:, kept], {
-        key: column.astype(object).where(column.notna(), None).to_numpy()
-        for key, column in columns.items()
-    }
+    return frame.iloc[:, kept], {key: objects(column) for key, column in columns.items()}
+
+
+def objects(column: pd.Series) -> Array:
+    """Values of a column of any type, None for those that are missing."""
+    return column.astype(object).where(column.notna(), None).to_numpy()
 
 
 def places(columns: Sequence[str], wanted: Sequence[str], name: str) -> list[int] | slice:
@@ -160,17 +164,3 @@ def _numbers(column: pd.Series) -> Array:
     # Types of pandas' own know the one of NumPy.
     dtype: Any = np.uint8 if own.kind == "b" else getattr(own, "numpy_dtype", own)
     return column.to_numpy(dtype, na_value=0) if column.hasnans else column.to_numpy(dtype)
-
-
-def _classes(column: pd.Series, label: str, name: str) -> Array:
-    """Classes as they are, or strings numbered in alphabetical order."""
-    import pandas as pd
-
-    if column.dtype.kind in "iu" and not column.hasnans:
-        return column.to_numpy(dtype=np.int64)
-    if column.hasnans or not all(isinstance(value, str) for value in column.unique()):
-        raise DataError(
-            f"{name}: column {label} is taken for classes and holds neither whole numbers nor "
-            "strings in every row: fill it, leave it out, or rename it"
-        )
-    return pd.factorize(column, sort=True)[0].astype(np.int64)

@@ -45,6 +45,23 @@ def as_numbers(where: str, values: Any) -> Tensor:
     return torch.from_numpy(numeric)
 
 
+def classes(values: Array, where: str) -> Array:
+    """Whole numbers as they are, strings numbered in alphabetical order.
+
+    Raises:
+        DataError: Values are neither, or missing.
+    """
+    listed = values.tolist()
+    found = np.asarray(listed)
+    are_strings = found.dtype.kind == "U" and all(isinstance(value, str) for value in listed)
+    if found.ndim != 1 or not (are_strings or found.dtype.kind in "iu"):
+        raise DataError(
+            f"{where} is taken for classes and holds neither whole numbers nor strings in every "
+            "row: fill it, leave it out, or rename it"
+        )
+    return np.unique(found, return_inverse=True)[1] if are_strings else found
+
+
 LARGEST = 1e18
 """Largest magnitude, whose square is a number in single precision, also in sums."""
 

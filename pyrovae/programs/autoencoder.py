@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -43,6 +44,7 @@ class Declaration(NamedTuple):
         shape: Shape of one observation.
         levels: Largest intensity that the model sees; None for real-valued data.
         columns: Names of the columns of a table, if they are known.
+        transforms: Functions that the values of the data went through, by column.
     """
 
     model: ModelSpec
@@ -50,6 +52,7 @@ class Declaration(NamedTuple):
     shape: tuple[int, ...]
     levels: float | None
     columns: tuple[str, ...] = ()
+    transforms: Mapping[str, str] = MappingProxyType({})
 
 
 class Seen(NamedTuple):

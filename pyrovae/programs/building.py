@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,7 @@ def _made_of_parts(model: ModelSpec, inference: InferenceSpec, data: Splits, par
         tuple(seen.shape),
         seen.levels,
         seen.columns,
+        seen.transforms,
     )
     if not own_names(declaration, parts):
         sizes = (model.model_dump(), inference.guide.model_dump(), tuple(seen.shape))
@@ -180,7 +182,7 @@ def declared(
     Raises:
         SpecError: Parts do not fit.
     """
-    model, inference, shape, levels, columns = declaration
+    model, inference, shape, levels, columns, transforms = declaration
     own = own_names(declaration, parts)
     likelihood = parts.likelihood or build_likelihood(model.likelihood, shape)
     require_attributes("likelihood", likelihood)
@@ -200,7 +202,7 @@ def declared(
     vae = VAE(prior=prior, decoder=decoder, likelihood=likelihood, guide=guide)
     vae.own_parts = tuple(PLACES[name] for name in own)
     try_once(vae, own, shape)
-    vae.contract = contract(model, columns)
+    vae.contract = replace(contract(model), columns=columns, transforms=transforms)
     vae.declaration, vae.seen = declaration, Seen(shape, levels)
     return vae
 
@@ -226,8 +228,6 @@ def _encoder(own: nn.Module | None, declaration: Declaration) -> Encoder:
     return encoder
 
 
-def contract(model: ModelSpec, columns: tuple[str, ...] = ()) -> Contract:
-    """Contract between the model and its data, whose columns may have names."""
-    return Contract(
-        model.binarisation, model.likelihood.interval, optional=(X_KNOWN,), columns=columns
-    )
+def contract(model: ModelSpec) -> Contract:
+    """Contract between the model and its data, as far as the model says."""
+    return Contract(model.binarisation, model.likelihood.interval, optional=(X_KNOWN,))

@@ -79,7 +79,10 @@ class Handwritten(Autoencoder):
         self.source = f"{path}: "
         self.file = ProgramFile.load(self.spec)
         self.contract = Contract(
-            self.file.binarisation, variables=self._variables(data), columns=data.train.columns
+            self.file.binarisation,
+            variables=self._variables(data),
+            columns=data.train.columns,
+            transforms=data.train.transforms,
         )
         self._store: Any = {"params": {}, "constraints": {}}
         for name, network in self.file.networks.items():

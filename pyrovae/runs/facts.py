@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pyrovae.errors import CheckpointError, reason
 from pyrovae.specs.computation import Computation
+from pyrovae.specs.data import DataFile, is_data_file
 from pyrovae.specs.own import NAME, announce
 from pyrovae.specs.tracking import TrackerName
 from pyrovae.version import __version__
@@ -54,6 +55,7 @@ class DataFacts(_Facts):
         sizes: Number of observations in each split.
         columns: Names of the columns of a table, if they are known.
         split: The split of one's own, by key, if there is one.
+        transforms: Functions that the values went through, by column.
     """
 
     source: str
@@ -64,6 +66,7 @@ class DataFacts(_Facts):
     sizes: dict[str, int] = {}
     columns: tuple[str, ...] = ()
     split: dict[str, Any] | None = None
+    transforms: dict[str, str] = {}
 
 
 class GuideFacts(_Facts):
@@ -230,6 +233,8 @@ def announce_data(folder: Path, source: str, root: str | Path, others: Sequence[
     if source != "digits" or others:  # these come with scikit-learn
         files = " and ".join([f"{source}{where}", *others])
         logger.warning("reads %s, the data of %s", files, folder)
+    if is_data_file(source) and Path(source).is_file():
+        announce_data(folder, DataFile.read(source).source, root)
 
 
 def _require_known_version(folder: Path, content: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +13,8 @@ from torch import Tensor
 from pyrovae import notebook
 from pyrovae.compute.devices import choose_device
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Batch, Splits, load_data, paths
-from pyrovae.data.contract import matched
-from pyrovae.data.named import is_no_path
-from pyrovae.errors import CheckpointError, DataError, SpecError
+from pyrovae.data import Batch, Splits
+from pyrovae.errors import CheckpointError, SpecError
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.support_check import check_support
 from pyrovae.programs.autoencoder import Autoencoder
@@ -30,19 +28,17 @@ from pyrovae.runs.facts import (
     PROGRAM,
     WEIGHTS,
     RunFacts,
-    announce_data,
     announce_program,
     is_program,
 )
 from pyrovae.runs.manifest import verify
 from pyrovae.runs.metrics_file import best_epoch, last_epoch, read_metrics
-from pyrovae.runs.request import recorded_split
+from pyrovae.runs.run_data import differences, of_its_shape, own_or_other
 from pyrovae.runs.weights import load_declared, load_weights
 from pyrovae.runs.writing import is_trained
 from pyrovae.specs import InferenceSpec
 from pyrovae.specs.files import read
 from pyrovae.specs.program import ProgramSpec, read_arguments
-from pyrovae.specs.split import Split
 from pyrovae.training.records import History, Record
 
 
@@ -213,13 +209,13 @@ def load_run(
     inference = _inference(folder)
     weights = _weights(folder, inference, facts)
     where = choose_device(device)
-    stored = _data(folder, facts, data, data_root)
+    stored = own_or_other(folder, facts, data, data_root)
     autoencoder = open_autoencoder(folder, weights.file, stored, inference)
     autoencoder.to(where).eval()
     seen = autoencoder.contract.apply(stored)
     check_support(autoencoder, seen.test)
     fingerprint = seen.fingerprint()
-    changed = _differences(facts, seen, fingerprint, chosen=data is not None)
+    changed = differences(facts, seen, fingerprint, chosen=data is not None)
     return Run(
         folder=folder,
         name=folder.resolve().name,
@@ -285,26 +281,6 @@ def _weights(folder: Path, inference: InferenceSpec, facts: RunFacts) -> Weights
     )
 
 
-def _data(
-    folder: Path,
-    facts: RunFacts,
-    data: str | Path | None,
-    data_root: str | Path | None,
-) -> Splits:
-    """The data as stored, in the model's shape."""
-    source = facts.data.source if data is None else str(data)
-    if data is None and not is_no_path(source) and not paths.exists(source):
-        raise DataError(
-            f"the data of {folder}, {source}, are no longer there: put them back, or name them "
-            "with --data"
-        )
-    split = recorded_split(folder, facts) if data is None else None
-    if data is None:
-        root = facts.data.root if data_root is None else data_root
-        announce_data(folder, source, root, () if split is None else split.files)
-    return _of_its_shape(folder, facts, source, data_root, split)
-
-
 def other_data(run: Run, source: str | Path, data_root: str | Path | None = None) -> Splits:
     """Other data, as the run's model sees them.
 
@@ -316,29 +292,10 @@ def other_data(run: Run, source: str | Path, data_root: str | Path | None = None
     Raises:
         DataError: The data are missing, or do not fit the model.
     """
-    stored = _of_its_shape(run.folder, run.facts, str(source), data_root)
+    stored = of_its_shape(run.folder, run.facts, str(source), data_root)
     seen = run.autoencoder.contract.apply(stored)
     check_support(run.autoencoder, seen.test)
     return seen
-
-
-def _of_its_shape(
-    folder: Path,
-    facts: RunFacts,
-    source: str,
-    data_root: str | Path | None,
-    split: Split | None = None,
-) -> Splits:
-    root = facts.data.root if data_root is None else data_root
-    stored = load_data(source, split=split, root=root)
-    splits = matched(stored, facts.data.columns)
-    shape, fitted = splits.train.shape, facts.data.shape
-    if tuple(shape) != fitted:
-        raise DataError(
-            f"{splits.name} has observations of shape {_spelled(shape)}, and {folder} was fitted "
-            f"to observations of shape {_spelled(fitted)}: choose data of that shape"
-        )
-    return splits
 
 
 def open_autoencoder(
@@ -369,31 +326,3 @@ def program_of(folder: Path) -> ProgramSpec:
     """
     verify(folder, PROGRAM, ARGUMENTS)
     return ProgramSpec(folder / PROGRAM, read_arguments(folder / ARGUMENTS))
-
-
-def _differences(
-    facts: RunFacts, seen: Splits, fingerprint: str, *, chosen: bool
-) -> tuple[str, ...]:
-    """Differences from the data that the model was fitted to."""
-    known, levels = facts.data, seen.train.levels
-    if fingerprint == known.fingerprint:
-        return ()
-    notes = [
-        f"the model was fitted to other data, {known.source}; these are {seen.name}"
-        if chosen
-        else f"{seen.name} has changed since the model was fitted to it"
-    ]
-    if levels != known.levels:
-        notes.append(
-            f"the largest value in {seen.name} is {_largest(levels)}, and in the data that the "
-            f"model was fitted to {_largest(known.levels)}"
-        )
-    return tuple(notes)
-
-
-def _largest(levels: float | None) -> str:
-    return "not known" if levels is None else f"{levels:g}"
-
-
-def _spelled(shape: Any) -> str:
-    return " × ".join(map(str, shape))

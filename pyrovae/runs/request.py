@@ -25,6 +25,7 @@ from pyrovae.runs.facts import (
 from pyrovae.runs.manifest import verify
 from pyrovae.specs import InferenceSpec, ModelSpec
 from pyrovae.specs.computation import Compile, Computation, Precision
+from pyrovae.specs.data import DataFile, is_data_file
 from pyrovae.specs.files import find
 from pyrovae.specs.own import announce, own_kinds
 from pyrovae.specs.program import ProgramSpec, read_arguments
@@ -134,7 +135,7 @@ class RunSpec:
             output=output,
             resume=resume,
             start=start,
-            split=split or begun.split,
+            split=split or begun.split or _own_split(data),
             refined=begun.refined,
             tracked=_trackers(begun.tracked if tracked is None else tracked),
             callbacks=tuple(begun.callbacks if callbacks is None else _named(callbacks)),
@@ -204,6 +205,11 @@ def recorded_split(folder: Path, facts: RunFacts) -> Split | None:
         return Split.of(facts.data.split)
     except SpecError as error:
         raise CheckpointError(f"{folder / FACTS} is damaged: {error}") from None
+
+
+def _own_split(data: str | None) -> Split | None:
+    """The split that a data file says."""
+    return DataFile.read(data).split if data is not None and is_data_file(data) else None
 
 
 def _named(words: Iterable[str]) -> list[str]:

@@ -48,6 +48,7 @@ from pyrovae.runs.writing import (
     Saved,
     clear,
     declarations,
+    kept_weights,
     locked,
     new_folder,
     read_checkpoint,
@@ -327,6 +328,7 @@ def begin(run: RunWriter, request: RunSpec, training: Training, command: str) ->
                 fingerprint=run.identity.fingerprint,
                 shape=tuple(data.train.shape),
                 columns=data.train.columns,
+                transforms=dict(data.train.transforms),
                 split=None if request.split is None else request.split.recorded(),
                 levels=data.train.levels,
                 sizes={split: len(part) for split, part in data._asdict().items()},
@@ -363,7 +365,7 @@ def finish(
     run.update(
         status="finished",
         test={**asdict(summary), "active_dimensions": active},
-        weights=weights(training),
+        weights=kept_weights(training),
         warnings=[asdict(warning) for warning in training.warnings],
         figures=[figure.name for figure in figures],
     )
@@ -385,15 +387,3 @@ def _say_agreement(run: RunWriter, training: Training, display: Display) -> None
     after = agreement(training.autoencoder, like)
     run.update(refined=refined.model_copy(update={"after": facts_of(after)}))
     display.say(console.agreement("after", after))
-
-
-def weights(training: Training) -> dict[str, Any]:
-    """Epochs and validation ELBOs of the kept and of the best weights."""
-    best, kept = training.best, training.kept
-    return {
-        "kept": kept.which,
-        "epoch": kept.epoch,
-        "validation_elbo": kept.elbo,
-        "best_epoch": best.epoch,
-        "best_validation_elbo": best.elbo,
-    }

@@ -174,6 +174,7 @@ def _declaration(path: Path) -> Declaration:
             tuple(tree["shape"]),
             tree["levels"],
             tuple(tree.get("columns", ())),
+            dict(tree.get("transforms", {})),
         )
     except (SpecError, KeyError, ValueError, TypeError, RecursionError) as error:
         why = reason(error)
@@ -214,6 +215,7 @@ def _to_json(declaration: Declaration) -> str:
             "shape": declaration.shape,
             "levels": declaration.levels,
             "columns": declaration.columns,
+            "transforms": {**declaration.transforms},
         }
     )
 

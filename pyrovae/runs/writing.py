@@ -321,3 +321,15 @@ def versions() -> dict[str, str]:
         "pyro-ppl": pyro.__version__,
         "torch": torch.__version__,
     }
+
+
+def kept_weights(training: Training) -> dict[str, Any]:
+    """Epochs and validation ELBOs of the kept and of the best weights."""
+    best, kept = training.best, training.kept
+    return {
+        "kept": kept.which,
+        "epoch": kept.epoch,
+        "validation_elbo": kept.elbo,
+        "best_epoch": best.epoch,
+        "best_validation_elbo": best.elbo,
+    }

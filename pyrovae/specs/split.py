@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,18 @@ class Split:
         given = (self.rows, self.validation, self.test)
         return tuple(str(path) for path in given if isinstance(path, str | Path))
 
+    def placed(self, folder: Path) -> Split:
+        """The same split with paths from a folder, absolute."""
+        paths: dict[str, Any] = {}
+        for key in ("rows", "validation", "test"):
+            if isinstance(path := getattr(self, key), str | Path):
+                paths[key] = str(folder.absolute() / Path(path).expanduser())
+        return replace(self, **paths)
+
     def recorded(self) -> dict[str, Any]:
         """The values by key, paths absolute, as ``run.json`` has them."""
-        found = {key: getattr(self, key) for key in _KEYS if self._has(key)}
-        for key in ("rows", "validation", "test"):
-            if isinstance(path := found.get(key), str | Path):
-                found[key] = str(Path(path).expanduser().absolute())
+        here = self.placed(Path())
+        found = {key: getattr(here, key) for key in _KEYS if self._has(key)}
         return found or {"fractions": self.fractions}
 
 

@@ -97,6 +97,20 @@ def test_every_format_holds_the_same_counts(tmp_path: Path, monkeypatch: Any) ->
                 )
 
 
+def test_a_data_file_chooses_genes_and_classes(tmp_path: Path, monkeypatch: Any) -> None:
+    write(tmp_path / "cells.h5ad", REAL, COUNTS)
+    keys = 'columns = ["gene 4", "gene [12]"]\nlabels = "donor"\nvariables = ["donor"]'
+    (tmp_path / "cells.toml").write_text(f'source = "cells.h5ad:counts"\n{keys}')
+    for most in (2**30, 0):
+        monkeypatch.setattr("pyrovae.data.anndata.IN_MEMORY", most)
+        data = load_data(tmp_path / "cells.toml")
+        expected = from_arrays(COUNTS[:, [4, 1, 2]], np.arange(N) % 10)
+        assert data.train.columns == ("gene 4", "gene 1", "gene 2")
+        assert torch.equal(whole(data.train), whole(expected.train))
+        for values in (data.train.labels, data.train.variables["donor"]):
+            assert torch.equal(values, expected.train.labels)
+
+
 def test_rows_of_a_sparse_matrix_are_those_of_the_dense_one(monkeypatch: Any) -> None:
     monkeypatch.setattr("pyrovae.data.anndata.IN_MEMORY", 0)
     starts = np.concatenate([[0], np.full(N, 3)])  # all in the first row, one place twice

@@ -133,6 +133,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez("m2.npz", x=grey, y=labels, y_known=labels < 5)
     np.save("counts.npy", rng.integers(0, 17, (60, 8, 8)))
     np.savez("cancer.npz", x=rng.random((99, 30)), x_known=rng.random((99, 30)) > 0.5)
+    Path("wells.toml").write_text('source = "counts.npy"')
     np.save("bits.npy", rng.integers(0, 2, (200, 20)).astype("u1"))
     (program,) = re.findall(
         r"^# cls\.py[^\n]*\n(.*?)^python", PAGES["docs/programs.md"], re.DOTALL | re.MULTILINE
