@@ -1,25 +1,19 @@
-"""Parquet files larger than memory: their values are written once to an array beside them.
-
-To read rows in a random order, a whole group of them would be unpacked for each. A mapped array
-gives them as they are, in the order of data in memory, and so with the same bits.
-"""
+"""Parquet files larger than memory: their values are written once to an array beside them."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
 from pyrovae.data.arrays import from_frame
 from pyrovae.data.dataset import Splits
 from pyrovae.data.from_reader import from_reader
+from pyrovae.data.mapped_copies import mapped_copy
 from pyrovae.data.readers import MappedRows
 from pyrovae.data.sources import IN_MEMORY, VALUES
 from pyrovae.data.table_files import PLACES, are_places, read_frame
@@ -87,7 +81,7 @@ class LargeTable:
         return first.drop(columns=PLACES) if is_result else first
 
     def _array(self, columns: Sequence[str], first: Array) -> np.memmap[Any, Any]:
-        """Values of these columns, mapped from a file that has the date of the table.
+        """Values of these columns, mapped from a copy of them.
 
         Args:
             columns: Names of the columns, that of the classes among them.
@@ -97,46 +91,20 @@ class LargeTable:
             DataError: It cannot be written.
             MissingError: Values are missing.
         """
-        dtype = np.dtype(np.float32) if first.dtype.kind == "f" else first.dtype
-        key = hashlib.sha256(repr((columns, dtype.str)).encode()).hexdigest()[:8]
-        target = self._path.with_name(f"{self._path.name}.{key}.npy")
-        date = self._path.stat().st_mtime_ns
-        with self._writing(target) as partial:
-            if not target.exists() or target.stat().st_mtime_ns != date:
-                logger.warning("%s: its values are written once, to %s", self._path, target.name)
-                self._write(partial, columns, (self._rows, first.shape[1]), dtype)
-                os.utime(partial, ns=(date, date))
-                partial.replace(target)
-        return np.load(target, mmap_mode="r")
+        shape = (self._rows, first.shape[1])
+        return mapped_copy(self._path, columns, shape, first.dtype, self._parts(columns))
 
-    @contextmanager
-    def _writing(self, target: Path) -> Iterator[Path]:
-        """Where one process at a time may write what becomes a file, and nothing is left over."""
-        partial = target.with_name(f".{target.name}.part")
-        try:
-            with FileLock(target.with_name(f".{target.name}.lock")):
-                try:
-                    yield partial
-                finally:
-                    partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"{self._path}: its values cannot be written to {target} ({reason(error)}): copy "
-                "the table to where they can"
-            ) from error
+    def _parts(self, columns: Sequence[str]) -> Iterator[Array]:
+        """Values of all rows in their order, some at a time.
 
-    def _write(
-        self, to: Path, columns: Sequence[str], shape: tuple[int, int], dtype: np.dtype[Any]
-    ) -> None:
-        """Write an array, some rows at a time."""
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        with to.open("wb") as file, np.errstate(over="ignore"):  # found by the check of all values
-            np.lib.format.write_array_header_1_0(file, header)
-            for frame in self._frames(columns, max(1, VALUES // 8 // len(columns))):
-                table = as_table(frame, self._path.name)
-                if table.known is not None:
-                    raise MissingError
-                file.write(np.ascontiguousarray(table.x, dtype).data)
+        Raises:
+            MissingError: Values are missing.
+        """
+        for frame in self._frames(columns, max(1, VALUES // 8 // len(columns))):
+            table = as_table(frame, self._path.name)
+            if table.known is not None:
+                raise MissingError
+            yield table.x
 
     def _columns(self, names: Sequence[str]) -> pd.DataFrame:
         """All rows of some columns."""

@@ -54,7 +54,7 @@ def load_data(
     Args:
         source: ``digits``, ``mnist``, ``fashion_mnist``, ``kmnist``, ``emnist``, ``omniglot``,
             ``cifar10``, ``svhn`` or ``dsprites``; or a path ``file.npy``, ``file.npz``,
-            ``file.npz:key``, ``file.h5:dataset`` (see
+            ``file.npz:key``, ``file.h5:dataset``, ``store.zarr:array`` (see
             :func:`~pyrovae.data.arrays.from_arrays` for its shape and type),
             ``file.csv`` or ``file.parquet`` (as a DataFrame, below), ``file.h5ad`` or
             ``file.h5ad:layer``, or to a folder of equally large images, whose sub-folders are the

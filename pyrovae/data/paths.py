@@ -14,15 +14,17 @@ from pyrovae.data import anndata
 from pyrovae.data.arrays import Content
 from pyrovae.data.batch import KNOWN
 from pyrovae.data.dataset import Splits
+from pyrovae.data.datasets import read_dataset
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.from_reader import from_reader
-from pyrovae.data.h5 import read_h5
+from pyrovae.data.h5 import h5_datasets
 from pyrovae.data.h5ad import of_file
 from pyrovae.data.large_tables import LargeTable, read_parquet
 from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.readers import MappedRows
 from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
+from pyrovae.data.zarr_stores import zarr_arrays
 from pyrovae.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,12 +53,16 @@ def read_path(source: str | Path) -> Content:
 
     Args:
         source: ``file.npy``, ``file.npz``, ``file.npz:key``, ``file.h5``, ``file.h5:dataset``,
-            ``file.h5ad``, ``file.h5ad:layer``, ``file.csv``, ``file.parquet`` or the folder.
+            ``file.h5ad``, ``file.h5ad:layer``, ``store.zarr``, ``store.zarr:array``, ``file.csv``,
+            ``file.parquet`` or the folder.
 
     Raises:
         DataError: If the path is of another kind, or cannot be read.
     """
     path, key = path_and_key(source)
+    name = path.name if key is None else f"{path.name}:{key}"
+    if path.is_dir() and path.suffix.lower() == ".zarr":
+        return Content(read_dataset(path, key, zarr_arrays(path)), name)
     if path.is_dir():
         return Content(read_folder(path), path.name)
     if not path.is_file():
@@ -65,7 +71,7 @@ def read_path(source: str | Path) -> Content:
         raise DataError(f"{path} is a single image: give a folder of at least 10")
     if path.suffix.lower() == ".h5ad":
         return anndata.content(of_file(path), key)
-    return Content(read_file(path, key), path.name if key is None else f"{path.name}:{key}")
+    return Content(read_file(path, key), name)
 
 
 def read_file(path: Path, key: str | None) -> pd.DataFrame | LargeTable | dict[str, Any] | Splits:
@@ -81,7 +87,7 @@ def read_file(path: Path, key: str | None) -> pd.DataFrame | LargeTable | dict[s
                 return from_reader(MappedRows(array), name=path.name)
             return {"x": array}
         case ".h5" | ".hdf5":
-            return read_h5(path, key)
+            return read_dataset(path, key, h5_datasets(path))
         case ".npz":
             return read_npz(path, key)
         case ".parquet":
@@ -91,13 +97,13 @@ def read_file(path: Path, key: str | None) -> pd.DataFrame | LargeTable | dict[s
         case _:
             raise DataError(
                 f"{path} cannot be read as data: give an .npy, .npz, .h5, .h5ad, .csv or .parquet "
-                "file or a folder of images"
+                "file, a .zarr store or a folder of images"
             )
 
 
 def path_and_key(source: str | Path) -> tuple[Path, str | None]:
     """Take ``file.npz:key`` and the like apart; a path of another kind has no key."""
-    kinds = r"(.*?\.(?:npz|h5|hdf5|h5ad)):(.*)"
+    kinds = r"(.*?\.(?:npz|h5|hdf5|h5ad|zarr)):(.*)"
     found = re.fullmatch(kinds, str(source), re.IGNORECASE | re.DOTALL)
     if found:
         return Path(found[1]).expanduser(), found[2]

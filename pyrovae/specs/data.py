@@ -99,7 +99,7 @@ class DataFile:
         """The source that it names, a path from the root of the file system."""
         source = self.spec.source
         path = self.folder / Path(source).expanduser()
-        is_there = path.exists() or Path(str(path).rpartition(":")[0]).is_file()
+        is_there = path.exists() or (":" in source and Path(str(path).rpartition(":")[0]).exists())
         is_path = Path(source).name != source or bool(Path(source).suffix)
         is_function = bool(NAME.fullmatch(source))
         return str(path) if is_there or (is_path and not is_function) else source

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from pyrovae import load_data
-from pyrovae.data import Splits, large_tables
+from pyrovae.data import Splits, large_tables, mapped_copies
 from pyrovae.data.sources import Source
 from pyrovae.errors import DataError
 
@@ -85,10 +85,8 @@ def test_values_are_written_once_and_anew_where_the_table_is_another(
     tmp_path: Path, large: Callable[..., Splits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, written = tmp_path / "t.parquet", []
-    own = large_tables.LargeTable._write
-    monkeypatch.setattr(
-        large_tables.LargeTable, "_write", lambda *some: (written.append(1), own(*some))[1]
-    )
+    own = mapped_copies._write
+    monkeypatch.setattr(mapped_copies, "_write", lambda *some: (written.append(1), own(*some))[1])
     for seconds, frame, count in ((1, FRAME, 1), (1, FRAME, 1), (2, FRAME * 2, 2)):
         if count > len(written):
             frame.to_parquet(path)
@@ -137,6 +135,6 @@ def test_what_is_wrong_with_a_large_table_is_one_sentence(
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(large_tables.LargeTable, "_write", full)
+    monkeypatch.setattr(mapped_copies, "_write", full)
     with pytest.raises(DataError, match=r"t\.parquet: its values cannot be written to .*no space"):
         large(path)

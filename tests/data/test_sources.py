@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 
 from pyrovae import build, load_data
 from pyrovae.compute.randomness import seeded
-from pyrovae.data import Dataset, Splits, from_arrays, h5, npz
+from pyrovae.data import Dataset, Splits, datasets, from_arrays, npz
 from pyrovae.data.binarise import binarise
 from pyrovae.data.contract import Contract
 from pyrovae.data.sources import Source
@@ -193,7 +193,7 @@ def test_files_above_a_size_stay_on_disk_and_below_are_read(
     paths = [tmp_path / "rows.npy", tmp_path / "rows.h5", f"{tmp_path}/rows.h5:cells/x"]
     small = [load_data(path) for path in paths]
     monkeypatch.setattr(npz, "IN_MEMORY", 100)
-    monkeypatch.setattr(h5, "IN_MEMORY", 100)
+    monkeypatch.setattr(datasets, "IN_MEMORY", 100)
     large = [load_data(path) for path in paths]
     for one, other in zip(small, large, strict=True):
         assert isinstance(one.train.x, Tensor)
