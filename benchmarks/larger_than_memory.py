@@ -1,9 +1,9 @@
 """Training on more data than memory: killed, resumed, and against data in memory.
 
 ``python benchmarks/larger_than_memory.py 20 --folder DIR`` writes 20 GB of rows to a file, and
-trains with no more than 4 GB of memory of its own: two epochs at once, and two of which the second
-is killed and repeated after resuming. It prints minutes, peak memory and whether the weights are
-the same.
+trains with no more than 4 GB of memory of its own: two epochs at once, two of which the second is
+killed in its middle and repeated after resuming, and two of which the second is stopped there and
+gone on with. It prints minutes, peak memory and whether the weights are the same.
 
 ``python benchmarks/larger_than_memory.py pairs`` trains on 0.3 GB, mapped and in memory in turn,
 and prints the ratio of the times of each pair.
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,9 +48,12 @@ def write(path: Path, rows: int, dtype: type) -> None:
             file.write(values.astype(dtype, copy=False).data)
 
 
-def first_epoch_is_over(records: Path) -> bool:
-    """True once the record of an epoch is written."""
-    return records.exists() and bool(records.read_text())
+def epochs(run: Path) -> list[float]:
+    """Seconds of training at the end of each epoch so far."""
+    records = run / "metrics.jsonl"
+    lines = records.read_text().splitlines() if records.exists() else []
+    found = map(json.loads, lines)
+    return [record["seconds"] for record in found if record["split"] == "train"]
 
 
 class Command:
@@ -86,25 +91,28 @@ def large(gigabytes: float, folder: str | None) -> None:
         write(rows, int(gigabytes * 1e9 / 8 / WIDTH), np.float64)
         print(f"{rows.stat().st_size / 1e9:.1f} GB written in {time.perf_counter() - begun:.0f} s")
         keys = [f"--set={key}={value}" for key, value in SETTINGS.items()]
-        runs = [Path(place) / name for name in ("whole", "killed")]
-        for run in runs:
+        weights = set()
+        for name, sent in (
+            ("whole", None),
+            ("killed", signal.SIGKILL),
+            ("stopped", signal.SIGTERM),
+        ):
+            run = Path(place) / name
             command = Command("vae", "svi", "--data", str(rows), "--output", str(run), *keys)
-            if run.name == "killed":
-                records = run / "metrics.jsonl"
-                while command.process.poll() is None and not first_epoch_is_over(records):
-                    command.wait(time.perf_counter() + 1)
-                trained = time.perf_counter() - command.begun
-                command.wait(time.perf_counter() + trained / 6)
-                command.process.kill()
+            if sent is not None:
+                while command.process.poll() is None and not epochs(run):
+                    command.wait(time.perf_counter() + 0.2)
+                command.wait(time.perf_counter() + epochs(run)[0] / 2)
+                command.process.send_signal(sent)
             command.wait()
-            command.report(f"{run.name} (status {command.process.returncode})")
-        command = Command("--resume", str(runs[1]))
-        command.wait()
-        command.report(f"resumed (status {command.process.returncode})")
-        found = {
-            hashlib.sha256((run / "weights.safetensors").read_bytes()).hexdigest() for run in runs
-        }
-        print("the same weights" if len(found) == 1 else "OTHER WEIGHTS")
+            status = command.process.returncode
+            command.report(f"{name} (status {status}, {len(epochs(run))} epochs ended)")
+            if sent is not None:
+                command = Command("--resume", str(run))
+                command.wait()
+                command.report(f"resumed (status {command.process.returncode})")
+            weights.add(hashlib.sha256((run / "weights.safetensors").read_bytes()).hexdigest())
+        print("the same weights" if len(weights) == 1 else "OTHER WEIGHTS")
 
 
 def pairs(count: int = 5) -> None:

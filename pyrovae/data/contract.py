@@ -30,7 +30,7 @@ class Contract:
         columns: Names of the columns that the model is for, if they are known; columns of other
             data are matched to them by name.
         transforms: Functions that the values went through before, by column, such as "log"; None
-            if they are not known. Data have to have the same; DataFrames get them.
+            if they are not known. Data have to have the same; DataFrames and AnnData get them.
     """
 
     binarisation: Binarisation = "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pyrovae.data.readers import MappedRows, SlicedRows
 from pyrovae.data.sources import IN_MEMORY, Reader, rows_at_once
 from pyrovae.data.values import Array
 from pyrovae.errors import DataError, reason
+
+logger = logging.getLogger("pyrovae")
 
 LABELS = ("labels", "label", "y", "target")
 """Names of datasets of classes beside the observations."""
@@ -54,13 +57,17 @@ def read_dataset(path: Path, key: str | None, found: Mapping[str, Any]) -> dict[
 def rows_of(array: Any, path: Path, name: str) -> Reader:
     """Rows of a dataset as they lie, or, if they lie in chunks of many, of a copy without chunks.
 
-    Raises:
-        DataError: The copy cannot be written.
+    Where no copy can be written, they are read as they lie.
     """
     rows = SlicedRows(array, str(path))
     if not array.chunks or array.chunks[0] <= FEW or rows.dtype.kind not in "biuf":
         return rows
-    return MappedRows(mapped_copy(path, name, rows.shape, rows.dtype, _parts(rows, array.chunks)))
+    parts = _parts(rows, array.chunks)
+    try:
+        return MappedRows(mapped_copy(path, name, rows.shape, rows.dtype, parts))
+    except DataError as error:
+        logger.warning("%s. Until then each row that is read unpacks %d", error, array.chunks[0])
+        return rows
 
 
 def _parts(rows: SlicedRows, chunks: tuple[int, ...]) -> Iterator[Array]:

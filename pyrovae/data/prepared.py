@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from pyrovae.data.contract import Contract
 from pyrovae.data.dataset import Binarisation, Dataset
 from pyrovae.data.named import in_memory
 from pyrovae.data.sources import Source
-from pyrovae.data.tables import FRAME, Table, as_table, is_frame
-from pyrovae.data.transforms import transformed
+from pyrovae.data.tables import FRAME, as_table, is_frame
+from pyrovae.data.transforms import with_transforms
 from pyrovae.data.values import Array, as_numpy, as_tensor, check_finite
 from pyrovae.errors import DataError
 
@@ -64,8 +64,6 @@ def as_dataset(
     if is_frame(data):
         table = as_table(data, FRAME).arranged(contract.columns, FRAME)
         values, columns = table.x, table.columns
-        if contract.transforms:
-            values = _through(contract.transforms, table)
         if table.known is not None:
             variables[X_KNOWN] = as_tensor(_in_shape(table.known, shape))
     else:
@@ -79,13 +77,14 @@ def as_dataset(
     x = _in_shape(values, shape).astype(np.float32)
     check_finite(x, GIVEN)
     found = _seen(GIVEN, as_tensor(x), contract)
-    return contract.prepared(replace(found, variables=variables, columns=columns))
+    found = replace(found, variables=variables, columns=columns)
+    return contract.prepared(_measured(found, contract) if is_frame(data) else found)
 
 
-def _through(transforms: Mapping[str, str], table: Table) -> Array:
-    """Values of a table as the model sees them; zero where they are not known."""
-    x = transformed(as_tensor(table.x.astype(np.float32)), table.columns, transforms).numpy()
-    return x if table.known is None else np.where(table.known, x, 0)
+def _measured(data: Dataset, contract: Contract) -> Dataset:
+    """Values with names of columns, which are as they were measured, as the model sees them."""
+    named = replace(data, columns=data.columns or contract.columns, transforms={})
+    return with_transforms(named, contract.transforms or {})
 
 
 def _seen(name: str, x: Tensor | Source, contract: Contract) -> Dataset:
@@ -105,7 +104,7 @@ def _of_layer(adata: Any, layer: str | None, contract: Contract) -> Dataset:
         found = _seen(name, as_tensor(values), contract)
     else:
         found = _seen(name, Source(rows, torch.float32), contract)
-    return replace(found, columns=columns, counts=counts)
+    return _measured(replace(found, columns=columns, counts=counts), contract)
 
 
 def _in_shape(values: Array, shape: Sequence[int] | None) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -191,8 +192,19 @@ def test_models_know_the_transforms(here: Path) -> None:
     for model in (vae, load(here / "vae.safetensors")):
         # A DataFrame goes through them, an array is as the model sees it.
         frame = FRAME[["gene_2", "depth", "gene_1"]]
+        adata = SimpleNamespace(
+            X=frame.to_numpy(),
+            raw=None,
+            layers={},
+            obs=FRAME[["well"]],
+            var=None,
+            obs_names=FRAME.index,
+            var_names=frame.columns,
+        )
         expected = model.embed(data.train.x)
-        np.testing.assert_allclose(model.embed(frame), expected, rtol=1e-5, atol=1e-6)
+        unnamed = FRAME[["depth", "gene_1", "gene_2"]].set_axis(range(3), axis=1)
+        for given in (frame, adata, unnamed):
+            np.testing.assert_allclose(model.embed(given), expected, rtol=1e-5, atol=1e-6)
         with pytest.raises(DataError, match=r"values as they are, .* log of depth, log1p"):
             model.embed(raw.train)
     with pytest.raises(DataError, match="log of depth"):

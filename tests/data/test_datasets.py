@@ -89,6 +89,20 @@ def test_a_copy_is_written_anew_when_the_values_have_changed(
         assert load_data(path).fingerprint() == load_data(changed, LABELS).fingerprint()
 
 
+def test_without_a_copy_they_are_read_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(datasets, "IN_MEMORY", 0)
+    monkeypatch.setattr("pyrovae.data.mapped_copies._write", full)
+    found = load_data(write_h5(tmp_path / "x.h5", VALUES["real"], 20))
+    assert found.fingerprint() == load_data(VALUES["real"], LABELS).fingerprint()
+    assert "no space left on device" in caplog.text
+    assert "each row that is read unpacks 20" in caplog.text
+
+
 def test_a_store_of_one_array_has_no_names(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     zarr.create_array(tmp_path / "x.zarr", data=VALUES["real"])
