@@ -7,7 +7,7 @@ import signal
 from dataclasses import replace
 
 from pyrovae.data import Splits, load_data
-from pyrovae.errors import PyrovaeError, message
+from pyrovae.errors import PyrovaeError, SpecError, message
 from pyrovae.evaluation.bound import evaluate
 from pyrovae.report.display import Bars, Display
 from pyrovae.report.trials import Sweep, table, written
@@ -37,7 +37,8 @@ def sweep(study: Study, command: str, display: Display) -> Sweep:
         All trials, those of other processes among them.
 
     Raises:
-        PyrovaeError: Data that cannot be read, or a folder of another study.
+        PyrovaeError: Data that cannot be read, or a folder of another study, or all trials have
+            failed.
         KeyboardInterrupt: A trial was interrupted; its finished steps are kept.
     """
     imported()
@@ -57,6 +58,9 @@ def sweep(study: Study, command: str, display: Display) -> Sweep:
         display.say(table(_write_page(trials, study, command)))
     found = _write_page(trials, study, command)
     display.say(_end(found, study))
+    failed = found.of("failed")
+    if len(failed) == len(found.trials):
+        raise SpecError(f"all {len(failed)} trials have failed; the last: {failed[-1].why}")
     return found
 
 

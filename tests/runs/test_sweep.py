@@ -261,6 +261,19 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(
     assert "inference.batch_size" in page
 
 
+def test_a_sweep_of_failures_has_failed(
+    study_file: Write, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    def failing(*arguments: Any, **options: Any) -> Any:
+        raise DivergenceError("not finite")
+
+    monkeypatch.setattr("pyrovae.runs.sweep.train", failing)
+    outcome = command(study_file())
+    assert outcome.status == 2
+    assert outcome.err == "all 2 trials have failed; the last: not finite\n"
+    assert Path("runs/study/study.html").exists()
+
+
 def test_more_trials_go_on_and_another_study_is_refused(study_file: Write, command: Any) -> None:
     first = swept(study_file(("trials = 2", "trials = 1")), "runs/study")
     second = swept(study_file(), "runs/study")
