@@ -45,13 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyrovae.runs.options import DiagnoseOptions
 
         asked = DiagnoseOptions(**options)
-        from pyrovae.report.display import Terminal
+        from pyrovae.compute.distributed import joined
+        from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.diagnose import diagnose_run
 
-        diagnosis = diagnose_run(asked, spelled("diagnose", arguments), Terminal())
+        with joined() as processes:
+            display = Terminal() if processes.is_first else Display()
+            diagnosis = diagnose_run(asked, spelled("diagnose", arguments), display, processes)
         return 1 if strict and diagnosis.grade == "FAIL" else 0
 
-    return run(program)
+    return run(program, several="full" in options)
 
 
 if __name__ == "__main__":

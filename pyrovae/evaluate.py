@@ -40,13 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyrovae.runs.options import EvaluateOptions
 
         asked = EvaluateOptions(**options)
-        from pyrovae.compute.distributed import join
+        from pyrovae.compute.distributed import joined
         from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.evaluate import evaluate_runs
 
-        processes = join()
-        display = Terminal() if processes.is_first else Display()
-        evaluate_runs(asked, spelled("evaluate", arguments), display, processes)
+        with joined() as processes:
+            display = Terminal() if processes.is_first else Display()
+            evaluate_runs(asked, spelled("evaluate", arguments), display, processes)
         return 0
 
     return run(program, several=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrovae.exploration.names import ANALYSES, USUAL
+from pyrovae.exploration.names import ANALYSES, SHARED, USUAL
 from pyrovae.runs.command_line import (
     add_device,
     add_refine_steps,
@@ -69,13 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyrovae.runs.options import ExploreOptions
 
         asked = ExploreOptions(**options)
-        from pyrovae.report.display import Terminal
+        from pyrovae.compute.distributed import joined
+        from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.explore import explore_run
 
-        explore_run(asked, spelled("explore", arguments), Terminal())
+        with joined() as processes:
+            display = Terminal() if processes.is_first else Display()
+            explore_run(asked, spelled("explore", arguments), display, processes)
         return 0
 
-    return run(program)
+    what = options.get("what", [])
+    return run(program, several=bool(what) and set(what) <= set(SHARED))
 
 
 if __name__ == "__main__":

@@ -90,13 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def program() -> int:
         asked = request(options)
-        from pyrovae.report.display import Terminal
+        from pyrovae.compute.distributed import joined
+        from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.refine import refine_run
 
-        result = refine_run(asked, spelled("refine", arguments), Terminal())
+        with joined() as processes:
+            display = Terminal() if processes.is_first else Display()
+            result = refine_run(asked, spelled("refine", arguments), display, processes)
         return 0 if result.signal is None else 128 + result.signal
 
-    return run(program)
+    return run(program, several=True)
 
 
 if __name__ == "__main__":

@@ -122,16 +122,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def program() -> int:
         asked = request(options)
-        from pyrovae.compute.distributed import join
+        from pyrovae.compute.distributed import joined
         from pyrovae.report.display import Display, Terminal
         from pyrovae.runs.train import dry_run, train
 
-        processes = join()
-        display = Terminal() if processes.is_first else Display()
-        if is_dry:
-            dry_run(asked, display, processes)
-            return 0
-        result = train(asked, command, display, processes=processes)
+        with joined() as processes:
+            display = Terminal() if processes.is_first else Display()
+            if is_dry:
+                dry_run(asked, display, processes)
+                return 0
+            result = train(asked, command, display, processes=processes)
         return 0 if result.signal is None else 128 + result.signal
 
     unsaved = "interrupted before anything was saved: give the same command again"

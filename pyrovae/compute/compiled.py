@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,25 @@ from pyrovae.specs.computation import Computation
 # Calls with inputs of one shape after which they have taken about as long as a compilation
 # does: so whatever is still to come, at most half of the time is lost, and much may be gained.
 PAYS = 1000
+# The same where it is decided beforehand: compilations of up to four shapes, of which each halves
+# the time of its calls.
+PAYS_BEFOREHAND = 8 * PAYS
+
+
+def decided(computation: Computation | None, calls: int) -> Computation:
+    """Options in which "auto" is "on" or "off", by the number of calls in all processes.
+
+    So what is computed for a part of the data is the same to the last bit, whichever process does
+    it, and whatever that has done before.
+
+    Args:
+        computation: Options of compilation and precision.
+        calls: Calls of a function, about.
+    """
+    found = computation or Computation()
+    if found.compile != "auto":
+        return found
+    return replace(found, compile="on" if calls >= PAYS_BEFOREHAND else "off")
 
 
 class CompiledOnDemand:

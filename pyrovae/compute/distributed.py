@@ -120,7 +120,6 @@ class Processes:
             return done[0]
         rank, found = next((rank, each) for rank, each in enumerate(errors) if each is not None)
         if not self.is_first:
-            self.wait_for_first()
             raise type(found)("") from None
         if error is not None:
             raise error
@@ -158,8 +157,29 @@ class Processes:
 ALONE = Processes()
 
 
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """The processes that torchrun has started beside this one; without torchrun, none.
+
+    At the end the others wait for the first. But where one has an error of its own, it ends, by
+    which the first learns of it.
+
+    Raises:
+        PyrovaeError: They cannot be reached.
+    """
+    processes = join()
+    try:
+        yield processes
+    except PyrovaeError as error:
+        if not str(error):  # the first process says it
+            with suppress(KeyboardInterrupt):  # torchrun ends this one, as the first has ended
+                processes.wait_for_first()
+        raise
+    processes.wait_for_first()
+
+
 def join() -> Processes:
-    """Meet the processes that torchrun has started beside this one; without torchrun, none.
+    """The processes, as :func:`joined` has them, for as long as this one runs.
 
     Raises:
         PyrovaeError: They cannot be reached.
@@ -177,6 +197,8 @@ def join() -> Processes:
         raise PyrovaeError(
             f"process {rank} of {size} cannot meet the others at {place}: {reason(error)[:120]}"
         ) from None
+    if backend == "gloo":  # whose threads may else abort the process when it ends
+        atexit.register(dist.destroy_process_group)
     if rank == 0:
         atexit.register(let_others_end)
     local = (int(os.environ.get(name, usual)) for name, usual in

@@ -15,6 +15,7 @@ from pyrovae.data import Batch
 from pyrovae.diagnosis.stacking import stacking_weights
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.annealing_path import Start
 from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.importance import standard_error
 from pyrovae.evaluation.local import LocalPosterior
@@ -222,7 +223,7 @@ def compare(
             )
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
-        start: annealing.Start | None = None
+        start: Start | None = None
         if ais:
             start = "prior" if evaluation.point else "guide"
         gap = _gap(autoencoder, like, samples, start, computation)
@@ -274,7 +275,7 @@ def _gap(
     autoencoder: Autoencoder,
     like: Batch | Tensor,
     samples: int,
-    start: annealing.Start | None,
+    start: Start | None,
     computation: Computation | None,
 ) -> Tensor:
     """Upper minus lower bound for simulated data, annealed if a start is given.

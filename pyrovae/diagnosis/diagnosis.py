@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyrovae import notebook
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis import gap, mcmc, sandwich
@@ -35,6 +36,7 @@ from pyrovae.diagnosis.sandwich import check_sandwich
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation import annealed_importance as annealing
 from pyrovae.evaluation.annealed_importance import anneal
+from pyrovae.evaluation.annealing_path import Start
 from pyrovae.evaluation.batches import observations
 from pyrovae.evaluation.cost import seconds_per_gradient
 from pyrovae.evaluation.hidden_units import hidden_units
@@ -196,6 +198,7 @@ def diagnose(
     history: History | None = None,
     tell: Callable[[Outcome], None] = lambda outcome: None,
     computation: Computation | None = None,
+    processes: Processes = ALONE,
 ) -> Diagnosis:
     """Run all checks of the posteriors of a fitted autoencoder.
 
@@ -212,6 +215,9 @@ def diagnose(
         history: What :func:`pyrovae.fit` returned; without it convergence does not apply.
         tell: Called with each outcome as soon as it is there.
         computation: Options of compilation and precision.
+        processes: The processes that call this together. They share the draws from the guide and
+            what ``full`` adds, and each makes the other checks; all have the result, which does
+            not depend on their number.
 
     Raises:
         DataError: There are fewer data than the checks need, some have no density, or they are of
@@ -229,14 +235,14 @@ def diagnose(
     with evaluating(autoencoder, device):
         local = LocalPosterior(autoencoder, batch)
     drawn = (
-        draw_codes(autoencoder, batch, 1)
+        draw_codes(autoencoder, batch, 1, processes)
         if local.point
-        else draw_weighted(autoencoder, batch, draws)
+        else draw_weighted(autoencoder, batch, draws, processes)
     )
     inquiry = Questions(tell, autoencoder.reworded)
     ask = inquiry.ask
     ask("convergence", lambda: _convergence(history, autoencoder, batch))
-    bound = ask("bound", lambda: _bound(local, drawn, computation, annealed=full))
+    bound = ask("bound", lambda: _bound(local, drawn, computation, processes, annealed=full))
     ask("importance weights", lambda: _weights(local, drawn))
     ask("calibration", lambda: check_calibration(autoencoder, _unmasked(local, 1)))
     ask("latent dimensions", lambda: check_collapse(autoencoder, _unmasked(local)))
@@ -245,14 +251,16 @@ def diagnose(
     ask("aggregated posterior", lambda: check_aggregate(autoencoder, _unmasked(local)))
     ask("prior predictive", lambda: check_predictive(autoencoder, batch))
     if full:
-        start: annealing.Start = "prior" if local.point else "guide"
+        start: Start = "prior" if local.point else "guide"
         simulated = batch[:SIMULATED]
         ask(
             "log p(x)",
-            lambda: check_sandwich(autoencoder, simulated, start=start, computation=computation),
+            lambda: check_sandwich(
+                autoencoder, simulated, start=start, computation=computation, processes=processes
+            ),
         )
-        ask("inference gap", lambda: _gap(local, bound))
-        ask("chains", lambda: _chains(local, computation))
+        ask("inference gap", lambda: _gap(local, bound, processes))
+        ask("chains", lambda: _chains(local, computation, processes))
     return Diagnosis(
         name=seen.name,
         batch=batch.cpu(),
@@ -310,15 +318,20 @@ def _convergence(history: History, autoencoder: Autoencoder, batch: Batch) -> Ch
 
 
 def _bound(
-    local: LocalPosterior, drawn: Draws, computation: Computation | None, *, annealed: bool
+    local: LocalPosterior,
+    drawn: Draws,
+    computation: Computation | None,
+    processes: Processes,
+    *,
+    annealed: bool,
 ) -> Bound:
     """Compare the ELBO with log p(x), which is annealed if requested and possible."""
     require_density(local)
     elbo, log_prob, _ = bounds(drawn.log_weight)
     if not annealed or local.discrete.any():  # annealing needs gradients
         return Bound(elbo, log_prob, f"importance weighted, {len(drawn.z)} draws")
-    log_prob = anneal(local.autoencoder, local.batch, computation=computation).log_prob
-    return Bound(elbo, log_prob, "annealed from the guide", NEAL)
+    found = anneal(local.autoencoder, local.batch, computation=computation, processes=processes)
+    return Bound(elbo, found.log_prob, "annealed from the guide", NEAL)
 
 
 def _unmasked(local: LocalPosterior, fewest: int = FEWEST_DATA) -> Batch:
@@ -343,9 +356,9 @@ def _unmasked(local: LocalPosterior, fewest: int = FEWEST_DATA) -> Batch:
     return local.batch[whole]
 
 
-def _chains(local: LocalPosterior, computation: Computation | None) -> Check:
+def _chains(local: LocalPosterior, computation: Computation | None, processes: Processes) -> Check:
     data = _unmasked(local, 1)[:CHAINED]
-    return check_mcmc(local.autoencoder, data, computation=computation)
+    return check_mcmc(local.autoencoder, data, computation=computation, processes=processes)
 
 
 def _weights(local: LocalPosterior, drawn: Draws) -> Check:
@@ -353,10 +366,10 @@ def _weights(local: LocalPosterior, drawn: Draws) -> Check:
     return check_weights(drawn.log_weight)
 
 
-def _gap(local: LocalPosterior, bound: Outcome) -> Check:
+def _gap(local: LocalPosterior, bound: Outcome, processes: Processes) -> Check:
     if not isinstance(bound, Bound):
         raise SpecError(bound.why if isinstance(bound, NotApplicable) else "there is no bound")
-    return check_gap(local.autoencoder, local.batch, bound.elbo, bound.log_prob)
+    return check_gap(local.autoencoder, local.batch, bound.elbo, bound.log_prob, processes)
 
 
 def _prior_predictive(autoencoder: Autoencoder, batch: Batch) -> Replicates | None:

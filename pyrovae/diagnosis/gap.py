@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.diagnosis.richer_families import richer_than
@@ -20,6 +22,7 @@ from pyrovae.evaluation.refinement import (
     encoded_guide,
 )
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade, worse
+from pyrovae.evaluation.sharing import shared
 from pyrovae.programs.autoencoder import Autoencoder
 
 # Draws to measure the refined member.
@@ -137,7 +140,11 @@ def gradients(obs: int) -> int:
 
 
 def check_gap(
-    autoencoder: Autoencoder, batch: Batch | Tensor, elbo: Tensor, log_prob: Tensor
+    autoencoder: Autoencoder,
+    batch: Batch | Tensor,
+    elbo: Tensor,
+    log_prob: Tensor,
+    processes: Processes = ALONE,
 ) -> Gap:
     r"""Decompose the inference gap of each observation into the parts of family and encoder.
 
@@ -168,6 +175,8 @@ def check_gap(
         batch: The data.
         elbo: ELBO of the guide, per observation ``(data,)``.
         log_prob: log p(x), or the best estimate of it, ``(data,)``.
+        processes: The processes that call this together and share the data; all have the result,
+            which does not depend on their number.
 
     Raises:
         SpecError: The guide is a point, or has no encoder that could be freed.
@@ -180,19 +189,21 @@ def check_gap(
     guide = encoded_guide(autoencoder)
     if len(batch) < 2:
         raise DataError(f"the inference gap needs at least 2 data, here {len(batch)}")
+    work = partial(_refine, autoencoder)
     with evaluating(autoencoder, batch.device):
-        parts = [_refine(autoencoder, part) for part in batch.split(batch_size(batch.device))]
-    refined, kept = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        split = Batch.of(batch).split(batch_size(batch.device))
+        parts = shared(split, work, batch.device, processes)
+    refined, kept = (torch.cat(column) for column in zip(*parts, strict=True))
     elbo, log_prob = elbo.double().cpu(), log_prob.double().cpu()
     best = torch.where(kept, elbo, refined)
     return Gap(log_prob - elbo, log_prob - best, best - elbo, kept, richer_than(guide))
 
 
-def _refine(autoencoder: Autoencoder, batch: Batch | Tensor) -> tuple[Tensor, Tensor]:
+def _refine(autoencoder: Autoencoder, batch: Batch) -> tuple[Tensor, Tensor]:
     """ELBOs of the best members for a few data, and where the encoder's is no worse."""
     local = RefinedPosterior(autoencoder, batch)
     kept = local.refine(STEPS)
-    return local.mean_elbo(TO_MEASURE), kept
+    return local.mean_elbo(TO_MEASURE).cpu(), kept.cpu()
 
 
 def _estimate(values: Tensor) -> tuple[float, float]:

@@ -10,10 +10,11 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import annealed_importance as annealing
-from pyrovae.evaluation.annealed_importance import Start
+from pyrovae.evaluation.annealing_path import Start
 from pyrovae.evaluation.results import Check, Number, Variable, Verdict, grade
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
@@ -118,6 +119,7 @@ def check_sandwich(
     chains: int = 16,
     start: Start = "guide",
     computation: Computation | None = None,
+    processes: Processes = ALONE,
 ) -> Sandwich:
     """Bound log p(x) from both sides, on data simulated from the model.
 
@@ -128,6 +130,7 @@ def check_sandwich(
         chains: Number of chains for each observation; at least 2.
         start: Start of the chains; "prior" if the guide is a point.
         computation: Options of compilation and precision.
+        processes: The processes that call this together and share the data.
 
     Raises:
         SpecError: As :func:`pyrovae.evaluation.annealed_importance.bracket`; fewer than 2 data.
@@ -136,7 +139,13 @@ def check_sandwich(
     if len(like) < 2:
         raise SpecError(f"{len(like)} simulated data: an error of their mean needs at least 2")
     found = annealing.bracket(
-        autoencoder, like, steps=steps, chains=chains, start=start, computation=computation
+        autoencoder,
+        like,
+        steps=steps,
+        chains=chains,
+        start=start,
+        computation=computation,
+        processes=processes,
     )
     return Sandwich(found.lower.numpy(), found.upper.numpy(), steps, chains)
 

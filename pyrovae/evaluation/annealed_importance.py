@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
+from pyrovae.compute.compiled import decided
 from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import SpecError
 from pyrovae.evaluation import hamiltonian
-from pyrovae.evaluation.hamiltonian import Densities, LogDensity, at, transition
+from pyrovae.evaluation.annealing_path import Path, Start, between, require_start
+from pyrovae.evaluation.hamiltonian import Densities, at, transition
 from pyrovae.evaluation.importance import require_finite
 from pyrovae.evaluation.local import LocalPosterior
 from pyrovae.evaluation.sharing import shared
 from pyrovae.evaluation.simulation import Simulated, simulate
 from pyrovae.programs.autoencoder import Autoencoder
 from pyrovae.specs.computation import Computation
-
-Start = Literal["guide", "prior"]
 
 PILOT_CHAINS = 4
 PILOT_TRIES = 15  # transitions before the first temperature: the first step is a guess
@@ -106,16 +106,17 @@ def anneal(
         the Quantitative Analysis of Decoder-Based Generative Models*, arXiv:1611.04273.
     """
     _require(steps, chains)
-    between = Densities(partial(_between, start), autoencoder, computation)
+    batch = Batch.of(batch)
+    split = batch.split(_data_at_once(chains, batch.device))
+    calls = len(split) * _calls(steps)
+    path_density = Densities(partial(between, start), autoencoder, decided(computation, calls))
 
     def work(part: Batch) -> Annealed:
-        path = Path(LocalPosterior(autoencoder, part), start, between)
+        path = Path(LocalPosterior(autoencoder, part), start, path_density)
         log_weight = _forwards(path, _pilot(path, steps), chains)
         return Annealed(*(column.cpu() for column in _summarised(log_weight)))
 
-    batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
-        split = [*batch.split(_data_at_once(chains, batch.device))]
         parts = shared(split, work, batch.device, processes)
     annealed = Annealed(*(torch.cat(column) for column in zip(*parts, strict=True)))
     require_finite(annealed.log_prob.unsqueeze(0))
@@ -130,6 +131,7 @@ def bracket(
     chains: int = 16,
     start: Start = "guide",
     computation: Computation | None = None,
+    processes: Processes = ALONE,
 ) -> Bracket:
     r"""Bidirectional Monte Carlo: log p(x) from below and above, on data from the model itself.
 
@@ -159,6 +161,7 @@ def bracket(
         chains: :math:`M`, at least 2.
         start: Start of the forward chains.
         computation: Options of compilation and precision.
+        processes: As of :func:`anneal`.
 
     Raises:
         SpecError: As :func:`anneal`; the model observes several sites.
@@ -170,17 +173,22 @@ def bracket(
         Weighted Hierarchical Variational Inference*, arXiv:1905.03290, for the upper bound.
     """
     _require(steps, chains)
-    between = Densities(partial(_between, start), autoencoder, computation)
-    parts = []
+    like = Batch.of(like)
+    split = like.split(_data_at_once(chains, like.device))
+    calls = len(split) * _calls(steps, walks=2)
+    path_density = Densities(partial(between, start), autoencoder, decided(computation, calls))
+
+    def work(part: Batch) -> Bracket:
+        simulated = simulate(autoencoder, part)
+        path = Path(LocalPosterior(autoencoder, simulated.batch), start, path_density)
+        schedule = _pilot(path, steps)
+        forwards = _forwards(path, schedule, chains)
+        backwards = _backwards(path, schedule, simulated.z.unsqueeze(0))
+        found = (simulated.batch.x, *_bounds(forwards, backwards))
+        return Bracket(*(column.cpu() for column in found))
+
     with evaluating(autoencoder, like.device):
-        for part in like.split(_data_at_once(chains, like.device)):
-            simulated = simulate(autoencoder, part)
-            path = Path(LocalPosterior(autoencoder, simulated.batch), start, between)
-            schedule = _pilot(path, steps)
-            forwards = _forwards(path, schedule, chains)
-            backwards = _backwards(path, schedule, simulated.z.unsqueeze(0))
-            parts.append((simulated.batch.x, *_bounds(forwards, backwards)))
-    return _joined(parts)
+        return _joined(shared(split, work, like.device, processes))
 
 
 def importance_bracket(autoencoder: Autoencoder, like: Batch | Tensor, samples: int) -> Bracket:
@@ -208,8 +216,9 @@ def importance_bracket(autoencoder: Autoencoder, like: Batch | Tensor, samples: 
         for part in like.split(chunks.data(like.device)):
             simulated = simulate(autoencoder, part)
             local = LocalPosterior(autoencoder, simulated.batch)
-            _require_density(local)
-            parts.append((simulated.batch.x, *_importance_bounds(local, simulated, samples)))
+            require_start(local)
+            found = _importance_bounds(local, simulated, samples)
+            parts.append(Bracket(simulated.batch.x, *found))
     return _joined(parts)
 
 
@@ -220,72 +229,10 @@ def gradients(data: int, *, steps: int = 50, chains: int = 16, bracketed: bool =
     return data * (transitions * (hamiltonian.LEAPFROGS + 1) + 2 * (chains + bracketed))
 
 
-class Path:
-    """Densities between a start and log p(x, z), as functions of free points.
-
-    Args:
-        local: Posteriors of a few data.
-        start: Density at β = 0.
-        between: :func:`_between` from the start, of any data.
-
-    Attributes:
-        scales: Standard deviations at the start and at the end, where known.
-
-    Raises:
-        SpecError: A guide without density as the start; latents without gradients.
-    """
-
-    def __init__(self, local: LocalPosterior, start: Start, between: Densities) -> None:
-        if start == "guide":
-            _require_density(local)
-        hamiltonian.require_gradient(local)
-        self.local = local
-        self.start: Start = start
-        self.between = between
-        self.coordinates = local.coordinates
-        end = hamiltonian.guide_scale(local)
-        self.scales = (self._start_scale(end), end)
-
-    def draw(self, chains: int) -> Tensor:
-        """Free points from the start."""
-        local = self.local
-        z = local.draw_guide(chains) if self.start == "guide" else local.draw_prior(chains)
-        return self.coordinates.free(z)
-
-    def log_prob(self, beta: float) -> LogDensity:
-        """The density at β, up to a constant."""
-        if beta == 1:
-            return hamiltonian.posterior_density(self.local)
-        if beta == 0:
-            return self._log_start
-        return self.between.of(self.local, self.scales[0].new_tensor(beta, dtype=torch.float64))
-
-    def scale(self, beta: float) -> Tensor:
-        """Standard deviations at β, ``(data, dims)``; exact for normals."""
-        start, end = self.scales
-        return ((1 - beta) / start.square() + beta / end.square()).rsqrt()
-
-    def _log_start(self, u: Tensor) -> Tensor:
-        z, gain = self.coordinates.code(u)
-        log_start = (
-            self.local.log_model(z)[0] if self.start == "prior" else self.local.log_guide(z)
-        )
-        return log_start + gain
-
-    def _start_scale(self, end: Tensor) -> Tensor:
-        if self.start == "guide":
-            return end
-        draws = self.local.draw_prior(hamiltonian.SCALE_DRAWS)
-        return hamiltonian.spread(self.coordinates, draws)
-
-
-def _between(start: Start, local: LocalPosterior, u: Tensor, beta: Tensor) -> Tensor:
-    """The density at a β in (0, 1); at 0 and 1, an infinite term times zero would be NaN."""
-    z, gain = local.coordinates.code(u)
-    if start == "prior":
-        log_prior, log_likelihood = local.log_model(z)
-        return log_prior + beta * log_likelihood + gain
-    return (1 - beta) * local.log_guide(z) + beta * local.log_joint(z) + gain
+def _calls(steps: int, walks: int = 1) -> int:
+    """Number of gradients, each of all chains of a part of the data, with those of the pilot."""
+    transitions = (1 + walks) * steps + PILOT_TRIES
+    return transitions * (hamiltonian.LEAPFROGS + 1)
 
 
 class Schedule(NamedTuple):
@@ -373,7 +320,7 @@ def _importance_bounds(
     return _bounds(log_weight, local.log_joint(z) - local.log_guide(z))
 
 
-def _joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> Bracket:
+def _joined(parts: list[Bracket]) -> Bracket:
     joined = Bracket(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
     require_finite(torch.stack([joined.lower, joined.upper]))
     return joined
@@ -388,11 +335,3 @@ def _require(steps: int, chains: int) -> None:
         raise SpecError(f"steps = {steps}: annealing takes 0 temperatures or more")
     if chains < 2:
         raise SpecError(f"chains = {chains}: the error of log p(x) needs at least 2")
-
-
-def _require_density(local: LocalPosterior) -> None:
-    if local.point:
-        raise SpecError(
-            "the guide is a point and has no density to start from: log p(x) can be had by "
-            'annealing from the prior, start="prior"'
-        )

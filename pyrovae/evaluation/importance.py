@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from pyrovae.compute import chunks
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.errors import DataError, SpecError
 from pyrovae.evaluation.local import Draws, LocalPosterior
+from pyrovae.evaluation.sharing import shared
 from pyrovae.programs.autoencoder import Autoencoder
 
 
@@ -31,7 +33,9 @@ class Bounds(NamedTuple):
     effective_samples: Tensor
 
 
-def draw_weighted(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
+def draw_weighted(
+    autoencoder: Autoencoder, batch: Batch, draws: int, processes: Processes = ALONE
+) -> Draws:
     """Draw latents from the guide for each observation, in chunks; on the CPU.
 
     Always the same random numbers: two calls with the same weights agree.
@@ -40,6 +44,8 @@ def draw_weighted(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
         autoencoder: Model and guide.
         batch: The data.
         draws: Number of latents for each observation.
+        processes: The processes that call this together and share the data; all have the result,
+            which does not depend on their number.
 
     Raises:
         DataError: A weight is not finite; names the data.
@@ -48,18 +54,22 @@ def draw_weighted(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
     """
     with evaluating(autoencoder, batch.device):
         require_density(LocalPosterior(autoencoder, batch[:1]))
-    drawn = draw_codes(autoencoder, batch, draws)
+    drawn = draw_codes(autoencoder, batch, draws, processes)
     require_finite(drawn.log_weight)
     return drawn
 
 
-def draw_codes(autoencoder: Autoencoder, batch: Batch, draws: int) -> Draws:
+def draw_codes(
+    autoencoder: Autoencoder, batch: Batch, draws: int, processes: Processes = ALONE
+) -> Draws:
     """Draw as :func:`draw_weighted`, also from points, whose "weights" are log p(x, z)."""
+
+    def work(part: Batch) -> Draws:
+        return _draw_chunks(autoencoder, part, draws)
+
+    batch = Batch.of(batch)
     with evaluating(autoencoder, batch.device):
-        rows = [
-            _draw_chunks(autoencoder, part, draws)
-            for part in batch.split(chunks.data(batch.device))
-        ]
+        rows = shared(batch.split(chunks.data(batch.device)), work, batch.device, processes)
     return Draws(*(torch.cat(column, dim=1) for column in zip(*rows, strict=True)))
 
 

@@ -13,11 +13,12 @@ from torch.distributions import Multinomial
 from tqdm import tqdm
 
 from pyrovae.compute import chunks
-from pyrovae.compute.compiled import CompiledOnDemand
+from pyrovae.compute.compiled import CompiledOnDemand, decided
 from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch
 from pyrovae.evaluation import annealed_importance as annealing
+from pyrovae.evaluation.annealing_path import Start
 from pyrovae.evaluation.batches import batch_of
 from pyrovae.evaluation.gain import Gain, fit_of, joined
 from pyrovae.evaluation.importance import bounds, require_finite, weigh
@@ -135,9 +136,10 @@ def evaluate_pointwise(
     def draw(*tensors: Tensor, draws: int) -> Draws:
         return local.of(local.batch.rebuilt(tensors)).draw(draws)
 
-    recurring = CompiledOnDemand(draw, autoencoder, computation)
     size = batch_size(batch.device) if refine_steps else chunks.data(batch.device)
     parts = [*zip(range(0, len(batch), size), batch.split(size), strict=True)]
+    calls = len(parts) * len(chunks.draws(size, samples, batch.device))
+    recurring = CompiledOnDemand(draw, autoencoder, decided(computation, calls))
     own = sum(len(part) for _, part in parts[processes.rank :: processes.size])
     bar = tqdm(total=own, unit="obs", desc=progress, disable=not progress, file=sys.stderr)
 
@@ -179,7 +181,7 @@ def annealed(
 
     From the guide, or from the prior if the guide is a point.
     """
-    start: annealing.Start = "prior" if point else "guide"
+    start: Start = "prior" if point else "guide"
     return annealing.anneal(
         autoencoder,
         batch,

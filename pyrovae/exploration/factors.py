@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from pyrovae.compute.distributed import ALONE, Processes
+from pyrovae.compute.randomness import seeded
 from pyrovae.data import Splits
 from pyrovae.evaluation.results import Number, Variable, percent
+from pyrovae.evaluation.sharing import shared
 from pyrovae.exploration.disentanglement import beta_vae, dci, factor_vae, mig, sap
 from pyrovae.exploration.disentanglement.all_latents import all_codes
 from pyrovae.exploration.disentanglement.dci import DCI, Trees
@@ -243,6 +248,7 @@ def disentangle(
     repeats: int = REPEATS,
     trees: Trees = "forest",
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Factors:
     """Score the latents against the known factors of the data.
 
@@ -257,6 +263,8 @@ def disentangle(
         repeats: Number of samples of data from which each score is computed.
         trees: The classifier of DCI, see :func:`pyrovae.exploration.disentanglement.dci`.
         progress: Show a progress bar on stderr.
+        processes: The processes that call this together and share data and scores; all have the
+            result, which does not depend on their number.
 
     Raises:
         DataError: No factors are known, or none can be scored.
@@ -265,7 +273,7 @@ def disentangle(
     require_splits("disentangle(vae, data)", data)
     repeats = as_count("disentangle", repeats, "repeats")
     count = None if count is None else as_count("disentangle", count)
-    found = all_codes(autoencoder, data, count=count, progress=progress)
+    found = all_codes(autoencoder, data, count=count, progress=progress, processes=processes)
     factors = found.factors.numpy()
     counts = [np.unique(factor, return_counts=True)[1] for factor in factors.T]
     return Factors(
@@ -274,7 +282,12 @@ def disentangle(
         count=len(found.codes),
         majority=np.array([values.max() / values.sum() for values in counts]),
         scores=measure(
-            found.codes, found.factors, repeats=repeats, trees=trees, progress=progress
+            found.codes,
+            found.factors,
+            repeats=repeats,
+            trees=trees,
+            progress=progress,
+            processes=processes,
         ),
         drawn=found.drawn,
     )
@@ -287,6 +300,7 @@ def measure(
     repeats: int = REPEATS,
     trees: Trees = "forest",
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Scores:
     """Compute every score of latents ``(n, dims)`` against factors ``(n, factors)``, repeatedly.
 
@@ -296,24 +310,23 @@ def measure(
         repeats: Number of samples of data from which each score is computed.
         trees: The classifier of DCI.
         progress: Show a progress bar on stderr.
+        processes: The processes that call this together and share the scores; all have them.
 
     Raises:
         DataError: Latents and factors cannot be scored.
     """
     both = coded(codes, factors)
 
-    def several(score: Callable[..., Any], **options: Any) -> list[Any]:
-        values = []
-        for repeat in range(repeats):
-            values.append(score(*both, seed=SEED + repeat, **options))
-            bar.update()
-        return values
+    scores = (mig, partial(dci, trees=trees), sap, factor_vae, beta_vae)
+    parts = [(score, SEED + repeat) for score in scores for repeat in range(repeats)]
 
-    with tqdm(total=5 * repeats, desc="scores", disable=not progress) as bar:
-        return Scores(
-            several(mig),
-            several(dci, trees=trees),
-            several(sap),
-            several(factor_vae),
-            several(beta_vae),
-        )
+    def work(part: tuple[Callable[..., Any], int]) -> Any:
+        score, seed = part
+        found = score(*both, seed=seed)
+        bar.update()
+        return found
+
+    own = len(parts[processes.rank :: processes.size])
+    with seeded(SEED), tqdm(total=own, desc="scores", disable=not progress) as bar:
+        found = shared(parts, work, torch.device("cpu"), processes)
+    return Scores(*(found[start : start + repeats] for start in range(0, len(found), repeats)))

@@ -12,4 +12,5 @@ ANALYSES = {
     "debias": "refits the model with and without drawing rare observations more often",
 }
 TRAINING = ("ablation", "sweep", "debias")
+SHARED = ("factors",)  # by several processes
 USUAL = ("traversals", "interpolations", "samples", "manifold")

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.data import Splits
 from pyrovae.data.class_imbalance import thin
 from pyrovae.data.examples import evenly, pairs_of_data
@@ -51,6 +52,7 @@ class AnalysisContext:
         options: Options of the exploration.
         folder: Output folder.
         display: Display of the refits' training.
+        processes: The processes that share it, if they can.
     """
 
     run: Run
@@ -58,6 +60,7 @@ class AnalysisContext:
     options: ExploreOptions
     folder: Path
     display: Display
+    processes: Processes = ALONE
 
     @property
     def inference(self) -> InferenceSpec:
@@ -142,7 +145,12 @@ def _manifold(asked: AnalysisContext) -> Analysis:
 def _factors(asked: AnalysisContext) -> Analysis:
     from pyrovae.report.figures import factors as figure
 
-    found = disentangle(asked.run.autoencoder, asked.run.data, progress=asked.progress)
+    found = disentangle(
+        asked.run.autoencoder,
+        asked.run.data,
+        progress=asked.progress,
+        processes=asked.processes,
+    )
     return Analysis(
         found, [CaptionedFigure(figure.factors(found, asked.run.data.test), figure.CAPTION)]
     )

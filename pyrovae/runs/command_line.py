@@ -155,8 +155,8 @@ def _require_one_process() -> None:
     """Refuse to be started several times by torchrun, each to write the same files."""
     if "MASTER_ADDR" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
         raise PyrovaeError(
-            "only train and evaluate share their work with other processes: start this command as "
-            "one process alone, without torchrun"
+            "only train, evaluate, refine, diagnose --full and explore RUN factors share their "
+            "work with other processes: start this command as one process alone, without torchrun"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.diagnosis.diagnosis import Diagnosis, cost, diagnose, require_enough
 from pyrovae.errors import SpecError
@@ -26,9 +27,10 @@ from pyrovae.report.figures import checks, extremes, refinement
 from pyrovae.report.pages import Picture
 from pyrovae.runs.agreements import agreement_of
 from pyrovae.runs.atomic_files import file_name, save_tree, write_atomically, write_json
-from pyrovae.runs.loading import Run, load_run
+from pyrovae.runs.loading import Observations, Run
 from pyrovae.runs.options import DiagnoseOptions
 from pyrovae.runs.output_files import require_writable
+from pyrovae.runs.processes import open_together
 from pyrovae.runs.writing import versions
 from pyrovae.specs.computation import Computation
 
@@ -58,35 +60,48 @@ class Examination:
     notes: Sequence[str]
 
 
-def diagnose_run(options: DiagnoseOptions, command: str, display: Display) -> Diagnosis:
+def diagnose_run(
+    options: DiagnoseOptions, command: str, display: Display, processes: Processes = ALONE
+) -> Diagnosis:
     """Diagnose a run, show the verdicts, and write them to a folder.
+
+    Args:
+        options: The request.
+        command: The command line.
+        display: Display of the verdicts.
+        processes: The processes that share what ``full`` adds. The first alone writes and shows.
 
     Raises:
         PyrovaeError: A run or data that cannot be opened, or too few data or draws.
     """
-    run = load_run(
-        options.run, data=options.data, data_root=options.data_root, device=options.device
-    )
-    return report(run, options, command, display)
+    run = open_together(options, processes)
+    return report(run, options, command, display, processes)
 
 
-def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -> Diagnosis:
-    """Diagnose a run that is loaded, show the verdicts, and write them to a folder.
-
-    Raises:
-        PyrovaeError: Too few data or draws.
-    """
+def report(
+    run: Run,
+    options: DiagnoseOptions,
+    command: str,
+    display: Display,
+    processes: Processes = ALONE,
+) -> Diagnosis:
+    """Diagnose a run that is loaded; see :func:`diagnose_run`."""
     started = time.monotonic()
     num = min(len(run.data.test), FEW) if options.num is None else options.num
-    require_enough(run.data.test.first(num), options.draws)
-    observed = run.first(num)
     folder = folder_of(options, run)
-    require_writable(folder)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work if it must
+
+    def begin() -> Observations:
+        require_enough(run.data.test.first(num), options.draws)
+        if processes.is_first:
+            require_writable(folder)
+            (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work
+        return run.first(num)
+
+    observed = processes.together(begin)
     reworded = run.autoencoder.reworded
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
-    if options.full:
-        seconds = cost(run.autoencoder, observed.batch)
+    if options.full and processes.is_first:
+        seconds = cost(run.autoencoder, observed.batch) / processes.size
         display.say(f"--full takes about {console.duration(seconds)}")
     diagnosis = diagnose(
         run.autoencoder,
@@ -97,7 +112,10 @@ def report(run: Run, options: DiagnoseOptions, command: str, display: Display) -
         history=run.records,
         tell=lambda outcome: display.say(console.outcome(outcome, reworded)),
         computation=Computation(options.compile),
+        processes=processes,
     )
+    if not processes.is_first:
+        return diagnosis
     notes = [*run.notes, *filter(None, [observed.note, better_guide(run, diagnosis)])]
     found = write(Examination(run, diagnosis, command, notes), folder, started)
     display.say(

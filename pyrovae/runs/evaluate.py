@@ -21,6 +21,7 @@ from pyrovae.runs.held_out import announce, columns_of, facts_of, load_runs, wri
 from pyrovae.runs.loading import Observations, Run
 from pyrovae.runs.options import EvaluateOptions
 from pyrovae.runs.output_files import require_writable
+from pyrovae.runs.processes import require_same_work
 from pyrovae.specs.computation import Computation
 from pyrovae.specs.local_inference import LocalInference
 
@@ -59,6 +60,7 @@ def evaluate_runs(
         PyrovaeError: A run or data that cannot be opened, or densities that are not finite.
     """
     opened = processes.together(lambda: _opened(options, processes))
+    processes.together(lambda: require_same_work(options, opened, processes))
     observed = [run.first(options.num) for run in opened]
     work = [(run.autoencoder, o.batch) for run, o in zip(opened, observed, strict=True)]
     if processes.is_first:
@@ -68,7 +70,6 @@ def evaluate_runs(
         found = _found(run, each, options, display, processes)
         if processes.is_first:
             evaluated.append(_written(run, each, found, options, command, display))
-    processes.wait_for_first()
     return evaluated
 
 

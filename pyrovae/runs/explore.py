@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import EVALUATION_SEED
 from pyrovae.errors import DataError, PyrovaeError, SpecError
 from pyrovae.exploration.names import TRAINING, USUAL
@@ -15,39 +16,58 @@ from pyrovae.report.display import Display
 from pyrovae.report.exploration_page import render
 from pyrovae.runs.analyses import ANALYSES, CHECKS, FEW, Analysis, AnalysisContext
 from pyrovae.runs.atomic_files import file_name, write_atomically, write_json
-from pyrovae.runs.loading import Run, load_run
+from pyrovae.runs.loading import Run
 from pyrovae.runs.options import ExploreOptions
 from pyrovae.runs.output_files import require_writable
+from pyrovae.runs.processes import open_together
 from pyrovae.runs.writing import versions
 
 PAGE_DPI = 130  # sharp at the width of the page
 
 
-def explore_run(options: ExploreOptions, command: str, display: Display) -> list[Result]:
+def explore_run(
+    options: ExploreOptions, command: str, display: Display, processes: Processes = ALONE
+) -> list[Result]:
     """Analyse a run's latent space, show the findings, and write them to a folder.
 
     Each analysis is written as soon as it is done; one that does not apply does not stop the
     others. But nothing is done if it is plain beforehand that one of those asked for cannot work,
     as without known factors, and no model is trained after one has failed.
 
+    Args:
+        options: The request.
+        command: The command line.
+        display: Display of the findings.
+        processes: The processes that share the analyses :data:`SHARED`, if only such are asked
+            for. The first alone writes and shows.
+
     Raises:
         PyrovaeError: A run or data that cannot be opened, or a requested analysis that does not
             apply.
     """
-    run = load_run(
-        options.run, data=options.data, data_root=options.data_root, device=options.device
-    )
-    return explore(run, options, command, display)
+    run = open_together(options, processes)
+    return explore(run, options, command, display, processes)
 
 
-def explore(run: Run, options: ExploreOptions, command: str, display: Display) -> list[Result]:
+def explore(
+    run: Run,
+    options: ExploreOptions,
+    command: str,
+    display: Display,
+    processes: Processes = ALONE,
+) -> list[Result]:
     """Analyse the latent space of a run that is loaded; see :func:`explore_run`."""
     observed = run.first(options.num or min(len(run.data.test), FEW))
     folder = _folder(options, run)
-    asked = AnalysisContext(run, observed, options, folder, display)
-    _require_possible(asked)
-    require_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)  # fails before the work if it must
+    asked = AnalysisContext(run, observed, options, folder, display, processes)
+
+    def begin() -> None:
+        _require_possible(asked)
+        if processes.is_first:
+            require_writable(folder)
+            folder.mkdir(parents=True, exist_ok=True)  # fails before the work if it must
+
+    processes.together(begin)
     notes = [*run.notes, *filter(None, [observed.note])]
     display.say(f"{run.folder} on {len(observed.batch)} test data of {run.data.name}")
     found: list[Result] = []
@@ -62,13 +82,15 @@ def explore(run: Run, options: ExploreOptions, command: str, display: Display) -
         except (DataError, SpecError) as error:
             refused.append(_refusal(name, error, asked))
             continue
-        _write(analysis, asked, command, notes, time.monotonic() - started)
-        display.say(console.analysis(analysis.finding))
         found.append(analysis.finding)
+        if processes.is_first:
+            _write(analysis, asked, command, notes, time.monotonic() - started)
+            display.say(console.analysis(analysis.finding))
     page = folder / "report.html"
-    write_atomically(page, render(folder, run.name, list(ANALYSES), versions()).encode())
-    if refused and options.what:
-        raise SpecError("\n".join(refused))
+    if processes.is_first:
+        write_atomically(page, render(folder, run.name, list(ANALYSES), versions()).encode())
+    if options.what:
+        processes.together(lambda: _raise(refused))
     without = [f"no {reason}" for reason in refused]
     display.say(
         console.written([*without, *notes], f"{page} and, for each analysis, .json and .png")
@@ -88,6 +110,10 @@ def _require_possible(asked: AnalysisContext) -> None:
             CHECKS.get(name, lambda asked: None)(asked)
         except (DataError, SpecError) as error:
             refused.append(_refusal(name, error, asked))
+    _raise(refused)
+
+
+def _raise(refused: Sequence[str]) -> None:
     if refused:
         raise SpecError("\n".join(refused))
 

@@ -136,7 +136,6 @@ def _follow(training: Training) -> TrainedRun:
         if state:
             restore(training, state, folder)
         training.run()
-    processes.wait_for_first()
     return TrainedRun(folder, training, signal=received[0] if received else None)
 
 

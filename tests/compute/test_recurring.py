@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from pyrovae import Splits
 from pyrovae.compute import compiled as recurring
 from pyrovae.compute.capture import Captured, capture
-from pyrovae.compute.compiled import CompiledOnDemand
+from pyrovae.compute.compiled import CompiledOnDemand, decided
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Batch, Dataset
 from pyrovae.diagnosis.mcmc import check_mcmc
 from pyrovae.evaluation import annealed_importance
-from pyrovae.evaluation.annealed_importance import _between, bracket
+from pyrovae.evaluation.annealed_importance import bracket
+from pyrovae.evaluation.annealing_path import between
 from pyrovae.evaluation.evidence import log_evidence
 from pyrovae.evaluation.hamiltonian import Densities, at, log_posterior, posterior_density
 from pyrovae.evaluation.local import LocalPosterior
@@ -91,7 +92,7 @@ def test_every_prior_and_every_guide_give_the_same(
     beta = torch.tensor(0.3, dtype=torch.float64)
     with evaluating(vae):
         on, off = [
-            at(Densities(partial(_between, start), vae, c).of(local, beta), u) for c in (ON, OFF)
+            at(Densities(partial(between, start), vae, c).of(local, beta), u) for c in (ON, OFF)
         ]
     assert_equal(on, off)
     assert len(graphs) == (1 if guide == "delta" else 2)
@@ -169,6 +170,14 @@ def test_one_graph_serves_other_data_and_other_points(
         with evaluating(vae):
             assert_equal(at(densities.of(local), u), at(posterior_density(local), u))
     assert len(graphs) == 1
+
+
+def test_beforehand_the_number_of_calls_decides() -> None:
+    few, many = recurring.PAYS_BEFOREHAND - 1, recurring.PAYS_BEFOREHAND
+    assert [decided(None, calls).compile for calls in (few, many)] == ["off", "on"]
+    for asked in (ON, OFF):
+        assert [decided(asked, calls) for calls in (few, many)] == [asked] * 2
+    assert decided(Computation(precision="bf16"), many) == Computation("on", "bf16")
 
 
 def noisy(x: Tensor, scale: float = 1.0) -> list[Tensor]:

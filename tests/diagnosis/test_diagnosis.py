@@ -87,7 +87,7 @@ def test_nor_does_what_takes_minutes(
     monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 20)
     monkeypatch.setattr("pyrovae.compute.chunks.CODES", 10_000)
     # What is called often is captured soon, and not compiled, which takes seconds.
-    monkeypatch.setattr("pyrovae.compute.compiled.PAYS", 50)
+    monkeypatch.setattr("pyrovae.compute.compiled.PAYS_BEFOREHAND", 400)
     monkeypatch.setattr(Captured, "compiled", lambda captured, _: captured)
     oracle = make_linear_gaussian("full_rank", data=50)
     told: list[Any] = []

@@ -13,8 +13,10 @@ from torch import Tensor
 from pyrovae import InferenceSpec, Splits, build
 from pyrovae.compute import chunks
 from pyrovae.compute.distributed import ALONE, Processes, let_others_end
+from pyrovae.data import Batch
 from pyrovae.errors import DataError
-from pyrovae.evaluation.annealed_importance import anneal
+from pyrovae.evaluation.annealed_importance import anneal, bracket
+from pyrovae.evaluation.importance import draw_weighted
 from pyrovae.evaluation.pointwise import evaluate_pointwise
 from pyrovae.evaluation.sharing import shared
 
@@ -47,6 +49,7 @@ def test_an_evaluation_does_not_depend_on_the_number_of_processes(
     monkeypatch.setattr(chunks, "data", lambda device: 4)
     monkeypatch.setattr("pyrovae.evaluation.annealed_importance._data_at_once", lambda *_: 4)
     monkeypatch.setattr("pyrovae.evaluation.pointwise.batch_size", lambda device: 4)
+    monkeypatch.setattr("pyrovae.evaluation.annealed_importance.PILOT_TRIES", 1)
     torch.manual_seed(0)
     vae = build("vae", "svi", few_digits)
     x = few_digits.test.batch(torch.arange(10)).x
@@ -56,7 +59,9 @@ def test_an_evaluation_does_not_depend_on_the_number_of_processes(
         plain = evaluate_pointwise(vae, x, 20, processes=processes)
         refined = evaluate_pointwise(vae, x, 20, refine_steps=2, processes=processes)
         annealed = anneal(vae, x, steps=2, chains=2, processes=processes)
-        return [*astuple(plain)[:8], *astuple(refined)[:8], *annealed]
+        _, *both = bracket(vae, x, steps=2, chains=2, processes=processes)
+        drawn = draw_weighted(vae, Batch(x), 3, processes).log_weight.T
+        return [*astuple(plain)[:8], *astuple(refined)[:8], *annealed, *both, drawn]
 
     threads = torch.get_num_threads()
     alone = work(ALONE)

@@ -14,6 +14,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
+from pyrovae.compute.distributed import ALONE
 from pyrovae.data import Splits, binarise, from_arrays
 from pyrovae.errors import DataError
 from pyrovae.exploration.disentanglement import mig
@@ -85,6 +86,29 @@ def test_batches_do_not_show(made: Splits, monkeypatch: pytest.MonkeyPatch) -> N
     parts = all_codes(Reading(), narrow(made))
     assert torch.equal(whole.codes, parts.codes)
     assert torch.equal(whole.factors, parts.factors)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_several_processes_find_what_one_finds(
+    make_vae, made: Splits, monkeypatch: pytest.MonkeyPatch, in_processes
+) -> None:
+    monkeypatch.setattr("pyrovae.exploration.disentanglement.all_latents.BATCH", 7)
+    vae = make_vae(guide="spline").float()  # of which latents are drawn
+
+    def work(processes):
+        torch.set_num_threads(1)
+        codes = all_codes(vae, made, processes=processes)
+        scores = disentangle(vae, made, repeats=2, processes=processes).table
+        return codes, [score.values for score in scores]
+
+    threads = torch.get_num_threads()
+    alone, expected = work(ALONE)
+    torch.set_num_threads(threads)
+    for codes, scores in in_processes(3, work):
+        assert torch.equal(codes.codes, alone.codes)
+        assert torch.equal(codes.factors, alone.factors)
+        for mine, theirs in zip(scores, expected, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
 
 
 def test_some_of_the_data_are_any_of_them_once(made: Splits) -> None:

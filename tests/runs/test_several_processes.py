@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,10 @@ import pytest
 import torch
 
 import pyrovae
-from pyrovae import evaluate, refine, train
+from pyrovae import compare, diagnose, evaluate, explore, refine, train
 from pyrovae.compute.devices import own_device
 from pyrovae.compute.distributed import Processes, let_others_end
+from pyrovae.diagnosis import agreement, diagnosis
 from pyrovae.errors import SpecError
 from pyrovae.runs.loading import load_run
 from pyrovae.runs.manifest import verify
@@ -156,6 +158,102 @@ def test_an_evaluation_of_two_processes_is_that_of_one(
     assert [each.err.count("\n") for each in nowhere] == [1, 0]
 
 
+def test_processes_that_would_share_other_work_say_so_once(
+    words: tuple[Any, ...], command: Any, counts: Path
+) -> None:
+    assert command(*words).status == 0
+    assert command(*words, "--seed", "3", "--output", "another").status == 0
+    np.save("other.npy", np.load(counts)[::-1])
+    cases: list[tuple[tuple[Any, ...], str]] = [
+        (("run", "--num", "1"), "its options: give all"),
+        (("another",), "its weights: copy"),
+        (("run", "--data", "other.npy"), "its data: copy"),
+    ]
+    for more, expected in cases:
+        asked = [("run",), more]
+        first, second = Started(("--samples", "5"), *asked, main=evaluate.main).end()
+        assert (first.status, second) == (2, Ended(2, "", second.err)), (first, second)
+        assert f"process 1: not those of process 0 are {expected}" in first.err
+
+
+def test_a_refinement_of_two_processes_is_a_run(
+    words: tuple[Any, ...], command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("check_calibration", "divergence"):
+        function = getattr(agreement, name)
+        few = partial(lambda check, vae, like, _: check(vae, like, 100), function)
+        monkeypatch.setattr(agreement, name, few)
+    assert command(*words).status == 0
+    asked = ("run", "--minutes", "0.01", "--until", "1000000", "--output", "better",
+             "--compile", "off")  # fmt: skip
+    first, second = Started(asked, (), (), main=refine.main).end()
+    assert (first.status, first.err) == (0, "")
+    assert second == Ended(0, "", "")
+    assert first.out.count("on data from the model KL") == 2  # before and after
+    found = facts("better")
+    assert (found["processes"], found["status"]) == (2, "finished")
+    lines = [json.loads(line) for line in Path("better/metrics.jsonl").read_text().splitlines()]
+    budget = load_run("better").inference.epochs
+    assert max(line["epoch"] for line in lines) == -(-budget // 10)  # as the first has decided
+    assert not verify(Path("better"))
+
+
+def none(*_: Any) -> Any:
+    raise SpecError("not looked at here")
+
+
+def test_a_diagnosis_of_two_processes_is_that_of_one(
+    words: tuple[Any, ...],
+    command: Any,
+    command_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    fewer: None,
+    plain: None,
+) -> None:
+    for name in ("collapse", "aggregate", "predictive"):  # in each process, and not shared
+        monkeypatch.setattr(diagnosis, f"check_{name}", none)
+    quick = {"check_mcmc": {"warmup": 2, "draws": 8}, "check_sandwich": {"steps": 2},
+             "anneal": {"steps": 2}}  # fmt: skip
+    for name, options in quick.items():
+        monkeypatch.setattr(diagnosis, name, partial(getattr(diagnosis, name), **options))
+    monkeypatch.setattr("pyrovae.diagnosis.gap.STEPS", 2)
+    monkeypatch.setattr("pyrovae.evaluation.annealed_importance.PILOT_TRIES", 2)
+    monkeypatch.setattr("pyrovae.diagnosis.mcmc.DATA_ON_A_CPU", 2)
+    assert command(*words, "--split", "fractions=0.4,0.2,0.4").status == 0
+    asked = ("run", "--full", "--draws", "100")
+    assert command_of(diagnose.main)(*asked, "--output", "alone").status == 0
+    strict = (*asked, "--strict", "--output", "shared")
+    first, second = Started(strict, (), (), main=diagnose.main).end()
+    one, two = (json.loads(Path(name, "numbers.json").read_text()) for name in ("alone", "shared"))
+    for question, answer in one["checks"].items():
+        assert two["checks"][question] | {"seconds": 0} == answer | {"seconds": 0}
+    assert one["grade"] == "FAIL"  # of a model that was trained for two epochs
+    assert (first.status, first.err) == (1, "")
+    assert second == Ended(1, "", "")
+    first, second = Started((*asked, "--num", "2"), (), (), main=diagnose.main).end()
+    assert (first.status, first.err.count("\n")) == (2, 1)
+    assert second == Ended(2, "", "")
+
+
+def test_factors_in_two_processes_are_those_in_one(
+    words: tuple[Any, ...], command: Any, command_of: Any, plain: None
+) -> None:
+    x = np.random.default_rng(0).integers(0, 17, (60, 8, 8))
+    np.savez("known.npz", x=x, factors=np.stack([np.arange(60) % 2, x[:, 3, 3] // 9], 1))
+    assert command(*words, "--data", "known.npz").status == 0
+    assert command_of(explore.main)("run", "factors", "--output", "by-1").status == 0
+    asked = ("run", "factors", "--output", "by-2")
+    first, second = Started(asked, (), (), main=explore.main).end()
+    assert (first.status, first.err) == (0, "")
+    assert second == Ended(0, "", "")
+    one, two = (json.loads(Path(f"by-{size}/factors.json").read_text()) for size in (1, 2))
+    assert one["numbers"] == two["numbers"]
+    assert command(*words, "--output", "unknown").status == 0
+    first, second = Started(("unknown", "factors"), (), (), main=explore.main).end()
+    assert (first.status, first.err.count("\n")) == (2, 1)
+    assert second == Ended(2, "", "")
+
+
 def test_processes_that_cannot_train_together_say_why_once(
     words: tuple[Any, ...], counts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,9 +339,11 @@ def test_other_commands_refuse_to_be_started_several_times(
 ) -> None:
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "here"}.items():
         monkeypatch.setenv(name, value)
-    outcome = command_of(refine.main)("run")
-    assert outcome.status == 2
-    assert "as one process alone, without torchrun" in outcome.err
+    alone = (compare, "run", "other"), (diagnose, "run"), (explore, "run", "factors", "samples")
+    for command, *words in alone:
+        outcome = command_of(command.main)(*words)
+        assert outcome.status == 2
+        assert "as one process alone, without torchrun" in outcome.err
 
 
 @pytest.mark.slow

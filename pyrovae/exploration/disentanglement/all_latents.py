@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.modes import evaluating
 from pyrovae.data import Dataset, KnownFactors, Splits
 from pyrovae.errors import DataError
 from pyrovae.evaluation.batches import observations
+from pyrovae.evaluation.sharing import shared
 from pyrovae.exploration.latent_space import LatentSpace
 from pyrovae.programs.autoencoder import Autoencoder, means
 
@@ -39,7 +41,12 @@ class Codes(NamedTuple):
 
 
 def all_codes(
-    autoencoder: Autoencoder, data: Splits, *, count: int | None = None, progress: bool = False
+    autoencoder: Autoencoder,
+    data: Splits,
+    *,
+    count: int | None = None,
+    progress: bool = False,
+    processes: Processes = ALONE,
 ) -> Codes:
     """Encode the data of all three splits, with their known factors.
 
@@ -48,6 +55,8 @@ def all_codes(
         data: Splits, as loaded or as the model sees them, with known factors.
         count: Number of data, drawn at random; by default all.
         progress: Show a progress bar on stderr.
+        processes: The processes that call this together and share the data; all have the result,
+            which does not depend on their number.
 
     Raises:
         DataError: No factors are known.
@@ -58,22 +67,25 @@ def all_codes(
     device = autoencoder.device
     few = observations(data.train, torch.arange(min(2, len(data.train)))).to(device)
     space = LatentSpace(autoencoder, few)
-    total, start = sum(map(len, chosen)), 0
+    parts = list(_parts(data, chosen))
+    own = sum(len(part.chosen) for part in parts[processes.rank :: processes.size])
     # Filled in place: many small tensors that are kept would hold the memory between them.
-    codes = torch.empty(total, space.dims)
-    factors = torch.empty(total, len(names), dtype=torch.int64)
+    codes = torch.zeros(sum(map(len, chosen)), space.dims)
     with (
         evaluating(autoencoder, device),
-        tqdm(total=total, desc="latents", unit=" obs", disable=not progress) as bar,
+        tqdm(total=own, desc="latents", unit=" obs", disable=not progress) as bar,
     ):
         sites = autoencoder.traces(few).latent
         drawn = not torch.equal(means(autoencoder, few, sites), means(autoencoder, few, sites))
-        for split, index in _batches(data, chosen):
-            rows = slice(start, start + len(index))
-            codes[rows] = means(autoencoder, split.batch(index).to(device), sites)
-            factors[rows] = known_factors(split).classes[split.rows[index.to(split.rows.device)]]
-            start += len(index)
-            bar.update(len(index))
+
+        def work(part: _Part) -> None:
+            batch = part.split.batch(part.chosen).to(device)
+            codes[part.rows] = means(autoencoder, batch, sites)
+            bar.update(len(part.chosen))
+
+        shared(parts, work, device, processes)
+    processes.add(codes)  # of which each has zeros where another has encoded
+    factors = torch.cat([part.factors() for part in parts])
     return Codes(codes, factors, names, space.names, drawn)
 
 
@@ -103,8 +115,23 @@ def _chosen(data: Splits, count: int | None) -> list[Tensor]:
     return [part.nonzero()[:, 0] for part in mask.split(sizes)]
 
 
-def _batches(data: Splits, chosen: list[Tensor]) -> Iterator[tuple[Dataset, Tensor]]:
+class _Part(NamedTuple):
+    """Observations of a split by their indices, and their rows among those of all splits."""
+
+    split: Dataset
+    chosen: Tensor
+    rows: slice
+
+    def factors(self) -> Tensor:
+        """Their known factors, ``(data, factors)``."""
+        rows = self.split.rows
+        return known_factors(self.split).classes[rows[self.chosen.to(rows.device)]].cpu()
+
+
+def _parts(data: Splits, chosen: list[Tensor]) -> Iterator[_Part]:
+    start = 0
     for split, indices in zip(data, chosen, strict=True):
         for index in indices.split(BATCH):
             if len(index):
-                yield split, index
+                yield _Part(split, index, slice(start, start + len(index)))
+                start += len(index)
