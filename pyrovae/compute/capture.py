@@ -21,8 +21,7 @@ from pyrovae.errors import reason
 
 Function = Callable[..., Sequence[Tensor]]
 
-# Some 0.1 s of the compiler for each: two hundred take a quarter of a minute, and a sequence of
-# 160 steps has fifty thousand.
+# Four thousand take the compiler 40 s, and a sequence of 160 steps has fifty thousand.
 MOST_COMPILED = 5000
 
 
@@ -59,6 +58,9 @@ class Captured(NamedTuple):
         if self.operations > MOST_COMPILED:
             return self._replace(obstacle="not compiled: so many take a compiler too long")
         import torch._inductor
+        from torch._guards import TracingContext, tracing
+        from torch._subclasses import FakeTensorMode
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         # torch built for CUDA says on a machine without that it found none.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -70,8 +72,18 @@ class Captured(NamedTuple):
         # end of a parallel loop threads wait for each other, on a busy machine for longer than the
         # loop takes: so loops over fewer than 4096 elements a thread are not parallel.
         options = {"fallback_random": True, "cpp.min_chunk_size": 4096}
+        # Torch keeps on disk what it has compiled, for the next process with the same graph, but
+        # only where there is an environment of shapes; here all of them are constants.
+        shapes = FakeTensorMode(
+            shape_env=ShapeEnv(assume_static_by_default=True), allow_non_fake_inputs=True
+        )
         try:
-            with torch.no_grad(), seeded(0, inputs[0].device), warnings.catch_warnings():
+            with (
+                torch.no_grad(),
+                seeded(0, inputs[0].device),
+                warnings.catch_warnings(),
+                tracing(TracingContext(shapes)),
+            ):
                 warnings.simplefilter("ignore")  # of torch's compiler about torch
                 run: Any = torch._inductor.compile(graph, tensors, options=options)
                 run(*tensors)

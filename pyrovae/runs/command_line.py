@@ -18,7 +18,6 @@ from typing import Any, NoReturn, get_args
 
 from pyrovae.errors import PyrovaeError, reason, short
 from pyrovae.specs.computation import Compile
-from pyrovae.specs.own import import_from
 from pyrovae.version import __version__
 
 # Threads that spin while they wait start the next operation at once, but compete for the cores as
@@ -208,6 +207,8 @@ class ImportPath(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
         """Take the folder, or stop with status 2."""
+        from pyrovae.specs.own import import_from
+
         try:
             import_from(arguments[1])
         except PyrovaeError as error:

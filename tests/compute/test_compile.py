@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch._inductor
 from torch import nn
+from torch._dynamo.utils import counters
 
 from pyrovae import InferenceSpec, ModelSpec, Splits, Training, build, load_data
 from pyrovae.compute.capture import capture
@@ -286,3 +287,20 @@ def test_what_would_take_a_compiler_hours_is_only_captured(
     found = captured.compiled([x])
     assert found.run is captured.run
     assert found.obstacle == "not compiled: so many take a compiler too long"
+
+
+def test_a_graph_that_was_compiled_before_is_read_from_disk() -> None:
+    x, state = torch.rand(3), nn.Linear(3, 3)
+
+    def compiled() -> Sequence[torch.Tensor]:
+        graph = capture(lambda x: [(state.weight * x).sin().sum(0)], state, [x], [x.flip(0)])
+        return graph.compiled([x])(x)
+
+    first = compiled()
+    hits = counters["aot_autograd"]["autograd_cache_hit"]
+    (again,) = compiled()
+    assert counters["aot_autograd"]["autograd_cache_hit"] == hits + 1
+    assert torch.equal(again, first[0])
+    with torch.no_grad():  # the values are not in what was kept
+        state.weight.mul_(2)
+    torch.testing.assert_close(*compiled(), (state.weight * x).sin().sum(0).detach())

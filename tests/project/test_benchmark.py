@@ -10,7 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pyro
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "speed"
 SMALLER: dict[str, dict[str, Any]] = {
@@ -98,3 +100,13 @@ def test_a_block_is_as_many_steps_as_were_done_in_it(module: ReadModule) -> None
     for step in (4, 8, 12, 16, 20, 24, 40):  # several steps at once, past the end of a block
         clock.reached(step)
     assert blocks == [12, 12, 16]
+
+
+def test_a_step_of_a_program_by_hand_with_other_weights_is_told_apart(module: ReadModule) -> None:
+    programs = module("programs")
+    with pyro.validation_enabled(False):
+        first, second = (programs.step(programs.PROBLEMS["columns"]) for _ in range(2))
+        assert programs.difference(first, second) == 0
+        with torch.no_grad():
+            second.parameters[-1].mul_(1.01)
+        assert not programs.difference(first, second) <= programs.AGREEMENT

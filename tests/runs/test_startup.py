@@ -55,6 +55,8 @@ def test_a_mistake_and_help_are_answered_before_anything_slow_is_imported(
     )
     assert f"pyrovae.{command}" in modules
     assert not SLOW & modules
+    # The help of train alone speaks of the keys of specifications.
+    assert wrong or ("pydantic" in modules) == (command == "train")
 
 
 def test_training_and_its_pictures_import_nothing_else_that_is_slow() -> None:
