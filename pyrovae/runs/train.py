@@ -14,7 +14,6 @@ import torch
 from pyrovae.compute.devices import choose_device, own_device
 from pyrovae.compute.distributed import ALONE, Processes
 from pyrovae.compute.randomness import seeded
-from pyrovae.compute.threads import enough_threads
 from pyrovae.data import Splits, load_data
 from pyrovae.data.named import is_no_path
 from pyrovae.errors import CheckpointError, DivergenceError, SpecError, reason, shown
@@ -155,7 +154,8 @@ def _train_into(
     run, saved = begin_or_resume(folder, request, training, command)
     with saying_how_to_go_on(folder), true_status(run):
         trackers = trackings(request, folder)
-        received = _train(run, saved, training, command, display, [*callbacks, *trackers])
+        others = [*callbacks, *trackers]
+        received = _train(run, saved, training, command, display, others)
         if training.interrupted:
             run.update(status="interrupted")
             display.say(console.how_to_resume(training, str(run.folder)))
@@ -245,10 +245,8 @@ def fit(training: Training, run: RunWriter, progress: Sequence[Callback]) -> Non
     Raises:
         DivergenceError: Names step, site and parameter, and the folder of the last good state.
     """
-    rows = training.spec.batch_size * getattr(training.spec.objective, "particles", 1)
     try:
-        with enough_threads(training.take_step.parameters, rows):
-            training.run([run, *progress])
+        training.run([run, *progress])
     except DivergenceError as error:
         for callback in progress:
             callback.on_end(training)
@@ -304,8 +302,8 @@ def _start(autoencoder: Autoencoder, folder: Path) -> str:
 def begin(run: RunWriter, request: RunSpec, training: Training, command: str) -> None:
     """Write the specifications and facts of the run before it begins."""
     data = training.splits
-    name = request.data
-    source = name if is_no_path(name) else Path(name).expanduser().absolute()
+    path = Path(request.data).expanduser().absolute()
+    source = request.data if is_no_path(request.data) else path
     run.describe(
         RunFacts(
             status="running",
@@ -350,7 +348,8 @@ def finish(
     run.write({WEIGHTS: file_content(autoencoder)})
     _say_agreement(run, training, display)
     summary = evaluate(autoencoder, test, training.objective)
-    active = active_dimensions(means := codes(autoencoder, test))
+    means = codes(autoencoder, test)
+    active = active_dimensions(means)
     where = {"epoch": training.epoch, "step": training.step, "beta": 1.0}
     bound = Record.of(summary, split="test", seconds=training.seconds, **where)
     run.record([bound])

@@ -1,13 +1,19 @@
-"""Execution of the training steps: as programs, or as captured graphs."""
+"""Execution of a training: its threads, and steps as programs or as captured graphs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import pyro
+
 from pyrovae.compute.capture import Captured, CaptureError
+from pyrovae.compute.precision import tf32
+from pyrovae.compute.threads import enough_threads
 from pyrovae.errors import reason
+from pyrovae.specs import InferenceSpec
 from pyrovae.specs.computation import Computation
 from pyrovae.training.cuda_graph import Replay
 from pyrovae.training.step import Step
@@ -29,6 +35,24 @@ class Execution(NamedTuple):
 
     summary: str
     replay: Replay | None = None
+
+
+@contextmanager
+def computing(step: Step, spec: InferenceSpec, computation: Computation) -> Iterator[None]:
+    """Pyro without its checks, and the arithmetic and threads of a training.
+
+    Args:
+        step: The step.
+        spec: The inference, whose batches say how many rows a layer sees.
+        computation: The requested computation.
+    """
+    rows = spec.batch_size * getattr(spec.objective, "particles", 1)
+    with (
+        pyro.validation_enabled(False),
+        tf32(computation.precision),
+        enough_threads(step.parameters, rows),
+    ):
+        yield
 
 
 def prepare(step: Step, computation: Computation, sizes: Mapping[int, int]) -> Execution:

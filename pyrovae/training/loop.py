@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 
 from pyrovae.compute.capture import tensors_of
 from pyrovae.compute.distributed import ALONE, Processes
-from pyrovae.compute.precision import check_precision, tf32
+from pyrovae.compute.precision import check_precision
 from pyrovae.compute.randomness import reseed, set_stream_state, stream_state
 from pyrovae.data import Splits
 from pyrovae.evaluation.bound import evaluate
@@ -32,7 +31,7 @@ from pyrovae.training.before_training import (
 from pyrovae.training.collapse_watch import settled_from
 from pyrovae.training.divergence import find_parameter
 from pyrovae.training.early_stopping import Best, Kept, choose, is_better, out_of_patience
-from pyrovae.training.execution import Execution, prepare
+from pyrovae.training.execution import Execution, computing, prepare
 from pyrovae.training.fit_warnings import FitWarning
 from pyrovae.training.fit_watch import FitWatch
 from pyrovae.training.micro_batches import micro_batches
@@ -177,7 +176,7 @@ class Training:
         history = History()
         self.take_step.exchange.agreed = False
         self._started = time.monotonic() - self.seconds
-        with pyro.validation_enabled(False), tf32(self.computation.precision):
+        with computing(self.take_step, self.spec, self.computation):
             self._copy_first()
             if self.step == 0 and self.processes.is_first:
                 self.watch.untrained = self._judge()
