@@ -186,7 +186,8 @@ def rows_of(matrix: Any, name: str) -> Reader:
 def is_whole(rows: Reader, most: int | None = None) -> bool:
     """True if all values are whole numbers from 0 on; looks at the first ``most`` rows."""
     if isinstance(rows, CompressedRows) and most is None:  # zeros are whole
-        return all(_counts(rows.values[i : i + 2**22]) for i in range(0, len(rows.values), 2**22))
+        values = rows.values
+        return all(_counts(values[i : i + 2**22]) for i in range(0, values.shape[0], 2**22))
     size, n = rows_at_once(rows.shape[1:]), min(rows.shape[0], most or rows.shape[0])
     parts = (rows.read(np.arange(i, min(i + size, n))) for i in range(0, n, size))
     return all(_counts(part) for part in parts)

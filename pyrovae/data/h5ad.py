@@ -1,4 +1,4 @@
-"""AnnData in ``.h5ad`` files, read by h5py in the format that anndata documents.
+"""AnnData in ``.h5ad`` files and zarr stores, in the format that anndata documents.
 
 References:
     https://anndata.readthedocs.io/en/latest/fileformat-prose.html
@@ -26,8 +26,23 @@ def of_file(path: Path) -> Annotated:
         DataError: It cannot be read.
     """
     file = open_h5(path)
-    if not {"obs", "var"} <= {*file}:
+    if not is_annotated(file):
         raise DataError(f"{path} is no AnnData: it holds {', '.join(file) or 'nothing'}")
+    return annotated(file, path.name)
+
+
+def is_annotated(group: Any) -> bool:
+    """True for a group that AnnData has written."""
+    return _is_group(group) and {"obs", "var"} <= {*group}
+
+
+def annotated(file: Any, name: str) -> Annotated:
+    """The matrices in an open file or store, which stay in it.
+
+    Args:
+        file: Its group.
+        name: Name of the data in messages and reports.
+    """
     layers = {name: f"layers/{name}" for name in file.get("layers", ())}
     places = {MAIN: MAIN, RAW: RAW_MATRIX, **layers}
     names = [name for name in places if places[name] in file]
@@ -37,7 +52,7 @@ def of_file(path: Path) -> Annotated:
 
     obs = file["obs"] if _is_group(file["obs"]) else {}
     return Annotated(
-        path.name,
+        name,
         ByName(names, lambda name: file[places[name]]),
         columns,
         ByName(list(obs), lambda key: _column(obs[key])),

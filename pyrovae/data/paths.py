@@ -18,13 +18,13 @@ from pyrovae.data.datasets import read_dataset
 from pyrovae.data.folders import is_image, read_folder
 from pyrovae.data.from_reader import from_reader
 from pyrovae.data.h5 import h5_datasets
-from pyrovae.data.h5ad import of_file
+from pyrovae.data.h5ad import annotated, is_annotated, of_file
 from pyrovae.data.large_tables import LargeTable, read_parquet
 from pyrovae.data.npz import open_npz, read_member, read_npy
 from pyrovae.data.readers import MappedRows
 from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
-from pyrovae.data.zarr_stores import zarr_arrays
+from pyrovae.data.zarr_stores import open_zarr, zarr_arrays
 from pyrovae.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def read_path(source: str | Path) -> Content:
 
     Args:
         source: ``file.npy``, ``file.npz``, ``file.npz:key``, ``file.h5``, ``file.h5:dataset``,
-            ``file.h5ad``, ``file.h5ad:layer``, ``store.zarr``, ``store.zarr:array``, ``file.csv``,
+            ``file.h5ad``, ``file.h5ad:layer``, ``store.zarr``, ``store.zarr:array`` (of AnnData
+            ``store.zarr:layer``), ``file.csv``,
             ``file.parquet`` or the folder.
 
     Raises:
@@ -62,7 +63,10 @@ def read_path(source: str | Path) -> Content:
     path, key = path_and_key(source)
     name = path.name if key is None else f"{path.name}:{key}"
     if path.is_dir() and path.suffix.lower() == ".zarr":
-        return Content(read_dataset(path, key, zarr_arrays(path)), name)
+        store = open_zarr(path)
+        if is_annotated(store):
+            return anndata.content(annotated(store, path.name), key)
+        return Content(read_dataset(path, key, zarr_arrays(path, store)), name)
     if path.is_dir():
         return Content(read_folder(path), path.name)
     if not path.is_file():

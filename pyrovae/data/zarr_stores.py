@@ -9,8 +9,8 @@ from pyrovae.data.datasets import unreadable
 from pyrovae.errors import DataError
 
 
-def zarr_arrays(path: Path) -> dict[str, Any]:
-    """All arrays of a store by their names, at any depth; the name of a single one is empty.
+def open_zarr(path: Path) -> Any:
+    """The group or the array that a store holds, to read.
 
     Raises:
         DataError: It cannot be read, or zarr is not installed.
@@ -20,10 +20,21 @@ def zarr_arrays(path: Path) -> dict[str, Any]:
     except ImportError:
         raise DataError(f"{path} is read by zarr: pip install zarr") from None
     try:
-        store = zarr.open(path, mode="r")
-        if isinstance(store, zarr.Array):
-            return {"": store}
-        members = sorted(store.members(max_depth=None), key=lambda member: member[0])
+        return zarr.open(path, mode="r")
     except Exception as error:  # damage may make zarr raise anything
         raise unreadable(path, error) from error
-    return {name: member for name, member in members if isinstance(member, zarr.Array)}
+
+
+def zarr_arrays(path: Path, store: Any) -> dict[str, Any]:
+    """All arrays of an open store by their names, at any depth; the name of a single one is empty.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if not hasattr(store, "members"):
+        return {"": store}
+    try:
+        members = sorted(store.members(max_depth=None), key=lambda member: member[0])
+    except Exception as error:  # as above
+        raise unreadable(path, error) from error
+    return {name: member for name, member in members if not hasattr(member, "members")}

@@ -73,6 +73,40 @@ def write(path: Path, x: Any, counts: Any = None, names: tuple[str, ...] = NAMES
     return path
 
 
+def write_zarr(path: Path, x: Any, counts: Any) -> Path:
+    """The same as a zarr store."""
+    file = pytest.importorskip("zarr").open_group(path, mode="w")
+    file.create_array("X", data=x)
+    group = file.create_group("layers/counts")
+    group.attrs.update({"encoding-type": "csr_matrix", "shape": counts.shape})
+    for part in ("data", "indices", "indptr"):
+        group.create_array(part, data=getattr(counts, part))
+    for name, index in {"obs": [f"cell {i}" for i in range(N)], "var": NAMES}.items():
+        frame = file.create_group(name)
+        frame.attrs["_index"] = "_index"
+        frame.create_array("_index", data=np.array(index, np.dtypes.StringDType()))
+    donor = file["obs"].create_group("donor")
+    kinds, codes = np.unique(DONORS, return_inverse=True)
+    donor.create_array("categories", data=kinds.astype(np.dtypes.StringDType()))
+    donor.create_array("codes", data=codes.astype("i1"))
+    return path
+
+
+def test_zarr_stores_hold_what_files_hold(tmp_path: Path, monkeypatch: Any) -> None:
+    counts = sparse.csr_matrix(COUNTS.astype("f4"))
+    path = write_zarr(tmp_path / "cells.zarr", REAL, counts)
+    for most in (2**30, 0):
+        for module in ("anndata", "sparse"):
+            monkeypatch.setattr(f"pyrovae.data.{module}.IN_MEMORY", most)
+        for source, x in {path: REAL, f"{path}:counts": COUNTS}.items():
+            data = load_data(source, split={"group": "donor"})
+            assert isinstance(data.train.x, Source) == (most == 0)
+            assert data.train.columns == NAMES
+            assert data.fingerprint() == load_data(x, split={"group": DONORS}).fingerprint()
+    with pytest.raises(DataError, match=r"cells.zarr has no layer 'count'; did you mean 'counts'"):
+        load_data(f"{path}:count")
+
+
 def whole(split: Dataset) -> torch.Tensor:
     return split.batch(torch.arange(len(split))).x
 
