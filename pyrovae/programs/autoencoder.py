@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -52,7 +51,7 @@ class Declaration(NamedTuple):
     shape: tuple[int, ...]
     levels: float | None
     columns: tuple[str, ...] = ()
-    transforms: Mapping[str, str] = MappingProxyType({})
+    transforms: Mapping[str, str] = {}  # never changed
 
 
 class Seen(NamedTuple):
