@@ -166,6 +166,9 @@ class Dataset:
         Nothing is drawn: bits that are drawn anew in every batch count by their probabilities.
         Values that are not known do not count; where none is, the mean is zero.
         """
+        return self._kept("mean", self._mean)
+
+    def _mean(self) -> Tensor:
         total, count = torch.zeros(2, *self.shape, dtype=torch.float64, device=self.x.device)
         for index in self._in_chunks():
             known = self._known(index)
@@ -179,6 +182,9 @@ class Dataset:
         Exactly zero for a value that is the same in all data: it is taken around the first of
         them. Values that are not known do not count.
         """
+        return self._kept("deviation", self._deviation)
+
+    def _deviation(self) -> Tensor:
         sums = torch.zeros(3, *self.shape, dtype=torch.float64, device=self.x.device)
         total, squares, count = sums
         first = self._first_known()
@@ -190,6 +196,15 @@ class Dataset:
             count += known.sum(0)
         count = count.clamp(min=1)
         return (squares / count - (total / count).square()).clamp(min=0).sqrt()
+
+    def _kept(self, name: str, find: Callable[[], Tensor]) -> Tensor:
+        """A statistic of these observations, which of a large file is kept beside it."""
+        if not isinstance(self.x, Source) or X_KNOWN in self.variables:
+            return find()
+        rows = hashlib.sha256(self.rows.numpy().data).hexdigest()
+        seen = (self.binarisation, self.maximum, self.divisor, self.offset, tuple(self.shape))
+        found = self.x.kept(f"{name} of {seen} in rows {rows}", lambda: find().tolist())
+        return torch.tensor(found, dtype=torch.float64)
 
     def read_ahead(self, index: Tensor) -> None:
         """Begin to read the observations of the next batch, if they are not in memory."""
@@ -350,10 +365,17 @@ def moving(device: str | torch.device) -> Move:
 
 
 def digest_of(values: Tensor | Source) -> bytes:
-    """SHA-256 of type, shape and values, read chunk by chunk.
+    """SHA-256 of type, shape and values, read chunk by chunk; of a large file it is kept.
 
     Of images in files, it is over these, and over the first images as they are decoded here.
     """
+    if isinstance(values, Source):
+        what = f"SHA-256 of {values.dtype} {tuple(values.shape)}"
+        return bytes.fromhex(values.kept(what, lambda: _digest(values).hex()))
+    return _digest(values)
+
+
+def _digest(values: Tensor | Source) -> bytes:
     digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
     parts: Iterable[Tensor] = chunks_of(values)
     if isinstance(values, Source) and (stored := values.stored_digest()) is not None:

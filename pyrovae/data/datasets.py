@@ -11,6 +11,7 @@ import numpy as np
 
 from pyrovae.data.dataset import Splits
 from pyrovae.data.from_reader import from_reader
+from pyrovae.data.kept_facts import KeptFacts
 from pyrovae.data.mapped_copies import mapped_copy
 from pyrovae.data.readers import MappedRows, SlicedRows
 from pyrovae.data.sources import IN_MEMORY, Reader, rows_at_once
@@ -59,7 +60,8 @@ def rows_of(array: Any, path: Path, name: str) -> Reader:
 
     Where no copy can be written, they are read as they lie.
     """
-    rows = SlicedRows(array, str(path))
+    facts = KeptFacts(path, name) if path.is_file() else None
+    rows = SlicedRows(array, str(path), facts)
     if not array.chunks or array.chunks[0] <= FEW or rows.dtype.kind not in "biuf":
         return rows
     parts = _parts(rows, array.chunks)

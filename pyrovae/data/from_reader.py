@@ -28,7 +28,7 @@ def from_reader(
     """Split observations as :func:`~pyrovae.data.arrays.from_arrays` does, without loading them.
 
     Without ``maximum`` all values are read once, some at a time, since the largest is part of the
-    model.
+    model. Of a large file it is kept beside it.
 
     Args:
         reader: Access to the rows.
@@ -50,9 +50,13 @@ def from_reader(
         reader,
         torch.uint8 if is_bytes else torch.float32,
         [lambda rows: as_tensor(channels_first(rows.numpy(), name))],
+        facts=getattr(reader, "facts", None),
     )
     if maximum is None:
-        maximum = largest(reader, len(source.shape) == 4, name)
+        are_images = len(source.shape) == 4
+        maximum = source.kept(
+            f"largest intensity, {are_images=},", lambda: largest(reader, are_images, name)
+        )
     return split(
         name,
         source,

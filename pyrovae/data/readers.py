@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from pyrovae.data.sources import Reader
+from pyrovae.data.kept_facts import KeptFacts
+from pyrovae.data.sources import IN_MEMORY, Reader
 from pyrovae.data.values import Array, as_numpy
 from pyrovae.errors import DataError, reason
 
@@ -31,6 +33,7 @@ class MappedRows:
     def __init__(self, array: np.memmap[Any, Any]) -> None:
         self.shape, self.dtype = array.shape, array.dtype
         self._array = array
+        self.facts = _facts_of(array)
         self._pages = getattr(array, "_mmap", None)
         self._touched = 0
 
@@ -45,16 +48,26 @@ class MappedRows:
         return rows
 
 
+def _facts_of(array: np.memmap[Any, Any]) -> KeptFacts | None:
+    """Where facts about a large array are kept, if it is all that is mapped."""
+    is_whole = isinstance(array.base, mmap.mmap)  # that of a part is the whole array
+    if not is_whole or array.filename is None or array.nbytes <= IN_MEMORY:
+        return None
+    which = f"{array.dtype.str} {array.shape} {array.strides} at byte {array.offset}"
+    return KeptFacts(Path(array.filename), which)
+
+
 class SlicedRows:
     """Rows of anything that can be sliced as an array, such as a data set of h5py or of zarr.
 
     Args:
         array: With ``shape`` and ``dtype``.
         name: Name of the data in messages.
+        facts: Where facts about the rows are kept.
     """
 
-    def __init__(self, array: Any, name: str) -> None:
-        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+    def __init__(self, array: Any, name: str, facts: KeptFacts | None = None) -> None:
+        self.shape, self.dtype, self.facts = tuple(array.shape), np.dtype(array.dtype), facts
         self._array, self._name = array, name
 
     def read(self, index: Array) -> Array:

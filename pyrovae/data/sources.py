@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrovae.data.kept_facts import Fact, KeptFacts
 from pyrovae.data.values import Array, as_tensor
 
 IN_MEMORY = 2**30
@@ -64,6 +65,8 @@ class Source:
         changes: Changes of rows after they are read, such as the order of axes, one after the
             other.
         lock: Held while rows are read, if others have the same reader.
+        facts: Where facts about the rows are kept, which may depend on their shape, but on no
+            other change.
     """
 
     def __init__(
@@ -72,9 +75,10 @@ class Source:
         dtype: torch.dtype,
         changes: Sequence[Change] = (),
         lock: threading.Lock | None = None,
+        facts: KeptFacts | None = None,
     ) -> None:
         self._reader = reader
-        self._changes = tuple(changes)
+        self._changes, self._facts = tuple(changes), facts
         self.dtype = dtype
         example = self._changed(torch.empty(1, *reader.shape[1:], dtype=dtype))
         self.dtype = example.dtype
@@ -126,6 +130,10 @@ class Source:
         """All rows in the order in which they lie, some at a time."""
         for start in range(0, len(self), size):
             yield self._fetch(torch.arange(start, min(start + size, len(self))))
+
+    def kept(self, name: str, find: Callable[[], Fact]) -> Fact:
+        """A fact about the rows, as by :meth:`KeptFacts.get`; found anew where none are kept."""
+        return find() if self._facts is None else self._facts.get(name, find)
 
     def stored_digest(self) -> bytes | None:
         """Check sum of the rows before any changes, where the reader has one."""
