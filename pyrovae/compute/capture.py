@@ -21,7 +21,8 @@ from pyrovae.errors import reason
 
 Function = Callable[..., Sequence[Tensor]]
 
-# Four thousand take the compiler 40 s, and a sequence of 160 steps has fifty thousand.
+# Four thousand take the compiler some 50 s (benchmarks/speed/programs.py), and a sequence of 160
+# steps has fifty thousand.
 MOST_COMPILED = 5000
 
 

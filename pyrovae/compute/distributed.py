@@ -167,7 +167,7 @@ def joined() -> Iterator[Processes]:
     Raises:
         PyrovaeError: They cannot be reached.
     """
-    processes = join()
+    processes = _join()
     try:
         yield processes
     except PyrovaeError as error:
@@ -178,7 +178,7 @@ def joined() -> Iterator[Processes]:
     processes.wait_for_first()
 
 
-def join() -> Processes:
+def _join() -> Processes:
     """The processes, as :func:`joined` has them, for as long as this one runs.
 
     Raises:

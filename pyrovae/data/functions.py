@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pyrovae.data import paths
 from pyrovae.errors import DataError, PyrovaeError, nearest, reason
+from pyrovae.specs.data import path_and_key
 from pyrovae.specs.own import NAME, installed_module
 
 
@@ -18,7 +18,7 @@ def is_function(source: Any) -> bool:
         (True, False)
     """
     text = str(source)
-    has_key = paths.path_and_key(text)[1] is not None
+    has_key = path_and_key(text)[1] is not None
     return not has_key and bool(NAME.fullmatch(text)) and not Path(text).exists()
 
 

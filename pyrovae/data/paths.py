@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from pyrovae.data.table_files import read_frame
 from pyrovae.data.values import Array
 from pyrovae.data.zarr_stores import open_zarr, zarr_arrays
 from pyrovae.errors import DataError
+from pyrovae.specs.data import path_and_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,15 +103,6 @@ def read_file(path: Path, key: str | None) -> pd.DataFrame | LargeTable | dict[s
                 f"{path} cannot be read as data: give an .npy, .npz, .h5, .h5ad, .csv or .parquet "
                 "file, a .zarr store or a folder of images"
             )
-
-
-def path_and_key(source: str | Path) -> tuple[Path, str | None]:
-    """Take ``file.npz:key`` and the like apart; a path of another kind has no key."""
-    kinds = r"(.*?\.(?:npz|h5|hdf5|h5ad|zarr)):(.*)"
-    found = re.fullmatch(kinds, str(source), re.IGNORECASE | re.DOTALL)
-    if found:
-        return Path(found[1]).expanduser(), found[2]
-    return Path(source).expanduser(), None
 
 
 def read_npz(path: Path, key: str | None) -> dict[str, Any]:

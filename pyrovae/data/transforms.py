@@ -54,7 +54,7 @@ def with_transforms(data: Dataset, transforms: Mapping[str, str]) -> Dataset:
         return data
 
     def change(rows: Tensor) -> Tensor:
-        return transformed(rows, data.columns, transforms)
+        return _transformed(rows, data.columns, transforms)
 
     x, known = data.x, data.variables.get(X_KNOWN)
     changed = x.changed(change) if isinstance(x, Source) else change(x)
@@ -63,23 +63,6 @@ def with_transforms(data: Dataset, transforms: Mapping[str, str]) -> Dataset:
         changed = torch.where(mask, changed, 0.0)
     _require_finite(data, changed, transforms)
     return replace(data, x=changed, maximum=None, transforms=dict(transforms))
-
-
-def transformed(x: Tensor, columns: Sequence[str], transforms: Mapping[str, str]) -> Tensor:
-    """Functions of values, float32, of the shape of ``x``.
-
-    Args:
-        x: Values ``(n, *shape)``, ``(n, columns)`` where functions are of columns.
-        columns: Names of the columns, if they are known.
-        transforms: Names of ``TRANSFORMS``, by column, or of all values.
-    """
-    if ALL in transforms:
-        return TRANSFORMS[transforms[ALL]].function(x.float())
-    x = x.float().clone()
-    for name, (function, _) in TRANSFORMS.items():
-        places = [i for i, column in enumerate(columns) if transforms.get(column) == name]
-        x[:, places] = function(x[:, places])
-    return x
 
 
 def require_same(data: Dataset, wanted: Mapping[str, str], model: str = "the model") -> None:
@@ -109,6 +92,17 @@ def in_words(transforms: Mapping[str, str]) -> str:
     """
     parts = (f"{name} of {'x' if key == ALL else key}" for key, name in transforms.items())
     return ", ".join(parts) if transforms else "values as they are"
+
+
+def _transformed(x: Tensor, columns: Sequence[str], transforms: Mapping[str, str]) -> Tensor:
+    """Functions of values by column, or of all, float32, of the shape of ``x``."""
+    if ALL in transforms:
+        return TRANSFORMS[transforms[ALL]].function(x.float())
+    x = x.float().clone()
+    for name, (function, _) in TRANSFORMS.items():
+        places = [i for i, column in enumerate(columns) if transforms.get(column) == name]
+        x[:, places] = function(x[:, places])
+    return x
 
 
 def _require_finite(data: Dataset, x: Tensor | Source, transforms: Mapping[str, str]) -> None:

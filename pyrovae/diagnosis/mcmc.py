@@ -45,8 +45,8 @@ EXACT = {"mean_shift": 0.0, "scale_ratio": 1.0, "guide_coverage": INTERVAL}
 # Share of transitions: where a posterior is easy, steps become so long that a few are unstable.
 FEW_DIVERGENCES = 1e-3
 GUIDE_DRAWS = 1000
-# Half of those of a diagnosis, so that two processes share them. On MNIST that took a processor
-# 17 % longer than all at once; a quarter, 37 %. A GPU is quicker with more.
+# Half of those of a diagnosis, so that two processes share them. On MNIST that took a processor,
+# measured once, 17 % longer than all at once; a quarter, 37 %. A GPU is quicker with more.
 DATA_ON_A_CPU = 16
 FEWEST_CHAINS, FEWEST_DRAWS = 4, 4  # two from each start, for an R-hat within; halves of two
 REFERENCE = "Vehtari et al. (2021), arXiv:1903.08008"

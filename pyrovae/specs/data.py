@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -98,11 +99,12 @@ class DataFile:
     def source(self) -> str:
         """The source that it names, a path from the root of the file system."""
         source = self.spec.source
-        path = self.folder / Path(source).expanduser()
-        is_there = path.exists() or (":" in source and Path(str(path).rpartition(":")[0]).exists())
-        is_path = Path(source).name != source or bool(Path(source).suffix)
-        is_function = bool(NAME.fullmatch(source))
-        return str(path) if is_there or (is_path and not is_function) else source
+        path, key = path_and_key(source)
+        there = self.folder / path
+        is_name = key is None and bool(re.fullmatch(rf"\w+|{NAME.pattern}", source))
+        if is_name and not there.exists():
+            return source
+        return str(there) if key is None else f"{there}:{key}"
 
     @property
     def split(self) -> Split | None:
@@ -117,6 +119,15 @@ class DataFile:
             return Split.of(self.spec.split).placed(self.folder)
         except SpecError as error:
             raise SpecError(f"{self.path}: {error}") from None
+
+
+def path_and_key(source: str | Path) -> tuple[Path, str | None]:
+    """Take ``file.npz:key`` and the like apart; a path of another kind has no key."""
+    kinds = r"(.*?\.(?:npz|h5|hdf5|h5ad|zarr)):(.*)"
+    found = re.fullmatch(kinds, str(source), re.IGNORECASE | re.DOTALL)
+    if found:
+        return Path(found[1]).expanduser(), found[2]
+    return Path(source).expanduser(), None
 
 
 def matching(patterns: Sequence[str], names: Sequence[str], where: str) -> tuple[str, ...]:

@@ -268,6 +268,16 @@ def test_runs_keep_the_split_and_take_no_other_values(
     assert "raw.csv has values as they are" in said
 
 
+def test_a_path_is_never_from_the_current_folder(here: Path) -> None:
+    x = FRAME[["depth"]].to_numpy()
+    np.savez("x.npz", x=x)
+    for source in ("x.npz", "x.npz:x", "../elsewhere.npz:x"):
+        with pytest.raises(DataError, match="no file or folder"):
+            load_data(written(here, source=source))
+    np.savez(here / "x.npz", x=x + 1)
+    require_same(load_data(written(here, source="x.npz:x")), load_data(x + 1))
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no source": ({"source": None}, "source is missing"),
     "another key": ({"column": ["depth"]}, "no key 'column'; did you mean 'columns'"),
