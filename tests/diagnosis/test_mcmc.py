@@ -28,7 +28,7 @@ def standard_errors(found: Any, expected: np.ndarray) -> float:
 def test_an_exact_guide_agrees_with_the_chains(make_linear_gaussian: Any) -> None:
     oracle = make_linear_gaussian("full_rank", data=20)
     eager = Computation("off")  # compiling would take longer than these few steps
-    found = check_mcmc(oracle.vae, oracle.x, warmup=40, draws=150, computation=eager)
+    found = check_mcmc(oracle.vae, oracle.x, warmup=100, draws=150, computation=eager)
     assert standard_errors(found, oracle.posterior.mean.numpy()) < 5
     spread = found.z.std((0, 1)) / oracle.posterior.variance.sqrt().numpy()
     np.testing.assert_allclose(spread.mean(0), 1.0, atol=0.05)
@@ -36,7 +36,7 @@ def test_an_exact_guide_agrees_with_the_chains(make_linear_gaussian: Any) -> Non
     np.testing.assert_allclose(found.scale_ratio.mean(0), 1.0, atol=0.05)
     np.testing.assert_allclose(found.guide_coverage.mean(0), 0.9, atol=0.03)
     assert found.rhat.max() < 1.1
-    assert found.divergences < 0.02 * found.z[..., 0].size  # the warm-up is short
+    assert found.divergences < 5e-3 * found.z[..., 0].size
     assert found.z.dtype == np.float32
     assert found.z.shape == (4, 150, 20, 2)
     assert found.starts == ("guide", "guide", "prior", "prior")
